@@ -1,0 +1,51 @@
+# `make demo` and `make test` set up everything that they need on a fresh machine, then run.
+# A second run installs nothing: the stamp says with which requirements .venv was made.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+INPUTS := setup.cfg setup.py pyproject.toml constraints.txt medloss/_version.py medloss/ops/build.py $(wildcard medloss/ops/*.h medloss/ops/*/kernel.c)
+
+# The first Python 3.10 to 3.12 found, the machine's own before the others.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
+
+.PHONY: help demo test quick lint notebooks clean
+
+help:
+	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
+	@echo "make test       every test"
+	@echo "make quick      every test but the slow ones"
+	@echo "make lint       ruff"
+	@echo "make notebooks  run the tutorials again at full size, in place"
+	@echo "make clean      remove .venv and what was built"
+
+demo: $(STAMP)
+	$(BIN)/medloss demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+quick: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+notebooks: $(STAMP)
+	for n in tutorials/*.ipynb; do $(BIN)/python tutorials/execute.py $$n || exit 1; done
+
+# torch by its exact pin and before anything that would pull another one in.
+$(STAMP): $(INPUTS)
+	@if [ -z "$(PYTHON)" ]; then echo "medloss needs Python 3.10, 3.11 or 3.12, and none of python3, python3.12, python3.11, python3.10 is one." \
+		"Install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; fi
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module. Debian, Ubuntu: apt install python3-venv"; exit 2; }
+	@command -v $${CC:-cc} >/dev/null || echo "note: no C compiler (cc) found: medloss runs without its native library, slower."
+	@echo "setting up $(VENV) (a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[apps,demo,test]' ruff
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info medloss/ops/_native

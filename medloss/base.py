@@ -1,0 +1,253 @@
+"""What a loss is: its kind is its base class, its options are the fields of a keyword-only dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from medloss import checks
+from medloss.labels import LabelView, view_labels
+from medloss.ops import Terms, region_sums
+from medloss.reduction import REDUCTIONS, reduce
+from medloss.sums import RegionSums, all_reduced
+
+
+class Term(NamedTuple):
+    """One term of a compound loss: its raw value, its weight, and ``value = weight * raw``."""
+
+    raw: Tensor
+    weight: float
+    value: Tensor
+
+
+@dataclass(eq=False, kw_only=True)
+class Loss(nn.Module):
+    """A loss: options are keywords, ``forward`` assigns nothing, ``state_dict()`` is empty.
+
+    Args:
+        reduction: ``"mean"`` or ``"sum"`` over the valid entries of what ``"none"`` returns.
+    """
+
+    reduction: str = "mean"
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Loss:
+        instance = super().__new__(cls)
+        nn.Module.__init__(instance)  # before the dataclass assigns its first field
+        return instance
+
+    def __post_init__(self) -> None:
+        checks.choice("reduction", self.reduction, REDUCTIONS)
+
+    def _constant(self, name: str, values: Sequence[float] | Tensor | None) -> None:
+        """Keep numbers as a buffer that follows ``.to()`` and stays out of ``state_dict()``."""
+        if values is not None:
+            values = torch.as_tensor(values, dtype=torch.float32).detach().clone().flatten()
+            if bool((values < 0).any()):
+                raise ValueError(f"{name} holds negative values: {values.tolist()}")
+        self.register_buffer(f"_{name}", values, persistent=False)
+
+
+@dataclass(eq=False, kw_only=True)
+class ImageLoss(Loss):
+    """A loss between two images: ``loss(input, target, mask=None)``, B C [spatial] each, mask B 1 [spatial]."""
+
+    def _images(self, input: Any, target: Any, mask: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+        input, target = checks.image_like("input", input, 3), checks.image_like("target", target, 3)
+        checks.same_device("target", target, input)
+        checks.same_shape("target", target, input)
+        return input, target, checks.mask_like(mask, input)
+
+
+@dataclass(eq=False, kw_only=True)
+class FieldLoss(Loss):
+    """A loss of a vector field: ``loss(field, mask=None, spacing=None)``, field B d [spatial] with d spatial axes.
+
+    Args:
+        spacing: size of a voxel along each axis (one number for all), in the unit of the field's components:
+            millimetres for a displacement in millimetres along the axes, 1 for one in voxels. The argument of
+            ``forward`` goes before this option.
+    """
+
+    spacing: Sequence[float] | float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._sizes(self.spacing, None)
+
+    def _field(self, field: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
+        field = checks.image_like("field", field, 3)
+        rank = field.ndim - 2
+        if field.shape[1] != rank:
+            raise checks.ShapeError(
+                f"field has shape {checks.shape(field)}: expected {rank} components for {rank} spatial axes"
+            )
+        return field, checks.mask_like(mask, field)
+
+    @staticmethod
+    def _sizes(spacing: Sequence[float] | float, rank: int | None) -> list[float]:
+        sizes = [float(s) for s in spacing] if isinstance(spacing, Sequence) else [float(spacing)] * (rank or 1)
+        if rank is not None and len(sizes) != rank:
+            raise ValueError(f"spacing has {len(sizes)} entries and the field {rank} spatial axes")
+        if not all(0 < size < float("inf") for size in sizes):
+            raise ValueError(f"spacing must be above 0 along every axis: {sizes}")
+        return sizes
+
+
+@dataclass(eq=False, kw_only=True)
+class PointLoss(Loss):
+    """A loss between two sets of points: ``loss(input, target, mask=None)``, B N d each."""
+
+
+@dataclass(eq=False, kw_only=True)
+class LabelLoss(Loss):
+    """A loss between a segmentation and its target: ``loss(input, target, mask=None)``.
+
+    Shape: input B N [spatial]; target B N [spatial], or B 1 [spatial] with ``to_onehot_y``; mask B 1 [spatial], weight
+    of each voxel, whose zeros take voxels out of every sum.
+
+    Args:
+        include_background: whether channel 0 counts; it leaves after the activation.
+        to_onehot_y: the target holds class indices, of any integer dtype. No one-hot is made.
+        sigmoid, softmax, other_act: the activation of the input, at most one of them.
+        weight: factor per class, as many as the input has channels (the background's is there even if it does not
+            count).
+        ignore_index: the label whose voxels do not count. In a target of memberships a class number stands for the
+            voxels of that class, and any other number for the voxels that hold it.
+    """
+
+    include_background: bool = True
+    to_onehot_y: bool = False
+    sigmoid: bool = False
+    softmax: bool = False
+    other_act: Callable[[Tensor], Tensor] | None = None
+    weight: Sequence[float] | Tensor | None = None
+    ignore_index: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.other_act is not None and not callable(self.other_act):
+            raise TypeError(f"other_act must be callable, not {type(self.other_act).__name__}")
+        if int(self.sigmoid) + int(self.softmax) + int(self.other_act is not None) > 1:
+            raise ValueError("sigmoid, softmax and other_act exclude each other: choose one activation")
+        self._constant("weight", self.weight)
+
+    @property
+    def activation(self) -> str:
+        """What stands between the input and the probabilities."""
+        return "softmax" if self.softmax else "sigmoid" if self.sigmoid else "none"
+
+    @property
+    def needs(self) -> Terms:
+        """The columns of the region sums that this loss looks at, beyond the first four."""
+        return Terms.NONE
+
+    @property
+    def sweep(self) -> dict[str, Any]:
+        """How this loss looks at input and target; losses that look alike share one sweep."""
+        return {
+            "activation": self.activation,
+            "other_act": self.other_act,
+            "to_onehot_y": self.to_onehot_y,
+            "ignore_index": self.ignore_index,
+        }
+
+    def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
+        """The loss, reduced, from what was summed over the voxels of ``view``."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss. See the class for shapes and errors."""
+        view = view_labels(input, target, mask, **self.sweep)
+        return self.evaluate(view, swept(view, [self]))
+
+    def _factors(self, classes: int) -> Tensor | None:
+        """The class weights that count, checked against the input's channels."""
+        weight = self._weight
+        if weight is None:
+            return None
+        if weight.numel() != classes:
+            raise ValueError(
+                f"weight has {weight.numel()} entries and input {classes} channels: give one per channel, the "
+                "background's too"
+            )
+        return weight
+
+    def _first(self, classes: int) -> int:
+        """The first class that counts."""
+        if self.include_background:
+            return 0
+        if classes == 1:
+            raise ValueError("include_background=False leaves no channel of a one-channel input")
+        return 1
+
+
+def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
+    """One sweep over the voxels for all of the losses, which must look at them alike."""
+    terms = Terms.NONE
+    for loss in losses:
+        terms |= loss.needs
+    gammas = {loss.gamma for loss in losses if loss.needs & Terms.FOCAL}
+    if len(gammas) > 1:
+        raise ValueError(f"one sweep has one gamma, not {sorted(gammas)}")
+    columns = region_sums(
+        view.input,
+        view.target,
+        view.mask,
+        activation=view.activation,
+        indexed=view.indexed,
+        ignore_index=view.ignore_index,
+        terms=terms,
+        gamma=gammas.pop() if gammas else 0.0,
+    )
+    return RegionSums(columns)
+
+
+@dataclass(eq=False, kw_only=True)
+class RegionLoss(LabelLoss):
+    """A label loss that is arithmetic on the sums of each region; ``"none"`` gives B N (1 N with ``batch``).
+
+    Args:
+        batch: sum over the batch before the formula, not after.
+        empty: what a class costs that the target lacks: ``"smooth"`` leaves it to the smoothing terms (0 where it is
+            not predicted either, else about 1), ``"skip"`` leaves it out of the mean.
+        process_group: with ``batch``, add up the sums of all processes too: ``"world"``, or a group of
+            ``torch.distributed``. Value and (averaged) gradient are then those of one process on the joined batch.
+        smooth_nr, smooth_dr: added to numerator and denominator.
+    """
+
+    batch: bool = False
+    empty: str = "smooth"
+    process_group: Any = None
+    smooth_nr: float = 1e-5
+    smooth_dr: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("empty", self.empty, ("smooth", "skip"))
+        checks.at_least("smooth_nr", self.smooth_nr, 0)
+        checks.at_least("smooth_dr", self.smooth_dr, 0)
+        if self.process_group is not None and not self.batch:
+            raise ValueError("process_group adds up the sums of a batch: it needs batch=True")
+
+    def finalise(self, sums: RegionSums) -> Tensor:
+        """The formula: from the sums of each sample and class to a value of the same shape, B N."""
+        raise NotImplementedError
+
+    def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
+        """The formula on the sums of the classes that count, weighted and reduced."""
+        classes = view.input.shape[1]
+        factors, first = self._factors(classes), self._first(classes)
+        sums = sums.classes_from(first)
+        if self.batch:
+            sums = all_reduced(sums.over_batch(), self.process_group)
+        values = self.finalise(sums)
+        if factors is not None:
+            values = values * factors[first:].to(values.dtype)
+        valid = sums.voxels > 0
+        if self.empty == "skip":
+            valid = valid & (sums.target > 0)
+        return reduce(values, self.reduction, valid)

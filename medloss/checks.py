@@ -1,0 +1,124 @@
+"""Faults with names, and the checks that every loss shares: what was given, what is expected, what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ShapeError(ValueError, AssertionError):
+    """A tensor has the wrong shape. Both a ValueError and an AssertionError, as the peers raise one or the other."""
+
+
+_check_values = os.environ.get("MEDLOSS_CHECKS", "0") not in ("", "0")
+
+
+@contextlib.contextmanager
+def check_values(enabled: bool = True) -> Iterator[None]:
+    """Look at the values of labels and masks too, inside the block (``MEDLOSS_CHECKS=1``: everywhere).
+
+    Off by default: looking costs a pass over the labels, and on a GPU a wait for it.
+
+    >>> import medloss
+    >>> with medloss.check_values():
+    ...     medloss.DiceLoss(softmax=True, to_onehot_y=True)(torch.zeros(1, 2, 3), torch.full((1, 1, 3), 7))
+    Traceback (most recent call last):
+        ...
+    ValueError: target holds labels outside the 2 classes 0..1: [7]. Remap them, or name one as ignore_index
+    """
+    global _check_values
+    previous, _check_values = _check_values, enabled
+    try:
+        yield
+    finally:
+        _check_values = previous
+
+
+def checking_values() -> bool:
+    """Whether values are looked at."""
+    return _check_values
+
+
+def choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Raise a ValueError where an option is none of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(map(repr, allowed))}")
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """Raise a ValueError where a number is too small (or NaN)."""
+    if not value >= least:
+        raise ValueError(f"{name}={value!r} is too small: it must be at least {least}")
+
+
+def shape(tensor: Tensor) -> str:
+    """A shape as people write it."""
+    return "x".join(map(str, tensor.shape)) if tensor.ndim else "scalar"
+
+
+def image_like(name: str, tensor: Any, least_rank: int = 2) -> Tensor:
+    """A plain floating tensor B C [spatial] (a MetaTensor loses its metadata here), or a clear error."""
+    tensor = plain(name, tensor)
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} is {tensor.dtype} and must be floating: convert it with .float()")
+    if tensor.ndim < least_rank:
+        raise ShapeError(f"{name} has shape {shape(tensor)} and must be batch x channels x spatial axes")
+    return tensor
+
+
+def plain(name: str, tensor: Any) -> Tensor:
+    """The tensor without its subclass's metadata."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} is {type(tensor).__name__} and must be a torch.Tensor")
+    as_tensor = getattr(tensor, "as_tensor", None)  # MONAI's MetaTensor, known by its manner and not by import
+    return as_tensor() if callable(as_tensor) else tensor
+
+
+def same_device(name: str, tensor: Tensor, input: Tensor) -> None:
+    """Raise where a tensor lies on another device than the input."""
+    if tensor.device != input.device:
+        raise ValueError(f"{name} is on {tensor.device} and input on {input.device}: move one with .to()")
+
+
+def same_shape(name: str, tensor: Tensor, input: Tensor) -> None:
+    """Raise where a tensor has another shape than the input, which broadcasting would hide."""
+    if tensor.shape != input.shape:
+        raise ShapeError(f"{name} has shape {shape(tensor)} and input {shape(input)}: they must be equal")
+
+
+def mask_like(mask: Any, input: Tensor) -> Tensor | None:
+    """A mask B 1 [spatial], 1 1 [spatial], B C [spatial] or B [spatial], with batch and channel axes put in place."""
+    if mask is None:
+        return None
+    mask = plain("mask", mask)
+    same_device("mask", mask, input)
+    batch, channels, *spatial = input.shape
+    if list(mask.shape[2:]) == spatial and mask.shape[0] in (1, batch) and mask.shape[1] in (1, channels):
+        mask = mask.expand(batch, *mask.shape[1:])
+    elif list(mask.shape) == [batch, *spatial]:
+        mask = mask.unsqueeze(1)
+    else:
+        expected = "x".join(map(str, [batch, 1, *spatial]))
+        raise ShapeError(f"mask has shape {shape(mask)}: expected {expected} for input {shape(input)}")
+    if checking_values() and bool((mask < 0).any()):
+        raise ValueError("mask holds negative weights: they must be 0 (not looked at) or more")
+    return mask.detach() if mask.is_floating_point() else mask.to(torch.bool)
+
+
+def labels_within(target: Tensor, classes: int, ignore_index: int | None) -> None:
+    """Raise a ValueError that lists the labels outside ``0 .. classes - 1``."""
+    wrong = (target < 0) | (target >= classes) | (target != target.floor() if target.is_floating_point() else False)
+    if ignore_index is not None:
+        wrong = wrong & (target != ignore_index)
+    if bool(wrong.any()):
+        found = target[wrong].unique().tolist()
+        found = found if len(found) <= 10 else [*found[:10], "..."]
+        raise ValueError(
+            f"target holds labels outside the {classes} classes 0..{classes - 1}: {found}. "
+            "Remap them, or name one as ignore_index"
+        )

@@ -1,0 +1,175 @@
+"""Losses made of losses: weighted sums with named terms and schedules, and a mask for losses that know none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medloss import checks
+from medloss.base import LabelLoss, Loss, Term, swept
+from medloss.labels import view_labels
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A weight that goes linearly from ``start`` to ``end`` over ``epochs`` epochs, and stays there.
+
+    >>> [Schedule(start=0.0, end=1.0, epochs=4).at(epoch) for epoch in (0, 1, 4, 9)]
+    [0.0, 0.25, 1.0, 1.0]
+    """
+
+    start: float
+    end: float
+    epochs: int
+
+    def __post_init__(self) -> None:
+        checks.at_least("epochs", self.epochs, 1)
+        checks.at_least("start", self.start, 0)
+        checks.at_least("end", self.end, 0)
+
+    def at(self, epoch: int) -> float:
+        """The weight in an epoch, counted from 0."""
+        return self.start + (self.end - self.start) * min(max(epoch, 0) / self.epochs, 1.0)
+
+
+class WeightedSum(nn.Module):
+    r"""Any losses of one kind, weighted and added, each term by name: :math:`L = \sum_k \lambda_k L_k`.
+
+    Label losses that look at input and target alike share one sweep over the voxels.
+
+    Args:
+        losses: the losses by name.
+        weights: factor of each, at least 0, or a :class:`Schedule`; 1 where none is given. A term of weight 0 is still
+            computed, and told by :meth:`terms`.
+
+    Raises:
+        ValueError: no loss, a weight for a loss that is not there, a negative weight, or a reduction of ``"none"``.
+
+    >>> import medloss
+    >>> loss = WeightedSum(
+    ...     {"dice": medloss.DiceLoss(sigmoid=True), "focal": medloss.FocalLoss()}, weights={"focal": 0.5}
+    ... )
+    >>> sorted(loss.terms(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)))
+    ['dice', 'focal']
+    """
+
+    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float | Schedule] | None = None) -> None:
+        super().__init__()
+        weights = dict(weights or {})
+        if not losses:
+            raise ValueError("WeightedSum was given no loss")
+        unknown = sorted(set(weights) - set(losses))
+        if unknown:
+            raise ValueError(f"weights name {', '.join(unknown)}, and the losses are {', '.join(losses)}")
+        for name, loss in losses.items():
+            if getattr(loss, "reduction", "mean") == "none":
+                raise ValueError(f"{name} has reduction='none': its values cannot be added to others")
+        self._losses = nn.ModuleDict(losses)
+        self._weights: dict[str, float | Schedule] = {name: weights.get(name, 1.0) for name in losses}
+        for name, weight in self._weights.items():
+            if not isinstance(weight, Schedule):
+                checks.at_least(f"weight of {name}", weight, 0)
+        self.epoch = 0
+
+    @property
+    def losses(self) -> dict[str, nn.Module]:
+        """The losses by name."""
+        return dict(self._losses.items())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Move the schedules to an epoch, counted from 0."""
+        self.epoch = int(epoch)
+
+    def weight(self, name: str) -> float:
+        """The weight of a term in this epoch."""
+        weight = self._weights[name]
+        return weight.at(self.epoch) if isinstance(weight, Schedule) else float(weight)
+
+    def terms(self, *args: Any, **kwargs: Any) -> dict[str, Term]:
+        """Each term by name: raw, weight, and weight times raw."""
+        raw = self._raw(*args, **kwargs)
+        return {name: Term(raw[name], self.weight(name), self.weight(name) * raw[name]) for name in self._losses}
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The sum of the weighted terms; arguments are those of the losses."""
+        values = [term.value for term in self.terms(*args, **kwargs).values()]
+        return sum(values[1:], start=values[0])
+
+    def _raw(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        raw: dict[str, Tensor] = {}
+        for group in self._groups():
+            first = self._losses[group[0]]
+            if len(group) == 1:
+                raw[group[0]] = first(*args, **kwargs)
+                continue
+            view = view_labels(*args, **kwargs, **first.sweep)
+            sums = swept(view, [self._losses[name] for name in group])
+            raw |= {name: self._losses[name].evaluate(view, sums) for name in group}
+        return raw
+
+    def _groups(self) -> list[list[str]]:
+        """The names of losses that share a sweep, together."""
+        groups: list[list[str]] = []
+        for name, loss in self._losses.items():
+            home = next((g for g in groups if _alike(self._losses[g[0]], loss)), None)
+            if home is None:
+                groups.append([name])
+            else:
+                home.append(name)
+        return groups
+
+    def extra_repr(self) -> str:
+        """The weights."""
+        return ", ".join(f"{name}={weight}" for name, weight in self._weights.items())
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two losses can be evaluated from one sweep."""
+    simple = all(isinstance(loss, LabelLoss) and type(loss).forward is LabelLoss.forward for loss in (one, other))
+    return simple and one.sweep == other.sweep and getattr(one, "gamma", None) == getattr(other, "gamma", None)
+
+
+class MaskedLoss(nn.Module):
+    r"""Any loss of two tensors, on the voxels under a mask: :math:`L(x[\text{mask}], y[\text{mask}])`.
+
+    A loss of this package is handed the mask, which it knows how to use. Any other callable gets the voxels under the
+    mask cut out, one sample at a time, as 1 C voxels (a target of class indices as 1 1 voxels or 1 voxels), and the
+    result is the mean over the samples that have any. That is right for a loss without neighbourhood; it never
+    multiplies by the mask, which would make zeros count as predictions.
+
+    Args:
+        loss: a loss, or a callable of input and target.
+
+    Shape: input B C [spatial], target B C, B 1 or B [spatial], mask B 1 [spatial].
+
+    Raises:
+        TypeError: the loss is not callable.
+        ShapeError: the mask does not fit the input.
+
+    >>> x, y = torch.tensor([[[1.0, 2.0, 9.0]]]), torch.tensor([[[1.0, 4.0, 0.0]]])
+    >>> MaskedLoss(nn.MSELoss())(x, y, torch.tensor([[[1, 1, 0]]]))
+    tensor(2.)
+    """
+
+    def __init__(self, loss: Callable[..., Tensor]) -> None:
+        super().__init__()
+        if not callable(loss):
+            raise TypeError(f"loss must be callable, not {type(loss).__name__}")
+        self.loss = loss
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss under the mask; without a mask, the loss."""
+        if mask is None:
+            return self.loss(input, target)
+        if isinstance(self.loss, (Loss, WeightedSum, MaskedLoss)):
+            return self.loss(input, target, mask)
+        keep = checks.mask_like(mask, input) > 0
+        values = []
+        for x, y, inside in zip(input, target, keep[:, 0]):
+            if bool(inside.any()):
+                values.append(self.loss(x[:, inside].unsqueeze(0), y[..., inside].unsqueeze(0)))
+        return torch.stack(values).mean() if values else (input * 0).nan_to_num().sum()

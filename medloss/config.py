@@ -1,0 +1,166 @@
+"""Losses from a mapping, as YAML gives it: checked against the constructors before anything runs, all faults at once.
+
+.. code-block:: yaml
+
+    dice:  {weight: 1.0, softmax: true, to_onehot_y: true, include_background: false}
+    focal: {weight: 0.5, gamma: 2.0}
+    edges: {name: dice_ce, schedule: {from: 0.0, to: 0.1, epochs: 50}, softmax: true}
+
+The label is the loss's name unless ``name`` says otherwise. ``weight`` is the term's weight and ``class_weight`` the
+loss's own factors per class. There is no code in it: nothing is imported by path, nothing evaluated. Needs pydantic.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any, get_type_hints
+
+from medloss.base import Loss
+from medloss.composite import Schedule, WeightedSum
+from medloss.names import ALIASES, losses
+
+NOT_IN_YAML = ("other_act", "process_group")
+OUR_KEYS = ("name", "weight", "schedule")
+
+
+class LossConfigError(ValueError):
+    """A mapping that makes no loss; the message lists every fault with its path."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+def loss_names(kind: str | None = None) -> dict[str, type[Loss]]:
+    """The losses that a mapping may name, aliases too; of one kind or all."""
+    found = losses(kind)
+    return found | {alias: found[name] for alias, name in ALIASES.items() if name in found}
+
+
+def build_loss(mapping: Mapping[str, Any], kind: str | None = None, path: str = "loss") -> WeightedSum:
+    """The weighted sum of losses that a mapping describes.
+
+    Args:
+        mapping: ``{label: {weight, name, schedule, **options}}``; None stands for no options.
+        kind: ``"label"``, ``"image"``, ``"field"`` or ``"points"`` where only such losses fit.
+        path: how messages call the mapping.
+
+    Raises:
+        LossConfigError: with all faults at once.
+
+    >>> build_loss({"dice": {"softmx": True}}, kind="label")
+    Traceback (most recent call last):
+        ...
+    medloss.config.LossConfigError: loss.dice.softmx: unknown option of DiceLoss; did you mean softmax?
+    """
+    if not isinstance(mapping, Mapping) or not mapping:
+        raise LossConfigError([f"{path}: expected a mapping of at least one loss, such as {{dice: {{softmax: true}}}}"])
+    faults: list[str] = []
+    made: dict[str, Loss] = {}
+    weights: dict[str, float | Schedule] = {}
+    for label, entry in mapping.items():
+        here = f"{path}.{label}"
+        entry = {} if entry is None else entry
+        if not isinstance(entry, Mapping):
+            faults.append(f"{here}: expected a mapping of options, not {entry!r}")
+            continue
+        cls = _named(entry.get("name", label), kind, here, faults)
+        weights[label] = _weight(entry, here, faults)
+        if cls is not None:
+            options = {key: value for key, value in entry.items() if key not in OUR_KEYS}
+            loss = _constructed(cls, options, here, faults)
+            if loss is not None:
+                made[label] = loss
+    if faults:
+        raise LossConfigError(faults)
+    return WeightedSum(made, weights)
+
+
+def _named(name: Any, kind: str | None, here: str, faults: list[str]) -> type[Loss] | None:
+    known = loss_names(kind)
+    if name in known:
+        return known[name]
+    if name in loss_names():
+        faults.append(f"{here}: {name} is no {kind} loss; choose one of {', '.join(sorted(known))}")
+    else:
+        faults.append(f"{here}: no loss is named {name!r}{suggestion(str(name), known)}")
+    return None
+
+
+def suggestion(word: str, known: Any) -> str:
+    """``"; did you mean ...?"``, or the list of what is known."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _weight(entry: Mapping[str, Any], here: str, faults: list[str]) -> float | Schedule:
+    schedule = entry.get("schedule")
+    try:
+        weight = float(entry.get("weight", 1.0))
+        if not 0 <= weight < float("inf"):
+            raise ValueError
+    except (TypeError, ValueError):
+        faults.append(f"{here}.weight: expected a number of at least 0, not {entry.get('weight')!r}")
+        return 1.0
+    if schedule is None:
+        return weight
+    if not isinstance(schedule, Mapping) or set(schedule) != {"from", "to", "epochs"}:
+        faults.append(f"{here}.schedule: expected {{from: ..., to: ..., epochs: ...}}, not {schedule!r}")
+        return weight
+    try:
+        made = Schedule(float(schedule["from"]), float(schedule["to"]), int(schedule["epochs"]))
+    except (TypeError, ValueError) as fault:
+        faults.append(f"{here}.schedule: {fault}")
+        return weight
+    if "weight" in entry and weight != made.end:
+        faults.append(f"{here}.weight: {weight} is not where the schedule ends ({made.end}); leave one of them out")
+    return made
+
+
+def _constructed(cls: type[Loss], options: dict[str, Any], here: str, faults: list[str]) -> Loss | None:
+    model = options_model(cls)
+    known = list(model.model_fields)
+    unknown = [key for key in options if key not in known]
+    for key in unknown:
+        faults.append(f"{here}.{key}: unknown option of {cls.__name__}{suggestion(str(key), known)}")
+    from pydantic import ValidationError
+
+    try:
+        checked = model(**{str(key): value for key, value in options.items() if key in known})
+    except ValidationError as fault:
+        for error in fault.errors():
+            where = ".".join(map(str, error["loc"][:1]))
+            faults.append(f"{here}.{where}: {error['msg'].lower()}, not {error['input']!r}")
+        return None
+    if unknown:
+        return None
+    given = {key: getattr(checked, key) for key in options}
+    if "class_weight" in given:
+        given["weight"] = given.pop("class_weight")
+    try:
+        return cls(**given)
+    except (TypeError, ValueError) as fault:
+        faults.append(f"{here}: {fault}")
+        return None
+
+
+def options_model(cls: type[Loss]) -> Any:
+    """A pydantic model of a loss's options, made from its constructor: types, defaults, and a JSON schema.
+
+    Raises:
+        ImportError: pydantic is not installed.
+    """
+    try:
+        from pydantic import ConfigDict, create_model
+    except ImportError as fault:
+        raise ImportError("losses from a mapping need pydantic: pip install 'medloss[apps]'") from fault
+    hints = get_type_hints(cls)
+    options: dict[str, Any] = {}
+    for field in fields(cls):
+        if field.name not in NOT_IN_YAML:
+            name = "class_weight" if field.name == "weight" else field.name
+            options[name] = (hints[field.name], ... if field.default is MISSING else field.default)
+    config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
+    return create_model(f"{cls.__name__}Options", __config__=config, **options)

@@ -1,0 +1,48 @@
+"""Mean squared error between two images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from medloss.base import ImageLoss
+from medloss.ops import pointwise
+from medloss.reduction import ratio
+
+
+@dataclass(eq=False, kw_only=True)
+class MSELoss(ImageLoss):
+    r"""Mean squared difference of two images, over the voxels of a mask.
+
+    .. math:: L = \frac{\sum_i w_i (x_i - y_i)^2}{\sum_i w_i}
+
+    over voxels and channels, with voxel weights w (1 without a mask).
+
+    Shape: input and target B C [spatial], mask B 1 or B C [spatial]; ``"none"`` gives B C [spatial].
+
+    Range: [0, inf), in squared units of intensity; 0 where the images are equal.
+
+    Raises:
+        ShapeError: target or mask does not fit the input.
+
+    References:
+        [1] Hill et al., Medical image registration, Phys. Med. Biol. 2001, section 3.4 (sum of squared differences).
+
+    >>> import torch, medloss
+    >>> medloss.MSELoss()(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[1.0, 5.0]]]))
+    tensor(4.5000)
+    """
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss. See the class for shapes and errors."""
+        input, target, mask = self._images(input, target, mask)
+        if self.reduction == "none":
+            return pointwise(input, target, mask, penalty="squared")
+        total = pointwise(input, target, mask, penalty="squared", reduce=True).sum()
+        if self.reduction == "sum":
+            return total
+        mass = (
+            total.new_tensor(float(input.numel())) if mask is None else mask.expand(input.shape).sum(dtype=total.dtype)
+        )
+        return ratio(total, mass)

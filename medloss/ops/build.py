@@ -1,0 +1,96 @@
+"""Compiles every ``kernel.c`` into the one shared library. Standard library only: ``setup.py`` runs this file alone.
+
+Each kernel is compiled once per instruction set, with a suffix to its names, and the loader picks by the processor.
+The library's name carries a digest of its sources, so that an edited kernel never meets a stale library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
+# Never -ffast-math: compiled with it a NaN turns into a finite loss, linked with it denormals vanish process-wide.
+LEVELS = {
+    "x86_64": {
+        "v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
+        "v3": ("-march=x86-64-v3",),
+        "base": (),
+    }
+}
+
+
+class BuildError(RuntimeError):
+    """The native library cannot be built here; the message says why."""
+
+
+def machine() -> str:
+    """The processor's architecture, one name for each."""
+    name = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+def levels() -> dict[str, tuple[str, ...]]:
+    """Instruction sets that the library holds on this architecture, best first, with their compiler flags."""
+    return LEVELS.get(machine(), {"base": ()})
+
+
+def sources(ops: Path) -> list[Path]:
+    """Every kernel, in a fixed order."""
+    return sorted(ops.glob("*/kernel.c"))
+
+
+def library_name(ops: Path) -> str:
+    """The library's file name, which changes with any source, flag, system or architecture."""
+    digest = hashlib.sha256(repr((FLAGS, levels(), sys.platform, machine())).encode())
+    for path in [ops / "native.h", ops / "native.c", *sources(ops)]:
+        digest.update(path.read_bytes())
+    return f"libmedloss-{digest.hexdigest()[:16]}.so"
+
+
+def build(ops: Path, folder: Path) -> Path:
+    """Compile the kernels under ``ops`` into ``folder``; the library appears there whole or not at all.
+
+    Raises:
+        BuildError: no compiler, or it failed.
+    """
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        raise BuildError("no C compiler found (looked for $CC, cc, gcc, clang)")
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / library_name(ops)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        try:
+            built = _compile(compiler, ops, Path(scratch), ("-fopenmp",))
+        except BuildError:  # clang of macOS has no OpenMP: one thread then
+            built = _compile(compiler, ops, Path(scratch), ())
+        os.replace(built, target)
+    return target
+
+
+def _compile(compiler: str, ops: Path, scratch: Path, openmp: tuple[str, ...]) -> Path:
+    objects = [scratch / "native.o"]
+    _run(compiler, *FLAGS, *openmp, "-c", str(ops / "native.c"), "-o", str(objects[0]))
+    for source in sources(ops):
+        for level, flags in levels().items():
+            objects.append(scratch / f"{source.parent.name}_{level}.o")
+            suffix = f"-DMEDLOSS_LEVEL={level}"
+            _run(compiler, *FLAGS, *openmp, *flags, suffix, "-c", str(source), "-o", str(objects[-1]))
+    library = scratch / "library.so"
+    _run(compiler, "-shared", *openmp, *map(str, objects), "-lm", "-o", str(library))
+    return library
+
+
+def _run(*command: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        raise BuildError(f"{command[0]}: {fault}") from fault
+    if done.returncode:
+        raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}")

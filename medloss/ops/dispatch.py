@@ -1,0 +1,110 @@
+"""Which implementation of an operator runs: chosen by reasons, forced on request, and told on request.
+
+Every operator has a reference in plain torch and may have fast paths. A fast path answers with the list of reasons
+why it cannot serve a call; the first one without a reason serves, the reference otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+BACKENDS = ("reference", "native", "triton")
+
+
+class BackendError(RuntimeError):
+    """A forced backend cannot serve a call; the message lists all its reasons."""
+
+
+class FastPath(Protocol):
+    """One fast implementation of one operator."""
+
+    name: str
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why this path cannot serve the call (and, with ``needs``, its gradients); empty where it can."""
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """The statistic."""
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient with respect to the operator's first tensor."""
+
+
+class Decision(NamedTuple):
+    """What ran, and why the others did not."""
+
+    operator: str
+    backend: str
+    reasons: dict[str, list[str]]
+
+
+_forced: str | None = None
+_listeners: list[list[Decision]] = []
+
+
+def forced_backend() -> str | None:
+    """The backend forced by :func:`backend` or by ``MEDLOSS_BACKEND``; None where each call chooses."""
+    name = _forced or os.environ.get("MEDLOSS_BACKEND") or None
+    return name if name is None else _checked(name)
+
+
+def _checked(name: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"backend {name!r} is unknown: choose one of {', '.join(BACKENDS)}")
+    return name
+
+
+@contextlib.contextmanager
+def backend(name: str | None) -> Iterator[None]:
+    """Force a backend (``"reference"``, ``"native"``, ``"triton"``) inside the block; None lifts a force.
+
+    A forced backend that cannot serve a call raises :class:`BackendError` with all its reasons.
+    """
+    global _forced
+    previous, _forced = _forced, name if name is None else _checked(name)
+    try:
+        yield
+    finally:
+        _forced = previous
+
+
+@contextlib.contextmanager
+def listen() -> Iterator[list[Decision]]:
+    """Collect the decisions taken inside the block."""
+    heard: list[Decision] = []
+    _listeners.append(heard)
+    try:
+        yield heard
+    finally:
+        _listeners.remove(heard)
+
+
+def choose(
+    operator: str, paths: tuple[FastPath, ...], args: tuple[Any, ...], needs: tuple[bool, ...] | None = None
+) -> FastPath | None:
+    """The fast path that serves the call, or None for the reference.
+
+    Raises:
+        BackendError: a forced path cannot serve.
+    """
+    forced = forced_backend()
+    reasons: dict[str, list[str]] = {}
+    chosen = None
+    for path in paths if forced != "reference" else ():
+        if forced is not None and path.name != forced:
+            continue
+        reasons[path.name] = path.reasons(args, needs)
+        if not reasons[path.name]:
+            chosen = path
+            break
+    if chosen is None and forced not in (None, "reference"):
+        why = reasons.get(forced) or [f"{operator} has no {forced} kernel"]
+        raise BackendError(f"the forced backend {forced!r} cannot serve {operator}: " + "; ".join(why))
+    for heard in _listeners if needs is None else ():
+        heard.append(Decision(operator, chosen.name if chosen else "reference", reasons))
+    return chosen

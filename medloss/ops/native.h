@@ -1,0 +1,118 @@
+/* What every kernel.c shares: names with the suffix of the instruction set, labels of any width, exp and log that the
+ * compiler can vectorise and that keep NaN. */
+#ifndef MEDLOSS_NATIVE_H
+#define MEDLOSS_NATIVE_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef MEDLOSS_LEVEL
+#define MEDLOSS_LEVEL base
+#endif
+#define MEDLOSS_PASTE2(a, b, c) a##_##b##_##c
+#define MEDLOSS_PASTE(a, b, c) MEDLOSS_PASTE2(a, b, c)
+#define MEDLOSS_EXPORT __attribute__((visibility("default")))
+
+/* Codes of the label types, as in medloss/ops/native.py. */
+enum { LABEL_U8 = 0, LABEL_I8 = 1, LABEL_I16 = 2, LABEL_I32 = 3, LABEL_I64 = 4, LABEL_F32 = 5, LABEL_F64 = 6 };
+
+/* Labels of a tile as int32. What does not fit becomes -1, which is no class. */
+#define MEDLOSS_COPY_LABELS(type)                                                                                   \
+    {                                                                                                               \
+        const type *from = (const type *)labels + offset;                                                           \
+        for (int64_t i = 0; i < n; ++i) out[i] = from[i] >= 0 && from[i] <= 0x7ffffff ? (int32_t)from[i] : -1;      \
+    }                                                                                                               \
+    break
+#define MEDLOSS_COPY_REAL_LABELS(type)                                                                              \
+    {                                                                                                               \
+        const type *from = (const type *)labels + offset;                                                           \
+        for (int64_t i = 0; i < n; ++i) {                                                                           \
+            int32_t whole = from[i] >= 0 && from[i] <= 0x7ffffff ? (int32_t)from[i] : -1;                           \
+            out[i] = (type)whole == from[i] ? whole : -1;                                                           \
+        }                                                                                                           \
+    }                                                                                                               \
+    break
+
+static inline void load_labels(const void *labels, int kind, int64_t offset, int64_t n, int32_t *restrict out) {
+    switch (kind) {
+    case LABEL_U8: MEDLOSS_COPY_LABELS(uint8_t);
+    case LABEL_I8: MEDLOSS_COPY_LABELS(int8_t);
+    case LABEL_I16: MEDLOSS_COPY_LABELS(int16_t);
+    case LABEL_I32: MEDLOSS_COPY_LABELS(int32_t);
+    case LABEL_I64: MEDLOSS_COPY_LABELS(int64_t);
+    case LABEL_F32: MEDLOSS_COPY_REAL_LABELS(float);
+    default: MEDLOSS_COPY_REAL_LABELS(double);
+    }
+}
+
+/* Weight zero where the label is the ignored one; compared in the label's own type, so that -1 or -100 can be ignored. */
+#define MEDLOSS_DROP_IGNORED(type, T)                                                                               \
+    {                                                                                                               \
+        const type *from = (const type *)labels + offset;                                                           \
+        for (int64_t i = 0; i < n; ++i)                                                                             \
+            if ((T)from[i] == (T)ignore) keep[i] = 0;                                                               \
+    }                                                                                                               \
+    break
+
+static inline void drop_ignored(const void *labels, int kind, int64_t offset, int64_t n, int64_t ignore,
+                                uint8_t *restrict keep) {
+    switch (kind) {
+    case LABEL_U8: MEDLOSS_DROP_IGNORED(uint8_t, int64_t);
+    case LABEL_I8: MEDLOSS_DROP_IGNORED(int8_t, int64_t);
+    case LABEL_I16: MEDLOSS_DROP_IGNORED(int16_t, int64_t);
+    case LABEL_I32: MEDLOSS_DROP_IGNORED(int32_t, int64_t);
+    case LABEL_I64: MEDLOSS_DROP_IGNORED(int64_t, int64_t);
+    case LABEL_F32: MEDLOSS_DROP_IGNORED(float, float);
+    default: MEDLOSS_DROP_IGNORED(double, double);
+    }
+}
+
+/* exp in float: 2^n times a polynomial on [-ln2/2, ln2/2], to 2 ulp. Below -87 it gives exp(-87), about 1.6e-38; NaN
+ * passes both comparisons and the polynomial. */
+static inline float exp_f32(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    float n = (x * 1.44269504f + magic) - magic;
+    float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float q = 1.0f / 720.0f;
+    q = q * r + 1.0f / 120.0f;
+    q = q * r + 1.0f / 24.0f;
+    q = q * r + 1.0f / 6.0f;
+    q = q * r + 0.5f;
+    q = q * r + 1.0f;
+    q = q * r + 1.0f;
+    union { int32_t i; float f; } power = {.i = ((int32_t)n + 127) << 23};
+    return q * power.f;
+}
+
+/* log(1 + e) for e in [0, 1]: twice the area tangent of e / (2 + e), which keeps tiny e. */
+static inline float log1p_unit_f32(float e) {
+    float u = e / (2.0f + e), s = u * u;
+    float q = 1.0f / 15.0f;
+    q = q * s + 1.0f / 13.0f;
+    q = q * s + 1.0f / 11.0f;
+    q = q * s + 1.0f / 9.0f;
+    q = q * s + 1.0f / 7.0f;
+    q = q * s + 1.0f / 5.0f;
+    q = q * s + 1.0f / 3.0f;
+    q = q * s + 1.0f;
+    return 2.0f * u * q;
+}
+
+/* log of a number of at least one: exponent plus log1p of the mantissa's rest. */
+static inline float log_from_one_f32(float x) {
+    union { float f; uint32_t i; } bits = {.f = x};
+    float exponent = (float)((int32_t)(bits.i >> 23) - 127);
+    bits.i = (bits.i & 0x007fffffu) | 0x3f800000u;
+    float value = exponent * 0.693147181f + log1p_unit_f32(bits.f - 1.0f);
+    return x < 3.0e38f ? value : x; /* NaN and Inf stay */
+}
+
+static inline double exp_f64(double x) { return exp(x); }
+static inline double log1p_unit_f64(double e) { return log1p(e); }
+static inline double log_from_one_f64(double x) { return log(x); }
+
+#endif

@@ -1,0 +1,103 @@
+"""Finds, or builds at first use, the native library, and calls it without copying.
+
+The library is looked for beside this file (a wheel or ``pip install -e .`` puts it there), then in the user's cache,
+then built into the cache. Without a compiler the reference serves, and :func:`unavailable` says why.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import build
+
+OPS = Path(__file__).resolve().parent
+LABELS = {
+    torch.uint8: 0,
+    torch.bool: 0,
+    torch.int8: 1,
+    torch.int16: 2,
+    torch.int32: 3,
+    torch.int64: 4,
+    torch.float32: 5,
+    torch.float64: 6,
+}
+REALS = {torch.float32: "f32", torch.float64: "f64"}
+
+
+def cache_folder() -> Path:
+    """Where a library built at first use is kept: ``$MEDLOSS_CACHE`` or the user's cache folder."""
+    base = os.environ.get("MEDLOSS_CACHE")
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medloss"
+
+
+@functools.cache
+def _load() -> tuple[ctypes.CDLL | None, str]:
+    try:
+        name = build.library_name(OPS)
+        places = [OPS / "_native" / name, cache_folder() / name]
+        found = next((place for place in places if place.is_file()), None) or build.build(OPS, cache_folder())
+        # torch is imported before, so that one OpenMP runtime, torch's own, serves both
+        library = ctypes.CDLL(str(found))
+        library.medloss_level.restype = ctypes.c_int
+        return library, ""
+    except (build.BuildError, OSError) as fault:
+        return None, str(fault).splitlines()[0]
+
+
+def unavailable() -> str:
+    """Why there is no native library; empty where there is one."""
+    return _load()[1]
+
+
+@functools.cache
+def level() -> str:
+    """The instruction set of the kernels that run here: ``"v4"`` (AVX-512), ``"v3"`` (AVX2), or ``"base"``.
+
+    ``MEDLOSS_LEVEL`` asks for a lower one.
+    """
+    library, _ = _load()
+    best = {4: "v4", 3: "v3"}.get(library.medloss_level() if library else 0, "base")
+    offered = list(build.levels())
+    wanted = os.environ.get("MEDLOSS_LEVEL", best)
+    return wanted if wanted in offered and offered.index(wanted) >= offered.index(best) else best
+
+
+def slow_machine() -> bool:
+    """Whether only baseline x86-64 kernels would run, which lose to torch."""
+    return build.machine() == "x86_64" and level() == "base"
+
+
+@functools.cache
+def _symbol(kernel: str, dtype: torch.dtype) -> Any:
+    function = getattr(_load()[0], f"{kernel}_{REALS[dtype]}_{level()}")
+    function.restype = ctypes.c_int
+    return function
+
+
+def call(kernel: str, dtype: torch.dtype, *args: Tensor | int | float | None) -> None:
+    """Call a kernel. Tensors are passed by address and stay alive until it returns, as ``args`` holds them.
+
+    Raises:
+        MemoryError: the kernel found no scratch memory.
+    """
+    passed = [_as_c(value) for value in args]
+    status = _symbol(kernel, dtype)(*passed, ctypes.c_int(torch.get_num_threads()))
+    if status:
+        raise MemoryError(f"{kernel} found no memory for its scratch")
+
+
+def _as_c(value: Tensor | int | float | None) -> Any:
+    if value is None:
+        return ctypes.c_void_p(None)
+    if isinstance(value, Tensor):
+        if value.device.type != "cpu":
+            raise ValueError(f"a native kernel was given a tensor on {value.device}")
+        return ctypes.c_void_p(value.data_ptr())
+    return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)

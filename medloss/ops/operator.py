@@ -1,0 +1,115 @@
+"""How a statistic becomes an operator of PyTorch.
+
+``torch.compile(fullgraph=True)`` and ``torch.export`` see one node, the dispatcher and ``opcheck`` know its schema, and
+its backward keeps the inputs alone and recomputes. The gradient has two ways: a fast path's kernel, or autograd through
+the reference, which also serves second derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.library import Library
+
+from medloss.ops.dispatch import FastPath, choose
+
+LIBRARY = Library("medloss", "FRAGMENT")
+
+
+def without_autocast(device: str) -> torch.autocast:
+    """Statistics choose their own precision: autocast must not reach into them."""
+    return torch.autocast(device, enabled=False)
+
+
+def transformed() -> bool:
+    """Whether ``torch.func`` or forward-mode differentiation is at work, which see through plain torch alone."""
+    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+class Operator:
+    """A differentiable operator ``medloss::<name>`` over a torch reference and its fast paths.
+
+    Args:
+        name: the operator's name.
+        reference: plain torch, annotated (the schema is inferred from the annotations), differentiable any number of
+            times. Its arguments are positional.
+        fake: the same arguments to an empty result of the right shape and dtype.
+        paths: fast paths, best first. Their backward serves the gradient of the first tensor.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reference: Callable[..., Tensor],
+        fake: Callable[..., Tensor],
+        paths: tuple[FastPath, ...] = (),
+    ) -> None:
+        self.name, self.reference, self.paths = name, reference, paths
+        schema = torch.library.infer_schema(reference, mutates_args=())
+        arguments = schema.split(" -> ")[0].strip("()")
+        LIBRARY.define(name + schema)
+        LIBRARY.define(f"{name}_backward(Tensor grad, {arguments}) -> Tensor")
+        LIBRARY.impl(name, self._forward, "CompositeExplicitAutograd")
+        LIBRARY.impl(f"{name}_backward", self._backward_kernel, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"medloss::{name}", fake, lib=LIBRARY)
+        torch.library.register_fake(
+            f"medloss::{name}_backward", lambda grad, *args: torch.empty_like(args[0]), lib=LIBRARY
+        )
+        torch.library.register_autograd(
+            f"medloss::{name}", self._backward, setup_context=self._setup_context, lib=LIBRARY
+        )
+        self._call = getattr(torch.ops.medloss, name).default
+        self._call_backward = getattr(torch.ops.medloss, f"{name}_backward").default
+
+    def __call__(self, *args: Any) -> Tensor:
+        if not torch.compiler.is_compiling() and transformed():
+            with without_autocast(args[0].device.type):
+                return self.reference(*args)
+        return self._call(*args)
+
+    def _forward(self, *args: Any) -> Tensor:
+        path = choose(self.name, self.paths, args)
+        if path is not None:
+            return path.forward(args)
+        with without_autocast(args[0].device.type):
+            return self.reference(*args)
+
+    def _backward_kernel(self, grad: Tensor, *args: Any) -> Tensor:
+        path = choose(self.name, self.paths, args, needs=(True,))
+        if path is None:  # chosen while tracing, on another machine: the closed form is all that this node has
+            raise RuntimeError(f"medloss::{self.name}_backward was recorded with a fast path that this machine lacks")
+        return path.backward(grad, args)
+
+    def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.is_tensor = tuple(isinstance(value, Tensor) for value in inputs)
+        ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
+        ctx.options = tuple(None if isinstance(value, Tensor) else value for value in inputs)
+
+    def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved = iter(ctx.saved_tensors)
+        args = tuple(
+            next(saved) if tensor else option for tensor, option in zip(ctx.is_tensor, ctx.options, strict=True)
+        )
+        needs = tuple(ctx.needs_input_grad)
+        second_order = torch.is_grad_enabled()
+        if not second_order and choose(self.name, self.paths, args, needs=needs) is not None:
+            return (self._call_backward(grad.contiguous(), *args), *(None for _ in args[1:]))
+        return self._differentiate(grad, args, needs, second_order)
+
+    def _differentiate(
+        self, grad: Tensor, args: tuple[Any, ...], needs: tuple[bool, ...], second_order: bool
+    ) -> tuple[Tensor | None, ...]:
+        """The gradient through the reference, itself differentiable where a second derivative is asked for."""
+        with torch.enable_grad(), without_autocast(args[0].device.type):
+            if not second_order:
+                args = tuple(
+                    value.detach().requires_grad_() if need else value for value, need in zip(args, needs, strict=True)
+                )
+            wanted = [value for value, need in zip(args, needs, strict=True) if need]
+            result = self.reference(*args)
+            found = iter(torch.autograd.grad(result, wanted, grad, create_graph=second_order, allow_unused=True))
+        return tuple(next(found) if need else None for need in needs)

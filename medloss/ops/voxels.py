@@ -1,0 +1,43 @@
+"""What the references of the operators share about voxels: which ones count, and which class each one is of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def accumulation_dtype(tensor: Tensor) -> torch.dtype:
+    """float64 for double, float32 for everything else."""
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def spatial_axes(tensor: Tensor) -> tuple[int, ...]:
+    """The axes behind batch and channel."""
+    return tuple(range(2, tensor.ndim))
+
+
+def membership(target: Tensor, classes: int, indexed: bool, dtype: torch.dtype) -> Tensor:
+    """How much each voxel belongs to each class, B C [spatial]; a label outside the classes belongs to none."""
+    if not indexed:
+        return target.to(dtype)
+    index = torch.arange(classes, device=target.device).view(1, classes, *[1] * (target.ndim - 2))
+    return (target == index).to(dtype)
+
+
+def voxel_weight(
+    target: Tensor, mask: Tensor | None, indexed: bool, ignore_index: int | None, dtype: torch.dtype
+) -> Tensor | None:
+    """The weight of each voxel, B 1 [spatial] or B C [spatial], or None where all count alike.
+
+    An ignored label weighs nothing. A weight of zero means that nothing under it may be looked at.
+    """
+    weight = None if mask is None else mask.to(dtype)
+    if not indexed or ignore_index is None:
+        return weight
+    kept = target != ignore_index
+    return kept.to(dtype) if weight is None else torch.where(kept, weight, torch.zeros_like(weight))
+
+
+def blank(tensor: Tensor, weight: Tensor | None) -> Tensor:
+    """Zero where the weight is zero, by selection: NaN and Inf there reach neither the value nor the gradient."""
+    return tensor if weight is None else torch.where(weight > 0, tensor, torch.zeros_like(tensor))

@@ -1,0 +1,53 @@
+"""Sums of label losses that look at the voxels once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from medloss import checks
+from medloss.base import LabelLoss, RegionLoss, Term, swept
+from medloss.labels import view_labels
+
+Part = TypeVar("Part", bound=LabelLoss)
+
+
+@dataclass(eq=False, kw_only=True)
+class CompoundLoss(RegionLoss):
+    """A weighted sum of label losses with common options: one view, one sweep, named terms.
+
+    A subclass makes its parts in ``__post_init__``. ``reduction`` is ``"mean"`` or ``"sum"``, as the parts have values
+    of unlike shapes.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("reduction", self.reduction, ("mean", "sum"))
+        if self.activation == "none":
+            raise ValueError(f"{type(self).__name__} needs logits: pass softmax=True or sigmoid=True")
+
+    def _part(self, kind: type[Part], **changes: Any) -> Part:
+        """A loss with the options that it shares with this one."""
+        mine = {field.name for field in fields(self)}
+        options = {field.name: getattr(self, field.name) for field in fields(kind) if field.name in mine}
+        return kind(**(options | changes))
+
+    def _compose(self, parts: dict[str, tuple[float, LabelLoss]]) -> None:
+        for name, (weight, _) in parts.items():
+            checks.at_least(f"weight of {name}", weight, 0)
+        self._weights = {name: float(weight) for name, (weight, _) in parts.items()}
+        self._parts = nn.ModuleDict({name: loss for name, (_, loss) in parts.items()})
+
+    def terms(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Term]:
+        """Each term by name: raw, weight, and weight times raw."""
+        view = view_labels(input, target, mask, **self.sweep)
+        sums = swept(view, list(self._parts.values()))
+        raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
+        return {name: Term(value, self._weights[name], self._weights[name] * value) for name, value in raw.items()}
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The sum of the weighted terms."""
+        values = [term.value for term in self.terms(input, target, mask).values()]
+        return sum(values[1:], start=values[0])

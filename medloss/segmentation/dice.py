@@ -1,0 +1,93 @@
+"""Dice: twice the overlap over the sum of both regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from medloss.base import RegionLoss
+from medloss.ops import Terms
+from medloss.sums import RegionSums
+
+
+@dataclass(eq=False, kw_only=True)
+class DiceLoss(RegionLoss):
+    r"""Soft Dice: one minus twice the overlap over the sum of both regions.
+
+    .. math::
+        L = 1 - \frac{2 I + nr}{S + T + dr}, \qquad
+        I = \sum_i w_i p_i t_i, \quad S = \sum_i w_i p_i, \quad T = \sum_i w_i t_i
+
+    for each sample and class, with prediction p, membership t and voxel weight w. With ``squared_pred`` the denominator
+    is :math:`\sum w p^2 + \sum w t^2`. With ``jaccard`` the loss is
+    :math:`1 - (2 I + nr) / (2 (D - I) + dr)` for a denominator D (twice intersection over twice union).
+
+    Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
+
+    Range: [0, 1] for hard targets, 0 where prediction and target are equal.
+
+    Limits: equals :class:`~medloss.TverskyLoss` at alpha = beta = 1/2 but for the smoothing, which counts twice there.
+
+    Args:
+        squared_pred: squares in the denominator.
+        jaccard: intersection over union in place of Dice.
+        soft_label: overlap as :math:`(S + T - \sum w |p - t|) / 2`, whose minimum is at p = t for soft targets too.
+            With ``squared_pred`` the product form has that minimum already and stands.
+
+    Raises:
+        ShapeError: target or mask does not fit the input.
+        ValueError: more than one activation, or an option that makes no sense for one channel.
+
+    References:
+        [1] Milletari et al., V-Net, 3DV 2016, section 3. [2] Drozdzal et al., 2016 (linear denominator).
+        [3] Rahman and Wang, ISVC 2016 (Jaccard). [4] Wang et al., Dice semimetric losses, MICCAI 2023 (soft labels).
+
+    >>> import torch, medloss
+    >>> target = torch.tensor([[[0, 1, 1, 0]]])
+    >>> logits = torch.tensor([[[9.0, -9.0, -9.0, 9.0], [-9.0, 9.0, 9.0, -9.0]]])
+    >>> medloss.DiceLoss(softmax=True, to_onehot_y=True)(logits, target).item() < 1e-6
+    True
+    """
+
+    squared_pred: bool = False
+    jaccard: bool = False
+    soft_label: bool = False
+
+    @property
+    def needs(self) -> Terms:
+        """Squares or absolute differences, where the options ask for them."""
+        if self.squared_pred:
+            return Terms.SQUARES
+        return Terms.DIFFERENCE if self.soft_label else Terms.NONE
+
+    def finalise(self, sums: RegionSums) -> Tensor:
+        """1 - (2 I + nr) / (D + dr)."""
+        overlap = sums.overlap
+        if self.soft_label and not self.squared_pred:
+            overlap = (sums.input + sums.target - sums.difference) / 2
+        total = sums.input_squares + sums.target_squares if self.squared_pred else sums.input + sums.target
+        if self.jaccard:
+            total = 2 * (total - overlap)
+        return 1 - (2 * overlap + self.smooth_nr) / (total + self.smooth_dr)
+
+
+@dataclass(eq=False, kw_only=True)
+class MaskedDiceLoss(DiceLoss):
+    r"""Dice of the voxels under a mask: :class:`DiceLoss`, whose call takes a mask as every loss here does.
+
+    .. math:: L(x, y, \text{mask}) = \text{Dice}(x[\text{mask}], y[\text{mask}])
+
+    The mask takes voxels out of the sums; it does not turn them into background, as multiplying input and target by it
+    would. The name stands for those who look for it.
+
+    Shape, range, options, errors: see :class:`DiceLoss`.
+
+    References: as :class:`DiceLoss`.
+
+    >>> import torch, medloss
+    >>> input, target = torch.tensor([[[1.0, 0.0, 0.3]]]), torch.tensor([[[1.0, 0.0, 1.0]]])
+    >>> mask = torch.tensor([[[True, True, False]]])
+    >>> medloss.MaskedDiceLoss()(input, target, mask)
+    tensor(0.)
+    """

@@ -1,0 +1,56 @@
+"""The sums of the regions by name, over the batch, and over the processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from medloss.ops import Column
+
+
+def _column(column: Column, meaning: str) -> Any:
+    return property(lambda sums: sums.columns[..., int(column)], doc=meaning)
+
+
+class RegionSums:
+    """What ``region_sums`` returned, B N columns, and each column by name as B N.
+
+    Sums over the voxels, with voxel weight w, prediction p and membership t; minus logarithms of the likelihood; q the
+    probability of what is true.
+    """
+
+    def __init__(self, columns: Tensor) -> None:
+        self.columns = columns
+
+    overlap = _column(Column.OVERLAP, "w p t")
+    input = _column(Column.INPUT, "w p")
+    target = _column(Column.TARGET, "w t")
+    voxels = _column(Column.VOXELS, "w")
+    input_squares = _column(Column.INPUT_SQUARES, "w p p")
+    target_squares = _column(Column.TARGET_SQUARES, "w t t")
+    difference = _column(Column.DIFFERENCE, "w |p - t|")
+    nll_true = _column(Column.NLL_TRUE, "w t (-log p)")
+    nll_false = _column(Column.NLL_FALSE, "w (1 - t) (-log(1 - p)), of the sigmoid")
+    nll_all = _column(Column.NLL_ALL, "w (-log p)")
+    focal_true = _column(Column.FOCAL_TRUE, "w t (1 - q)^gamma (-log p)")
+    focal_false = _column(Column.FOCAL_FALSE, "w (1 - t) (1 - q)^gamma (-log(1 - p)), of the sigmoid")
+
+    def classes_from(self, first: int) -> RegionSums:
+        """Without the classes before ``first``."""
+        return RegionSums(self.columns[:, first:])
+
+    def over_batch(self) -> RegionSums:
+        """Summed over the samples, 1 N."""
+        return RegionSums(self.columns.sum(0, keepdim=True))
+
+
+def all_reduced(sums: RegionSums, process_group: Any) -> RegionSums:
+    """The sums of all processes; its gradient is the sum of theirs, which averaging gradients then makes exact."""
+    if process_group is None:
+        return sums
+    from torch import distributed
+    from torch.distributed.nn.functional import all_reduce
+
+    group = distributed.group.WORLD if process_group == "world" else process_group
+    return RegionSums(all_reduce(sums.columns, group=group))

@@ -1,0 +1,52 @@
+"""Builds the native CPU library beside the Python files; everything else stands in ``setup.cfg``.
+
+The library is plain C without Python or torch headers, so one wheel serves every Python and every torch of its
+platform. Without a C compiler the package is built without it, and the torch reference serves.
+"""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+
+def compile_native(package: Path) -> Path | None:
+    """Compile the kernels found under ``package`` into ``package/ops/_native``; None without a compiler."""
+    builder = runpy.run_path(str(ROOT / "medloss" / "ops" / "build.py"))
+    try:
+        return builder["build"](package / "ops", package / "ops" / "_native")
+    except builder["BuildError"] as fault:
+        print(f"warning: medloss is built without its native library: {fault}")
+        return None
+
+
+class BuildPyWithKernels(build_py):
+    """``build_py`` that puts the native library beside the modules (into the sources when editable)."""
+
+    def run(self) -> None:
+        super().run()
+        self.native = compile_native(ROOT / "medloss" if self.editable_mode else Path(self.build_lib) / "medloss")
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        native = [str(self.native)] if getattr(self, "native", None) else []
+        return [*super().get_outputs(include_bytecode), *native]
+
+
+class PlatformWheel(bdist_wheel):
+    """A wheel for this platform and every Python 3, as the library has no Python ABI."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.root_is_pure = False
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return ("py3", "none", super().get_tag()[2])
+
+
+setup(cmdclass={"build_py": BuildPyWithKernels, "bdist_wheel": PlatformWheel})
