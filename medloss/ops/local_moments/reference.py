@@ -25,8 +25,7 @@ def local_moments(
     axes = spatial_axes(x)
     if weight is None and not renormalise:
         # zeros beyond the border count as voxels: they are padded before the shift, so that they shift along
-        x, y = pad(x, len(window) // 2), pad(y, len(window) // 2)
-        x, y = x - x.detach().mean(axes, keepdim=True), y - y.detach().mean(axes, keepdim=True)
+        x, y = (pad(z, len(window) // 2) - z.detach().mean(axes, keepdim=True) for z in (x, y))
         moments = smooth(torch.stack([x, y, x * x, y * y, x * y]), window, padded=True)
         mass = torch.full_like(moments[0], sum(window) ** len(axes))
     else:

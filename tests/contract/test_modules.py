@@ -1,0 +1,179 @@
+"""Points 10 to 13: state, gradients, memory, and errors."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from cases import CLASSES, SAVED, LossCase, box_mask, cases, value_and_gradient
+
+import medloss
+from medloss.names import losses
+
+
+def test_every_exported_loss_has_a_case() -> None:
+    assert {case.name for case in cases()} == {cls.__name__ for cls in losses().values()}
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_a_loss_has_no_state(case: LossCase) -> None:
+    loss = case.make()
+    tensors = case.inputs()
+    before = {name: value for name, value in vars(loss).items() if not name.startswith("_")}
+    value = loss(*tensors)
+    assert not loss.state_dict()
+    assert {name: value for name, value in vars(loss).items() if not name.startswith("_")} == before
+    for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), case.make().double().float()):
+        assert torch.equal(twin(*tensors), value)
+    options = ", ".join(repr(loss).split("(", 1)[1].split(", ")[:1])
+    assert repr(loss).startswith(type(loss).__name__)
+    assert options.startswith("reduction=")
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_compile_and_export_see_one_graph(case: LossCase) -> None:
+    tensors, loss = case.inputs(2), case.make()
+    mask, _ = box_mask(tensors[0])
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(value_and_gradient(compiled, tensors, mask), value_and_gradient(loss, tensors, mask))
+    exported = torch.export.export(loss, tuple(tensors)).module()
+    torch.testing.assert_close(exported(*tensors), loss(*tensors))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_gradients(case: LossCase, rank: int, masked: bool) -> None:
+    """First and second derivatives in float64; a second one is a number or a clear error, never a wrong number."""
+    shape = {1: (9,), 2: (5, 6)}[rank]
+    tensors = [tensor[(..., *(slice(size) for size in shape))] for tensor in case.inputs(rank, 1, torch.float64)]
+    mask = torch.rand(1, 1, *shape, dtype=torch.float64) + 0.1 if masked else None
+    loss = case.make()
+
+    def function(first: torch.Tensor) -> torch.Tensor:
+        return loss(first, *tensors[1:], mask=mask)
+
+    first = tensors[0].clone().requires_grad_()
+    torch.autograd.gradcheck(function, first)
+    torch.autograd.gradgradcheck(function, first)
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_functional_transforms_and_forward_mode_agree(case: LossCase) -> None:
+    tensors, loss = case.inputs(2), case.make()
+    _, gradient = value_and_gradient(loss, tensors)
+    torch.testing.assert_close(torch.func.grad(lambda first: loss(first, *tensors[1:]))(tensors[0]), gradient)
+    direction = torch.randn_like(tensors[0])
+    _, slope = torch.func.jvp(lambda first: loss(first, *tensors[1:]), (tensors[0],), (direction,))
+    # torch gives a dual number times a Python number the dtype of the latter
+    torch.testing.assert_close(slope.float(), (direction * gradient).sum(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", cases("image"), ids=str)
+def test_the_target_of_an_image_loss_has_a_gradient(case: LossCase) -> None:
+    """A gradient that is asked for is never silently absent."""
+    one, two = case.inputs(2)
+    two = two.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(case.make()(one, two), two)
+    _, expected = value_and_gradient(case.make(), [two.detach(), one])
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_results_repeat_under_deterministic_algorithms(case: LossCase) -> None:
+    tensors = case.inputs()
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (value_and_gradient(case.make(), tensors) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("backend", [None, "reference"])
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_backward_keeps_the_inputs_and_no_more(case: LossCase, backend: str | None) -> None:
+    tensors = case.inputs()
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.numel() > 1000:  # the sums of regions are no voxels
+            kept[tensor.untyped_storage().data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    first = tensors[0].clone().requires_grad_()
+    with medloss.backend(backend), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        case.make()(first, *tensors[1:])
+    ratio = sum(kept.values()) / (first.numel() * first.element_size())
+    allowed = SAVED[case.kind] + (0.1 if case.indexed else 0)
+    dense = case.kind == "label" and not case.indexed
+    assert ratio <= (2.1 if dense else allowed), f"{ratio:.2f} times the input is kept"
+
+
+LABEL_CASES = cases("label", when=lambda case: case.indexed)
+
+
+@pytest.mark.parametrize("case", cases("label"), ids=str)
+def test_errors_name_the_fix(case: LossCase) -> None:
+    logits, _ = case.inputs()
+    loss = case.make()
+    with pytest.raises(TypeError, match=r"input is torch.int64 and must be floating.*\.float\(\)"):
+        loss(logits.long(), logits)
+    with pytest.raises(TypeError, match=r"target is ndarray and must be a torch\.Tensor"):
+        loss(logits, logits.numpy())
+    with pytest.raises(medloss.ShapeError, match=r"target has shape 2x1x3x3x3 and input 2x3x9x8x10"):
+        loss(logits, torch.zeros(2, 1, 3, 3, 3))
+    target = torch.zeros(2, 1 if case.indexed else CLASSES, 9, 8, 10)
+    with pytest.raises(medloss.ShapeError, match="mask has shape 2x1x3x3: expected 2x1x9x8x10"):
+        loss(logits, target, mask=torch.ones(2, 1, 3, 3))
+    assert issubclass(medloss.ShapeError, ValueError)
+    assert issubclass(medloss.ShapeError, AssertionError)
+
+
+def test_the_message_of_a_missing_to_onehot_y() -> None:
+    message = r"target has 1 channels and input 4: pass to_onehot_y=True for index maps \(B1\[spatial\]\)"
+    with pytest.raises(medloss.ShapeError, match=message):
+        medloss.DiceLoss(softmax=True)(torch.zeros(1, 4, 5), torch.zeros(1, 1, 5))
+
+
+@pytest.mark.parametrize("case", LABEL_CASES, ids=str)
+def test_labels_outside_the_classes(case: LossCase) -> None:
+    """They raise on request; unasked they belong to no class, and no kernel reads out of bounds."""
+    logits, target = case.inputs()
+    target[0, 0, 0, 0] = torch.tensor([CLASSES, -1, 250, 10**6, -(10**12), 2**40, 3, 4, 5, 77])
+    with medloss.check_values(), pytest.raises(ValueError, match=r"labels outside the 3 classes 0\.\.2: \[-10"):
+        case.make()(logits, target)
+    with medloss.backend("reference"):
+        expected = value_and_gradient(case.make(), [logits, target])
+    found = value_and_gradient(case.make(), [logits, target])
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_options_are_keywords_and_checked(case: LossCase) -> None:
+    cls = getattr(medloss, case.name)
+    with pytest.raises(TypeError, match="positional"):
+        cls(True)
+    with pytest.raises(TypeError, match="smoth"):
+        case.make(smoth=1)
+    with pytest.raises(ValueError, match="reduction='avg' is unknown: choose one of"):
+        case.make(reduction="avg")
+
+
+@pytest.mark.parametrize("case", cases("image", "field"), ids=str)
+def test_errors_of_image_and_field_losses(case: LossCase) -> None:
+    tensors = case.inputs()
+    with pytest.raises(medloss.ShapeError, match="mask has shape"):
+        case.make()(*tensors, mask=torch.ones(2, 1, 3, 3, 3))
+    if case.kind == "image":
+        with pytest.raises(medloss.ShapeError, match="they must be equal"):
+            case.make()(tensors[0], tensors[1][:, :1])
+    else:
+        with pytest.raises(medloss.ShapeError, match="expected 3 components for 3 spatial axes"):
+            case.make()(tensors[0][:, :2])
+        with pytest.raises(ValueError, match="spacing must be above 0"):
+            case.make()(tensors[0], spacing=(1.0, 0.0, 1.0))

@@ -1,0 +1,142 @@
+"""Points 7 and 8: the batch, over samples and over processes, and the reductions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as processes
+from cases import CLASSES, LossCase, cases, value_and_gradient
+from torch import distributed
+
+import medloss
+
+COMPOUND = "a compound adds values of unlike shapes and has no 'none'"
+
+
+def reducible(case: LossCase) -> bool:
+    return case.name != "DiceCELoss"
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("case", cases(when=reducible), ids=str)
+def test_mean_and_sum_are_those_of_none(case: LossCase, masked: bool) -> None:
+    case = case.without("weight", "empty") if case.name == "CrossEntropyLoss" else case.without("empty")
+    tensors = case.inputs()
+    keep = torch.ones(2, 1, *tensors[0].shape[2:])
+    if masked:
+        keep[0], keep[1, :, :3] = 0, 0  # one sample has no voxel at all
+    arguments = (*tensors, keep) if masked else tensors
+    none = case.make(reduction="none")(*arguments)
+    torch.testing.assert_close(case.make(reduction="sum")(*arguments), none.sum())
+    valid = valid_entries(case, none, keep) if masked else torch.ones_like(none)
+    torch.testing.assert_close(case.make(reduction="mean")(*arguments), none.sum() / valid.sum())
+
+
+def valid_entries(case: LossCase, none: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """Which entries of ``none`` count under a mask."""
+    if case.kind == "field":
+        from medloss.ops.differences import interior_weight
+
+        return interior_weight(keep, case.make().stencil).expand_as(none)
+    if none.ndim == 2:  # a value for each region
+        return (keep.sum((1, 2, 3, 4)) > 0).view(-1, 1).expand_as(none) if none.shape[0] == 2 else torch.ones_like(none)
+    return keep[:, 0] if none.ndim == 4 else keep.expand_as(none)
+
+
+@pytest.mark.parametrize("case", cases(when=reducible), ids=str)
+def test_none_has_the_shape_of_the_statistic(case: LossCase) -> None:
+    tensors = case.inputs()
+    batch, channels, *spatial = tensors[0].shape
+    shape = tuple(case.make(reduction="none")(*tensors).shape)
+    counted = channels - (not case.options.get("include_background", True))
+    if case.kind == "field":
+        assert shape[:2] == (batch, channels)
+    elif case.name == "CrossEntropyLoss" and not case.options.get("sigmoid"):
+        assert shape == (batch, *spatial)
+    elif case.kind == "image" or case.name in ("FocalLoss", "CrossEntropyLoss"):
+        assert shape == (batch, counted, *spatial)
+    else:
+        assert shape == (1 if case.options.get("batch") else batch, counted)
+
+
+def test_a_compound_says_that_it_has_no_none() -> None:
+    with pytest.raises(ValueError, match="reduction='none' is unknown"):
+        medloss.DiceCELoss(softmax=True, reduction="none")
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_the_batch_relates_to_its_samples(case: LossCase) -> None:
+    """The mean over a batch of equal sizes is the mean of the samples' values, but where sums join the samples."""
+    tensors = case.inputs(batch=3)
+    whole = case.make()(*tensors)
+    each = torch.stack([case.make()(*[tensor[i : i + 1] for tensor in tensors]) for i in range(3)])
+    joined = case.options.get("batch") or (
+        case.name in ("CrossEntropyLoss", "DiceCELoss") and ("weight" in case.options)
+    )
+    if joined:
+        assert not torch.allclose(whole, each.mean(), rtol=1e-6)
+    else:
+        torch.testing.assert_close(whole, each.mean())
+    doubled = case.make()(*[torch.cat([tensor, tensor]) for tensor in tensors])
+    torch.testing.assert_close(doubled, whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_samples_do_not_mix(case: LossCase) -> None:
+    """A sample's values with no reduction depend on that sample alone."""
+    if case.options.get("batch") or not reducible(case):
+        pytest.skip("the batch is joined on purpose" if case.options.get("batch") else COMPOUND)
+    tensors = case.inputs(batch=3)
+    none = case.make(reduction="none")
+    whole = none(*tensors)
+    for i in range(3):
+        torch.testing.assert_close(whole[i : i + 1], none(*[tensor[i : i + 1] for tensor in tensors]))
+
+
+SYNCHRONISED = [
+    ("DiceLoss", {"softmax": True, "to_onehot_y": True, "batch": True}),
+    ("TverskyLoss", {"softmax": True, "to_onehot_y": True, "batch": True}),
+    ("CrossEntropyLoss", {"to_onehot_y": True, "weight": [1.0, 2.0, 0.5]}),
+    ("DiceCELoss", {"softmax": True, "to_onehot_y": True, "batch": True, "weight": [1.0, 2.0, 0.5]}),
+]
+
+
+def _rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    store = distributed.FileStore(f"{folder}/store", 2)
+    distributed.init_process_group("gloo", rank=rank, world_size=2, store=store)
+    results = []
+    for name, options in SYNCHRONISED:
+        logits, target = LossCase(name, "label", options).inputs(batch=2)
+        loss = getattr(medloss, name)(**options, process_group="world")
+        mine = slice(0, 1) if rank == 0 else slice(1, 2)
+        results.append(value_and_gradient(loss, [logits[mine], target[mine]]))
+    torch.save(results, f"{folder}/rank{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="gloo over a file store")
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    """Value on each process, and gradient averaged over them, are those of one process on the joined batch."""
+    processes.spawn(_rank, args=(str(tmp_path),), nprocs=2)
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1)]
+    for (name, options), first, second in zip(SYNCHRONISED, *ranks):
+        tensors = LossCase(name, "label", options).inputs(batch=2)
+        value, gradient = value_and_gradient(getattr(medloss, name)(**options), tensors)
+        torch.testing.assert_close(first[0], value)
+        torch.testing.assert_close(second[0], value)
+        # each process's gradient of its own sample, halved by the averaging of the two processes
+        torch.testing.assert_close(torch.cat([first[1], second[1]]) / 2, gradient)
+
+
+def test_an_absent_class_can_be_skipped() -> None:
+    """With empty='skip' the mean runs over the classes that a sample has."""
+    logits = torch.randn(1, CLASSES, 20)
+    target = torch.tensor([0, 1] * 10).view(1, 1, 20)
+    none = medloss.DiceLoss(softmax=True, to_onehot_y=True, reduction="none")(logits, target)
+    skipped = medloss.DiceLoss(softmax=True, to_onehot_y=True, empty="skip")(logits, target)
+    torch.testing.assert_close(skipped, none[:, :2].mean())

@@ -1,0 +1,69 @@
+"""The way from C file to library: built whole or not at all, named after its sources, found in the cache."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medloss.ops import build, native
+
+OPS = Path(build.__file__).parent
+needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_library_is_built_at_first_use_into_the_cache(tmp_path: Path) -> None:
+    """A checkout without a built library makes its own, once."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(OPS.parent, copy / "medloss", ignore=shutil.ignore_patterns("_native", "__pycache__"))
+    code = "import medloss; from medloss.ops import native; print(native._load()[0]._name, native.level())"
+    environment = {**os.environ, "PYTHONPATH": str(copy), "MEDLOSS_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-P", "-c", code] if sys.version_info >= (3, 11) else [sys.executable, "-c", code]
+    told = [subprocess.check_output(command, env=environment, cwd=tmp_path, text=True) for _ in range(2)]
+    assert told[0] == told[1]
+    assert str(tmp_path / "cache") in told[0]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_without_a_compiler_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(build.BuildError, match="no C compiler found"):
+        build.build(OPS, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_compiler
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    broken = tmp_path / "ops"
+    (broken / "statistic").mkdir(parents=True)
+    shutil.copy(OPS / "native.h", broken)
+    (broken / "native.c").write_text("int medloss_level(void) { return 0; }")
+    (broken / "statistic" / "kernel.c").write_text("this is no C")
+    with pytest.raises(build.BuildError, match=r"kernel\.c"):
+        build.build(broken, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_name_follows_the_sources(tmp_path: Path) -> None:
+    for name in ("native.h", "native.c"):
+        shutil.copy(OPS / name, tmp_path)
+    before = build.library_name(tmp_path)
+    (tmp_path / "native.c").write_text("/* edited */")
+    assert build.library_name(tmp_path) != before
+
+
+@pytest.mark.skipif(bool(native.unavailable()), reason="no native library")
+def test_the_library_asks_for_nothing_of_python_or_torch() -> None:
+    """One library for every Python and every torch: it loads in a process that has neither."""
+    library = native._load()[0]._name
+    code = f"import ctypes; print(ctypes.CDLL({library!r}).medloss_level())"
+    assert subprocess.check_output([sys.executable, "-S", "-c", code], text=True).strip() in ("0", "3", "4")
+    assert isinstance(ctypes.CDLL(library).medloss_level(), int)
