@@ -1,0 +1,1 @@
+"""What the applications share: configuration, run folders, volumes on disk, the training engine and summaries."""

@@ -1,0 +1,145 @@
+"""Configuration files: YAML merged by OmegaConf, overridden by ``key=value``, checked by pydantic."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import pydantic
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from medloss.apps.common.errors import UserError
+
+LossMapping = dict[str, Any]
+
+
+class Model(pydantic.BaseModel):
+    """Base of every configuration section: unknown keys are faults, and assignments are checked too."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True)
+
+
+M = TypeVar("M", bound=Model)
+
+
+def loss_mapping(kind: str, complete: Callable[[LossMapping], LossMapping] | None = None) -> Any:
+    """The type of a configuration field that holds losses of ``kind`` ("label", "image", "field" or "points").
+
+    ``complete`` may add the options that an application knows, before the mapping is checked.
+
+    >>> class Config(Model):
+    ...     loss: loss_mapping("label") = {}
+    """
+
+    def check(mapping: LossMapping) -> LossMapping:
+        from medloss.config import build_loss  # imports torch: only when a configuration is read
+
+        completed = complete(mapping) if complete is not None else mapping
+        if completed:
+            build_loss(completed, kind=kind)
+        return completed
+
+    return Annotated[LossMapping, pydantic.AfterValidator(check)]
+
+
+def load_config(model_type: type[M], files: Sequence[Path | str], overrides: Iterable[str] = ()) -> M:
+    """Merge YAML ``files`` (later ones win), apply dotted ``key=value`` overrides, resolve ``${...}`` and validate.
+
+    An override replaces what stands at its key, a whole section included: ``loss={dice: {}}`` leaves one loss.
+
+    Raises UserError naming every fault by its dotted path; unknown keys come with the nearest known one.
+    """
+    merged = OmegaConf.create({})
+    for file in files:
+        merged = OmegaConf.merge(merged, _read(Path(file)))
+    for override in overrides:
+        _apply(merged, override)
+    try:
+        mapping = OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the configuration cannot be resolved: {error}") from error
+    return validate(model_type, mapping, " + ".join(str(file) for file in files) or "the configuration")
+
+
+def validate(model_type: type[M], mapping: Any, source: str) -> M:
+    """Check a plain mapping against ``model_type``; ``source`` names it in the UserError that lists all faults."""
+    try:
+        return model_type.model_validate(mapping)
+    except pydantic.ValidationError as error:
+        faults = [_describe(model_type, fault) for fault in error.errors()]
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        raise UserError(f"{len(faults)} fault{'s' * (len(faults) > 1)} in {source}:\n{listed}") from error
+
+
+def dump_config(model: Model) -> str:
+    """The configuration as YAML that :func:`load_config` reads back to an equal model."""
+    return yaml.safe_dump(model.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _read(file: Path) -> DictConfig:
+    if not file.is_file():
+        raise UserError(f"configuration file {file} does not exist" + _nearest_file(file))
+    try:
+        content = OmegaConf.load(file)
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(content, DictConfig):
+        raise UserError(f"{file} must hold a mapping of sections (data:, loss:, ...), not a list or a single value")
+    return content
+
+
+def _apply(config: DictConfig, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"{override!r} is neither a file nor key=value; write for example train.epochs=20")
+    try:
+        parsed = OmegaConf.from_dotlist([f"value={value}"])["value"]
+        OmegaConf.update(config, key.strip(), parsed, merge=False, force_add=True)
+    except (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
+        raise UserError(f"the override {override!r} cannot be applied: {error}") from error
+
+
+def _describe(model_type: type[Model], fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: unknown key{_suggest(str(fault['loc'][-1]), _fields_at(model_type, fault['loc'][:-1]))}"
+    message = fault["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if fault["type"] in ("missing", "value_error"):
+        return f"{path}: {message}" if path and not message.startswith(f"{path}.") else message
+    return f"{path}: {message}, got {fault['input']!r}"
+
+
+def _suggest(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known keys here: {', '.join(known)}"
+
+
+def _fields_at(annotation: Any, loc: Sequence[Any]) -> list[str]:
+    """Names of the fields of the section at ``loc``, looking through Optional, unions, lists and Annotated."""
+    models = list(_models_in(annotation))
+    fields = {field.alias or name: field.annotation for model in models for name, field in model.model_fields.items()}
+    if not loc:
+        return list(fields)
+    deeper = [fields[loc[0]]] if loc[0] in fields else []
+    if not deeper:  # a list index, a mapping's key or a union's tag: the section is the same one
+        deeper = models
+    return [name for each in deeper for name in _fields_at(each, loc[1:])]
+
+
+def _models_in(annotation: Any) -> Iterable[type[Model]]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _nearest_file(file: Path) -> str:
+    folder = file.parent if str(file.parent) else Path(".")
+    names = [each.name for each in folder.glob("*.y*ml")] if folder.is_dir() else []
+    near = difflib.get_close_matches(file.name, names, n=1)
+    return f"; did you mean {folder / near[0]}?" if near else ""

@@ -1,0 +1,68 @@
+"""What happened in each epoch: ``history.csv``, TensorBoard, the log line and the curve ``progress.png``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from medloss.apps.common.output import RunFolder, read_csv, write_csv
+
+SECONDS_BETWEEN_DRAWINGS = 30.0  # drawing takes about a second
+
+
+class History:
+    """Collects the loss terms of an epoch (each raw, weight and weighted) and writes one row when it ends.
+
+    ``state_dict`` is not needed: a resumed run reads ``history.csv`` and drops what lies beyond its checkpoint.
+    """
+
+    def __init__(self, run: RunFolder, epoch: int = 0):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.run = run
+        self.file = run.path / "history.csv"
+        self.rows: list[Mapping[str, Any]] = []
+        if epoch and self.file.is_file():
+            self.rows = [row for row in read_csv(self.file) if int(row["epoch"]) <= epoch]
+        self.writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=epoch + 1 if epoch else None)
+        self.drawn_at = time.monotonic()
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Forget the sums of the last epoch."""
+        self.sums: dict[str, Any] = {}
+        self.count = 0
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Add the values of one step; tensors are summed where they are, without waiting for the device."""
+        self.count += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """Mean over the steps of this epoch of everything that was added."""
+        return {name: float(value) / max(self.count, 1) for name, value in self.sums.items()}
+
+    def end_epoch(self, row: Mapping[str, Any]) -> None:
+        """Store one epoch: the CSV row, the TensorBoard scalars and, every half minute, the curves."""
+        self.rows.append(dict(row))
+        write_csv(self.file, self.rows)
+        for name, value in row.items():
+            if name != "epoch" and value is not None:
+                self.writer.add_scalar(name, value, row["epoch"])
+        self.writer.flush()
+        if time.monotonic() - self.drawn_at > SECONDS_BETWEEN_DRAWINGS:
+            self._draw()
+
+    def close(self) -> None:
+        """Draw the curves to the end and close the TensorBoard file."""
+        if self.rows:
+            self._draw()
+        self.writer.close()
+
+    def _draw(self) -> None:
+        from medloss.apps.common.figures import curves
+
+        self.drawn_at = time.monotonic()
+        curves(self.run.path / "progress.png", self.file)

@@ -1,0 +1,183 @@
+"""Files that are either whole or absent, and the folder that a training run leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from medloss.apps.common.errors import UserError
+
+PACKAGES = ("medloss", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk")
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` with the same suffixes; it takes the name ``path`` only on success.
+
+    A reader therefore sees the old file or the complete new one, and a failure leaves nothing behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
+    try:
+        yield folder / path.name  # the same name, so that writers see the suffix (.nii.gz) they go by
+        os.replace(folder / path.name, path)
+    finally:
+        for left in folder.iterdir():
+            left.unlink()
+        folder.rmdir()
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, obj: Any) -> None:
+    """Write ``obj`` as indented JSON, atomically; numbers JSON does not know (NaN, infinities) become null."""
+    write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``rows`` as CSV, atomically; the columns are all the keys met, in order of appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: Path | str) -> list[dict[str, str]]:
+    """Read what :func:`write_csv` wrote: one dictionary of strings per row."""
+    with Path(path).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run: ``config.yaml``, ``environment.json``, ``log.txt``, ``checkpoints/``, ``previews/`` ..."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def previews(self) -> Path:
+        return self.path / "previews"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @classmethod
+    def create(cls, path: Path | str, config: str = "", **facts: Any) -> RunFolder:
+        """Make the folder and write ``config.yaml`` (text ``config``) and ``environment.json`` (with ``facts``).
+
+        Nothing is ever overwritten: where ``path`` exists and is not empty, ``path-2``, ``path-3``, ... is made.
+        """
+        run = cls(_free(Path(path)))
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_text(run.config, config)
+        write_json(run.path / "environment.json", {**environment(), **facts})
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """The run that stands at ``path``; a UserError says so when it is none."""
+        run = cls(Path(path))
+        if not run.path.is_dir():
+            raise UserError(f"run folder {run.path} does not exist; give the folder that train printed")
+        if not run.config.is_file():
+            raise UserError(f"{run.path} is not a run folder: it holds no config.yaml")
+        return run
+
+    def log(self, message: str) -> None:
+        """Print ``message`` and append it, with the time, to ``log.txt``."""
+        from tqdm import tqdm
+
+        tqdm.write(message)
+        with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
+            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n")
+
+    def best(self) -> Path | None:
+        """The checkpoint with the highest score in its name ``best_<metric>=<score>.pt``; None when there is none."""
+        scored = [(float(each.stem.rsplit("=", 1)[1]), each) for each in self.checkpoints.glob("best_*=*.pt")]
+        return max(scored)[1] if scored else None
+
+
+def environment() -> dict[str, Any]:
+    """What is needed to repeat a run: versions, commit, device and command line."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _free(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise UserError(f"cannot make the folder {path}: a file of that name exists")
+    candidate, count = path, 1
+    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+        count += 1
+        candidate = path.with_name(f"{path.name}-{count}")
+    return candidate
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that this code runs from; None for an installed wheel or without git."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _plain(obj: Any) -> Any:
+    """Plain Python for JSON: numpy and torch scalars and arrays, paths and named tuples included."""
+    if isinstance(obj, Mapping):
+        return {str(key): _plain(value) for key, value in obj.items()}
+    if hasattr(obj, "tolist"):
+        return _plain(obj.tolist())
+    if isinstance(obj, (list, tuple, set)):
+        return [_plain(value) for value in obj]
+    if isinstance(obj, float):
+        return obj if obj - obj == 0 else None
+    return obj if obj is None or isinstance(obj, (str, int, bool)) else str(obj)

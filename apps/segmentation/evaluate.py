@@ -1,0 +1,148 @@
+"""``medloss segment evaluate``: agreement of masks with references, per case and label, with intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from medloss.apps.common.errors import UserError
+from medloss.apps.common.images import check_same_grid, label_values, list_images, load_volume, strip_suffix
+from medloss.apps.common.output import write_csv, write_json
+from medloss.apps.common.summary import summarise
+from medloss.apps.segmentation.metrics import MEASURES, region_measures
+from medloss.apps.segmentation.predict import NAMES_FILE
+
+MEAN = "mean"
+
+
+class Evaluation(NamedTuple):
+    """``rows``: one per case and label; ``summary``: per label and over the labels' mean of each case."""
+
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+    def table(self) -> str:
+        """The summary as text: mean and 95 % interval per label."""
+        lines = [f"{'label':<20} {'n':>4} " + " ".join(f"{name:>26}" for name in MEASURES)]
+        for label, entry in self.summary["labels"].items():
+            cells = " ".join(f"{_cell(entry[name]):>26}" for name in MEASURES)
+            lines.append(f"{label:<20} {entry['dice']['n']:>4} {cells}")
+        return "\n".join(lines)
+
+
+def evaluate(
+    predictions: Path | str, references: Path | str, output: Path | str | None = None, *, tolerance: float = 1.0,
+    ignore: int | None = None, progress: bool = True,
+) -> Evaluation:
+    """Compare masks with the references of the same name; both are folders, or both files.
+
+    Writes ``metrics.csv`` and ``metrics.json`` into ``output`` (the predictions' folder by default). Distances are in
+    mm with the reference's spacing; ``tolerance`` (mm) is that of the surface Dice; voxels that the reference marks
+    with ``ignore`` count in neither mask. Everything is read and compared before anything is written.
+    """
+    predictions, references = Path(predictions), Path(references)
+    if not tolerance > 0:
+        raise UserError(f"the tolerance of the surface Dice must be above 0 mm, got {tolerance:g}")
+    pairs, absent = _pairs(predictions, references)
+    names = _names(predictions)
+    measured = [
+        _case(case, prediction, reference, names, tolerance, ignore)
+        for case, prediction, reference in tqdm(pairs, desc="evaluate", disable=not progress)
+    ]
+    rows = [row for case_rows in measured for row in case_rows]
+    summary = _summary(rows, tolerance, absent)
+    folder = Path(output) if output is not None else (predictions if predictions.is_dir() else predictions.parent)
+    write_csv(folder / "metrics.csv", rows)
+    write_json(folder / "metrics.json", summary)
+    return Evaluation(rows, summary)
+
+
+def _case(
+    case: str, prediction: Path, reference: Path, names: Mapping[int, str], tolerance: float, ignore: int | None
+) -> list[dict[str, Any]]:
+    found, truth = load_volume(prediction), load_volume(reference)
+    check_same_grid(found, truth, f"prediction {prediction}", f"reference {reference}")
+    present = set(label_values(found.array, prediction).tolist()) | set(label_values(truth.array, reference).tolist())
+    counted = np.ones(truth.array.shape, bool) if ignore is None else truth.array != ignore
+    rows = []
+    for label in sorted((present | set(names)) - {0, ignore}):
+        regions = ((each.array == label) & counted for each in (found, truth))
+        values = region_measures(*regions, truth.spacing, tolerance)
+        rows.append({"case": case, "label": names.get(label, str(label)), "id": label, **values})
+    return rows
+
+
+def _pairs(predictions: Path, references: Path) -> tuple[list[tuple[str, Path, Path]], int]:
+    """Case id, prediction and reference, and the number of references without a prediction."""
+    for given in (predictions, references):
+        if not given.exists():
+            raise UserError(f"{given} does not exist")
+    if predictions.is_dir() != references.is_dir():
+        raise UserError(f"give two folders or two files, not one of each: {predictions} and {references}")
+    if predictions.is_file():
+        return [(_case_id(predictions), predictions, references)], 0
+    found = {_case_id(file): file for file in list_images(predictions) if "_probabilities." not in file.name}
+    truth = {_case_id(file): file for file in list_images(references)}
+    lonely = sorted(set(found) - set(truth))
+    if lonely:
+        raise UserError(
+            f"{len(lonely)} prediction(s) have no reference of the same name in {references}: {found[lonely[0]]} ..."
+        )
+    if not found:
+        raise UserError(f"no masks found in {predictions}")
+    return [(case, found[case], truth[case]) for case in sorted(found)], len(truth) - len(found)
+
+
+def _case_id(file: Path) -> str:
+    return re.sub(r"_0000$", "", strip_suffix(file))  # nnU-Net's mark of the first channel
+
+
+def _names(predictions: Path) -> dict[int, str]:
+    """Label names that ``medloss segment predict`` left beside its masks; none elsewhere."""
+    file = (predictions if predictions.is_dir() else predictions.parent) / NAMES_FILE
+    if not file.is_file():
+        return {}
+    try:
+        return {int(value): str(name) for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{file} must map label names to ids, as medloss segment predict writes it: {error}") from error
+
+
+def _summary(rows: Sequence[Mapping[str, Any]], tolerance: float, absent: int) -> dict[str, Any]:
+    labels = list(dict.fromkeys(row["label"] for row in sorted(rows, key=lambda row: row["id"])))
+    by_label = {label: summarise([row for row in rows if row["label"] == label], MEASURES) for label in labels}
+    if len(labels) > 1:
+        by_label[MEAN] = summarise(_case_means(rows), MEASURES)
+    return {
+        "cases": len({row["case"] for row in rows}),
+        "references_without_prediction": absent,
+        "surface_dice_tolerance_mm": tolerance,
+        "labels": by_label,
+    }
+
+
+def _case_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Per case the mean over its labels, so that the interval resamples independent cases."""
+    cases: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        cases.setdefault(row["case"], []).append(row)
+    means = []
+    for group in cases.values():
+        finite = {name: [row[name] for row in group if math.isfinite(row[name])] for name in MEASURES}
+        means.append({name: float(np.mean(values)) if values else math.nan for name, values in finite.items()})
+    return means
+
+
+def _cell(entry: Mapping[str, Any]) -> str:
+    if entry["mean"] is None:
+        return "-"
+    low, high = entry["interval95"] or (entry["mean"], entry["mean"])
+    missing = f" ({entry['undefined']} n/a)" if entry["undefined"] else ""
+    return f"{entry['mean']:.3f} [{low:.3f}, {high:.3f}]{missing}"

@@ -1,0 +1,81 @@
+"""Networks of MONAI by name, and the sliding window that applies them to whole volumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from monai.inferers import SlidingWindowInferer
+from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet
+
+from medloss.apps.common.errors import UserError
+from medloss.apps.segmentation.config import Inference, Network
+
+LARGEST_PATCH = 96  # voxels along an axis, when the configuration leaves the patch open
+
+
+def build_network(config: Network, classes: int) -> torch.nn.Module:
+    """A 3D network from one channel to ``classes`` logits (B, classes, i, j, k); instance normalisation throughout."""
+    channels, dropout = list(config.channels), config.dropout
+    if config.name == "unet":
+        strides = [2] * (len(channels) - 1)
+        return UNet(3, 1, classes, channels, strides, num_res_units=1, norm="instance", dropout=dropout)
+    if config.name == "basicunet":
+        return BasicUNet(3, 1, classes, channels, norm=("instance", {"affine": True}), dropout=dropout)
+    if config.name == "dynunet":
+        levels = len(channels)
+        return DynUNet(
+            3, 1, classes, kernel_size=[3] * levels, strides=[1] + [2] * (levels - 1),
+            upsample_kernel_size=[2] * (levels - 1), filters=channels, dropout=dropout or None, res_block=True,
+        )
+    return SegResNet(
+        3, channels[0], 1, classes, dropout_prob=dropout or None, norm=("instance", {"affine": True}),
+        blocks_down=[1, 2, 2, 4, 4, 4][: len(channels)], blocks_up=[1] * (len(channels) - 1),
+    )
+
+
+def stride(config: Network) -> int:
+    """The factor that every axis of a patch must be a multiple of: 2 per level below the first."""
+    return 2 ** (4 if config.name == "basicunet" else len(config.channels) - 1)
+
+
+def choose_patch(
+    patch: Sequence[int] | None, config: Network, shapes: Sequence[Sequence[int]],
+    spacings: Sequence[Sequence[float]], spacing: Sequence[float] | None,
+) -> tuple[int, int, int]:
+    """The patch given, checked against the network, or the median shape (after resampling) rounded up, at most 96."""
+    unit = stride(config)
+    if patch is not None:
+        if any(size % unit for size in patch):
+            nearest = [max(unit, round(size / unit) * unit) for size in patch]
+            raise UserError(
+                f"data.patch {list(patch)}: each axis must be a multiple of {unit} for {config.name} with "
+                f"{len(config.channels)} channels; nearest is {nearest}"
+            )
+        return tuple(patch)
+    sizes = []
+    for axis in range(3):
+        scale = [old[axis] / spacing[axis] if spacing else 1.0 for old in spacings]
+        lengths = sorted(shape[axis] * factor for shape, factor in zip(shapes, scale, strict=True))
+        median = lengths[len(lengths) // 2]
+        sizes.append(max(unit, min(math.ceil(median / unit) * unit, LARGEST_PATCH // unit * unit)))
+    return tuple(sizes)
+
+
+def build_inferer(config: Inference, patch: Sequence[int]) -> SlidingWindowInferer:
+    """Windows of ``patch`` voxels, blended by a Gaussian; volumes smaller than a window are padded."""
+    return SlidingWindowInferer(patch, sw_batch_size=config.batch, overlap=config.overlap, mode="gaussian")
+
+
+def mirrored_mean(
+    inferer: SlidingWindowInferer, image: torch.Tensor, network: torch.nn.Module, axes: Sequence[int] = ()
+) -> torch.Tensor:
+    """Class probabilities (B, N, i, j, k), averaged over the copies mirrored along every subset of ``axes``."""
+    total, copies = None, 2 ** len(axes)
+    for subset in range(copies):
+        dims = [2 + axis for bit, axis in enumerate(axes) if subset >> bit & 1]
+        logits = inferer(image.flip(dims) if dims else image, network).float()
+        part = torch.softmax(logits, 1).flip(dims) if dims else torch.softmax(logits, 1)
+        total = part if total is None else total + part
+    return total / copies
