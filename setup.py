@@ -9,7 +9,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
@@ -38,15 +38,18 @@ class BuildPyWithKernels(build_py):
         return [*super().get_outputs(include_bytecode), *native]
 
 
+class DistributionWithKernels(Distribution):
+    """A distribution for one platform, whose files go beside platform libraries and not beside pure Python."""
+
+    def has_ext_modules(self) -> bool:
+        return True
+
+
 class PlatformWheel(bdist_wheel):
     """A wheel for this platform and every Python 3, as the library has no Python ABI."""
-
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.root_is_pure = False
 
     def get_tag(self) -> tuple[str, str, str]:
         return ("py3", "none", super().get_tag()[2])
 
 
-setup(cmdclass={"build_py": BuildPyWithKernels, "bdist_wheel": PlatformWheel})
+setup(distclass=DistributionWithKernels, cmdclass={"build_py": BuildPyWithKernels, "bdist_wheel": PlatformWheel})

@@ -1,0 +1,76 @@
+"""The wheel, built and used alone from another folder, as a user gets it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = """
+import medloss, torch
+logits = torch.zeros(1, 2, 4, 4, 4, requires_grad=True)
+target = torch.zeros(1, 1, 4, 4, 4, dtype=torch.int64)
+target[..., 2:] = 1
+value = medloss.DiceCELoss(softmax=True, to_onehot_y=True, smooth_nr=0.0, smooth_dr=0.0)(logits, target)
+value.backward()
+print(medloss.__file__)
+print(float(value), float(logits.grad[0, 1, 0, 0, 0]), float(logits.grad[0, 1, 0, 0, 3]))
+"""
+
+
+def run(*command: str, cwd: Path, **environment: str) -> str:
+    """The command's standard output; its errors in the test's message if it fails."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, f"{' '.join(command[:6])} ...\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from a copy of the sources: a build in the checkout would leave its files there."""
+    folder = tmp_path_factory.mktemp("wheel")
+    leave = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "_native", "runs", "medloss-demo*")
+    shutil.copytree(ROOT, folder / "source", ignore=leave)
+    build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder))
+    run(sys.executable, *build, str(folder / "source"), cwd=folder)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_contents(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"medloss"}
+    assert {"medloss/py.typed", "medloss/transforms/labels.py", "medloss/apps/cli.py"} <= set(names)
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "medloss").rglob("*") if path.suffix in (".c", ".h")}
+    assert any(source.endswith("kernel.c") for source in sources)
+    assert sources <= set(names)
+    if shutil.which(os.environ.get("CC", "cc")):
+        assert [name for name in names if name.startswith("medloss/ops/_native/libmedloss")]
+
+
+@pytest.mark.slow
+def test_works_alone_from_another_folder(wheel, tmp_path):
+    """At logits of 0 both classes have p = 1/2 everywhere, and each fills one half of the 64 voxels.
+
+    Dice of a class is 2 * 16 / (32 + 32) = 1/2, so the value is 1/2 + ln 2. The derivative of a class' Dice loss by its
+    p at one voxel is (32 - 128 t) / 64^2: 1/128 outside the class and -3/128 inside, halved by the mean over classes.
+    Softmax gives the foreground logit 1/4 of the difference of the two: +-1/256. Cross-entropy adds (p - t) / 64.
+    """
+    target = tmp_path / "site"
+    install = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target))
+    run(sys.executable, *install, str(wheel), cwd=tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place, numbers = run(sys.executable, "-c", SMOKE, cwd=elsewhere, PYTHONPATH=str(target)).strip().splitlines()
+    assert Path(place).resolve() == (target / "medloss" / "__init__.py").resolve()
+    value, outside, inside = map(float, numbers.split())
+    assert value == pytest.approx(0.5 + 0.6931472, abs=1e-5)
+    assert outside == pytest.approx(1 / 256 + 0.5 / 64, abs=1e-6)
+    assert inside == pytest.approx(-1 / 256 - 0.5 / 64, abs=1e-6)
