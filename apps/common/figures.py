@@ -1,0 +1,288 @@
+"""Pictures for people: previews of a segmentation, of a registration, and training curves, as PNG files.
+
+Volumes are 3D numpy arrays in index order (i, j, k). Three planes are shown with their true aspect ratio, cropped to
+what is to be seen. With an ``affine`` the volumes are turned to RAS and the sides are lettered; without one the index
+order is taken for RAS and no letter is drawn. Axial and coronal planes follow the radiological convention: the
+patient's right is on the left of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from scipy.ndimage import binary_fill_holes, gaussian_filter
+
+from medloss.apps.common.deformation import jacobian_determinant
+from medloss.apps.common.output import read_csv
+from medloss.apps.common.planes import (
+    PLANES,
+    Sheet,
+    centre_cuts,
+    crop_box,
+    cut,
+    ddf_to_ras,
+    ras_spacing,
+    save_figure,
+    to_ras,
+    window,
+)
+
+# Okabe and Ito's colours, which colour-blind readers tell apart too.
+LABEL_COLOURS = ("#56b4e9", "#d55e00", "#f0e442", "#009e73", "#cc79a7", "#e69f00", "#0072b2", "#ffffff")
+DIFFERENCE, OUTLINE, FOLD = "#ff2d7a", "#ffb000", "#ff00ff"
+COUNTERS = ("iteration", "step", "epoch")
+SQUARES = 8  # checkerboard squares along the longest side
+
+
+def segmentation_preview(
+    path: str | Path, image: np.ndarray, label: np.ndarray | None, prediction: np.ndarray, spacing: Sequence[float],
+    title: str = "", *, names: Mapping[int, str] | None = None, affine: np.ndarray | None = None,
+    region: np.ndarray | None = None,
+) -> Path:
+    """Image | reference | prediction | differences in three planes.
+
+    Args:
+        path: PNG to write.
+        image: grey values (i, j, k).
+        label: reference labels (i, j, k), or None when there is no reference (its columns are then left out).
+        prediction: predicted labels (i, j, k).
+        spacing: voxel size per axis in mm.
+        title: a line above the pictures.
+        names: label value to name, for the legend.
+        affine: voxel to RAS mm (4x4): turns the volumes and letters the sides.
+        region: voxels (i, j, k) to which the comparison is limited; the cuts pass through its middle.
+    """
+    region = np.ones(np.shape(image), bool) if region is None else np.asarray(region) > 0
+    seen = (np.asarray(prediction if label is None else label) > 0) & region
+    steps = ras_spacing(spacing, affine)
+    box = crop_box(to_ras(seen, affine), steps, margin_mm=15.0)
+    image, seen, prediction, region = (to_ras(np.asarray(a), affine)[box] for a in (image, seen, prediction, region))
+    overlays = {"prediction": np.where(region, prediction, 0)}
+    if label is not None:
+        overlays = {"reference": np.where(region, to_ras(np.asarray(label), affine)[box], 0), **overlays}
+    values = sorted({int(v) for overlay in overlays.values() for v in np.unique(overlay)} - {0})
+    columns = ["image", *overlays, *(["differences"] if label is not None else [])]
+    sheet = Sheet(image.shape, steps, columns, title, lettered=affine is not None)
+    draw_segmentation(sheet, image, overlays, values, centre_cuts(seen))
+    patches = [Patch(color=colour(n), label=(names or {}).get(v, f"label {v}")) for n, v in enumerate(values[:10])]
+    patches += [Patch(color=DIFFERENCE, label="reference and prediction differ")] if label is not None else []
+    sheet.legend(patches)
+    sheet.save(path)
+    return Path(path)
+
+
+def draw_segmentation(
+    sheet: Sheet, image: np.ndarray, overlays: Mapping[str, np.ndarray], values: Sequence[int], cuts: Sequence[int]
+) -> None:
+    """Fill the sheet: the bare image, each overlay on it, and with two overlays where they differ."""
+    low, high = window(image)
+    for row, plane in enumerate(PLANES):
+        for column in range(len(sheet.panels[row])):
+            sheet.draw(row, column, cut(image, plane, cuts), cmap="gray", vmin=low, vmax=high)
+        for column, overlay in enumerate(overlays.values(), start=1):
+            sheet.draw(row, column, paint(cut(overlay, plane, cuts), values))
+        if len(overlays) == 2:
+            first, second = (cut(overlay, plane, cuts) for overlay in overlays.values())
+            unlike = np.ma.masked_equal(first != second, False)
+            sheet.draw(row, 3, unlike, cmap=ListedColormap([DIFFERENCE]), alpha=0.9)
+
+
+def colour(order: int) -> str:
+    """The colour of the n-th label."""
+    return LABEL_COLOURS[order % len(LABEL_COLOURS)]
+
+
+def paint(section: np.ndarray, values: Sequence[int], opacity: float = 0.6) -> np.ndarray:
+    """Labels (up, across) as RGBA, the background clear."""
+    picture = np.zeros((*section.shape, 4))
+    for order, value in enumerate(values):
+        picture[section == value] = to_rgba(colour(order), opacity)
+    return picture
+
+
+def registration_preview(
+    path: str | Path, fixed: np.ndarray, moving: np.ndarray, moved: np.ndarray, ddf_voxels: np.ndarray,
+    spacing: Sequence[float], title: str = "", *, affine: np.ndarray | None = None,
+) -> Path:
+    """Fixed | moving | moved | checkerboard of fixed and moved | deformed grid | volume change (log J) in three planes.
+
+    The fixed image's outline is drawn on the moving and the moved image, so that what still disagrees is seen at once.
+
+    Args:
+        path: PNG to write.
+        fixed, moving, moved: grey values (i, j, k), all on the fixed grid.
+        ddf_voxels: displacement (3, i, j, k) in voxels of the fixed grid, from fixed to moving.
+        spacing: voxel size per axis of the fixed grid in mm.
+        title: a line above the pictures.
+        affine: voxel to RAS mm (4x4) of the fixed grid: turns the volumes and letters the sides.
+    """
+    ddf = np.asarray(ddf_voxels)
+    shapes = [np.shape(a) for a in (fixed, moving, moved)]
+    if any(shape != ddf.shape[1:] for shape in shapes):
+        raise ValueError(f"fixed, moving, moved are {shapes} and the field {ddf.shape}: all must be on the fixed grid")
+    steps = ras_spacing(spacing, affine)
+    jacobian = to_ras(jacobian_determinant(ddf), affine)
+    images = [to_ras(unit(np.asarray(a, dtype=np.float32)), affine) for a in (fixed, moving, moved)]
+    level = foreground_level(images[0])
+    box = crop_box((images[0] > level) | (images[1] > level), steps)
+    images, jacobian = [image[box] for image in images], jacobian[box]
+    mm = ddf_to_ras(ddf, affine)[(slice(None), *box)] * np.reshape(steps, (3, 1, 1, 1))
+    columns = ["fixed", "moving", "moved", "fixed / moved", "deformed grid", "volume change"]
+    sheet = Sheet(jacobian.shape, steps, columns, title, lettered=affine is not None)
+    draw_registration(sheet, images, mm, jacobian, level, steps)
+    sheet.legend([Patch(color=OUTLINE, label="outline of the fixed image"), Patch(color=FOLD, label="folded (J ≤ 0)")])
+    sheet.save(path)
+    return Path(path)
+
+
+def draw_registration(
+    sheet: Sheet, images: Sequence[np.ndarray], mm: np.ndarray, jacobian: np.ndarray, level: float,
+    spacing: Sequence[float],
+) -> None:
+    """Fill the sheet from fixed, moving and moved (0..1), the displacement in mm and its determinant, all in RAS."""
+    fixed, moving, moved = images
+    cuts = centre_cuts(fixed > level)
+    mixed = np.where(checkerboard(fixed.shape, spacing), moved, fixed)
+    for row, plane in enumerate(PLANES):
+        for column, volume in enumerate((fixed, moving, moved, mixed, 0.55 * moving)):
+            sheet.draw(row, column, cut(volume, plane, cuts), cmap="gray", vmin=0, vmax=1)
+        draw_grid(sheet, row, cut(mm[plane.across], plane, cuts), cut(mm[plane.up], plane, cuts), spacing)
+        change = draw_volume_change(sheet, row, cut(jacobian, plane, cuts), jacobian)
+        body = gaussian_filter(binary_fill_holes(cut(fixed > level, plane, cuts)).astype(np.float32), 0.8)
+        for column, ink in ((1, OUTLINE), (2, OUTLINE), (5, "#444444")):
+            sheet.outline(row, column, body, 0.5, color=ink)
+    volume_bar(sheet, change)
+
+
+def unit(image: np.ndarray) -> np.ndarray:
+    """Grey values scaled to 0..1 between the window's limits."""
+    low, high = window(image)
+    return np.clip((image - low) / (high - low), 0, 1)
+
+
+def foreground_level(image: np.ndarray) -> float:
+    """A grey level between background and object: halfway from the mean to the mean of what lies above it."""
+    above = image[image > image.mean()]
+    return float(0.5 * (image.mean() + above.mean())) if above.size else 0.5
+
+
+def checkerboard(shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
+    """True and False (i, j, k) in cubes of equal size in mm."""
+    side = max(n * s for n, s in zip(shape, spacing, strict=True)) / SQUARES
+    index = [np.floor(np.arange(n) * s / side).astype(int) for n, s in zip(shape, spacing, strict=True)]
+    return (index[0][:, None, None] + index[1][None, :, None] + index[2][None, None, :]) % 2 == 1
+
+
+def draw_grid(
+    sheet: Sheet, row: int, across: np.ndarray, up: np.ndarray, spacing: Sequence[float], every_mm: float | None = None
+) -> None:
+    """Lines of the fixed grid where the displacement (mm; up, across) carries them in the moving image."""
+    plane, panel = PLANES[row], sheet.panels[row][4]
+    steps = spacing[plane.up], spacing[plane.across]
+    y, x = np.meshgrid(*((np.arange(n) + 0.5) * s for n, s in zip(across.shape, steps, strict=True)), indexing="ij")
+    every_mm = every_mm or max(sheet.size) / 24
+    rows, columns = (np.arange(0, n, max(1, round(every_mm / s))) for n, s in zip(across.shape, steps, strict=True))
+    style = {"color": "#7fd4ff", "linewidth": 0.6}
+    panel.plot((x + across)[rows].T, (y + up)[rows].T, **style)
+    panel.plot((x + across)[:, columns], (y + up)[:, columns], **style)
+
+
+def draw_volume_change(sheet: Sheet, row: int, section: np.ndarray, jacobian: np.ndarray):
+    """log J in blue (shrinks) and red (grows), on limits common to the planes; folded voxels in their own colour."""
+    logarithm = np.log(np.maximum(jacobian, 1e-3))
+    limit = min(max(float(np.percentile(np.abs(logarithm), 99.5)), math.log(1.25)), math.log(8))
+    picture = sheet.draw(row, 5, np.log(np.maximum(section, 1e-3)), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    sheet.draw(row, 5, np.ma.masked_equal(section <= 0, False), cmap=ListedColormap([FOLD]))
+    return picture
+
+
+def volume_bar(sheet: Sheet, picture) -> None:
+    """The colour bar of the volume change, with factors instead of logarithms."""
+    limit = picture.get_clim()[1]
+    largest = max(f for f in (1.25, 1.5, 2, 3, 4, 8) if math.log(f) <= limit + 1e-6)
+    factors = [1 / largest, 1, largest]
+    bar = sheet.colour_bar(5, picture, [math.log(f) for f in factors], [f"×{f:.2g}" for f in factors])
+    bar.outline.set_visible(False)
+
+
+def curves(path: str | Path, values: str | Path | Mapping[str, Sequence[float]], title: str = "") -> Path:
+    """One small chart per column that changes, over the one that counts (iteration, step or epoch) or the row number.
+
+    Args:
+        path: PNG to write.
+        values: a CSV file with a header, or a mapping of column name to numbers; what is missing in a row is left out.
+        title: a line above the charts.
+    """
+    columns = dict(values) if isinstance(values, Mapping) else read_columns(values)
+    counter = next((name for name in COUNTERS if name in columns), None)
+    longest = max((len(v) for v in columns.values()), default=0)
+    x = np.asarray(columns[counter] if counter else np.arange(1, longest + 1), dtype=float)
+    columns = {name: np.asarray(column, dtype=float) for name, column in columns.items()}
+    names = telling(columns)
+    across = min(3, max(1, len(names)))
+    down = max(1, math.ceil(len(names) / across))
+    figure = Figure(figsize=(3.6 * across, 2.5 * down + (0.4 if title else 0)), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for panel, name in zip(panels, names, strict=False):
+        draw_curve(panel, x, columns[name], name, counter or "row")
+    for panel in panels[len(names) :]:
+        panel.set_visible(False)
+    save_figure(figure, path)
+    return Path(path)
+
+
+def telling(columns: Mapping[str, np.ndarray]) -> list[str]:
+    """The columns worth a chart: no counters, none that is empty, stays the same or repeats one before it."""
+    names: list[str] = []
+    for name, column in columns.items():
+        seen = column[np.isfinite(column)]
+        same = len(seen) > 1 and np.ptp(seen) == 0
+        repeated = any(np.array_equal(columns[other], column, equal_nan=True) for other in names)
+        if name not in COUNTERS and seen.size and not same and not repeated:
+            names.append(name)
+    return names
+
+
+def draw_curve(panel, x: np.ndarray, y: np.ndarray, name: str, counter: str) -> None:
+    """A faint line of every value, and on long series a bold running mean."""
+    here = np.isfinite(y)
+    x, y = x[: len(y)][here], y[here]
+    long = len(y) > 60
+    strength = {"linewidth": 0.8, "alpha": 0.35} if long else {"linewidth": 1.6}
+    panel.plot(x, y, color="#0072b2", marker=None if len(y) > 15 else "o", markersize=3, **strength)
+    if long:
+        width = max(5, len(y) // 25)
+        mean = np.convolve(y, np.ones(width) / width, mode="valid")
+        panel.plot(x[width // 2 :][: len(mean)], mean, color="#0072b2", linewidth=1.6)
+    panel.set_title(f"{name}   last {y[-1]:.4g}", fontsize=9, loc="left")
+    panel.set_xlabel(counter, fontsize=8)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.tick_params(labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(True, color="#dddddd", linewidth=0.5)
+
+
+def read_columns(path: str | Path) -> dict[str, list[float]]:
+    """The numeric columns of a CSV file; empty cells and words are NaN."""
+    rows = read_csv(path)
+    columns = {name: [number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    return {name: values for name, values in columns.items() if np.isfinite(values).any()}
+
+
+def number(text: str | None) -> float:
+    """The cell's number, or NaN."""
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return math.nan
