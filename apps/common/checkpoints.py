@@ -31,8 +31,10 @@ class Checkpoints:
 
     def save(self, epoch: int, iteration: int, score: float | None = None) -> bool:
         """Write last.pt, and a best checkpoint when ``score`` is among the best; tells whether it is the very best."""
-        is_best = score is not None and score == score and (
-            not self.saved or self.sign * score > self.sign * self.saved[0][0]
+        is_best = (
+            score is not None
+            and score == score
+            and (not self.saved or self.sign * score > self.sign * self.saved[0][0])
         )
         state = {"epoch": epoch, "iteration": iteration}
         state |= {name: each.state_dict() for name, each in self.objects.items()}

@@ -72,8 +72,17 @@ class Trainer:
 
 
 def build_trainer(
-    *, run: RunFolder, network: torch.nn.Module, loader: Any, terms: Terms, config: TrainConfig, device: torch.device,
-    seed: int = 0, loss: Any = None, validation: Validation | None = None, progress: bool = True,
+    *,
+    run: RunFolder,
+    network: torch.nn.Module,
+    loader: Any,
+    terms: Terms,
+    config: TrainConfig,
+    device: torch.device,
+    seed: int = 0,
+    loss: Any = None,
+    validation: Validation | None = None,
+    progress: bool = True,
 ) -> Trainer:
     """Build the trainer of ``network`` on ``loader``.
 
@@ -91,8 +100,15 @@ def build_trainer(
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
     update = Update(network, optimizer, schedule, scaler, terms, config, device)
     engine = SupervisedTrainer(
-        device=device, max_epochs=epochs, train_data_loader=loader, network=network, optimizer=optimizer,
-        loss_function=loss, epoch_length=length, iteration_update=update, decollate=False,
+        device=device,
+        max_epochs=epochs,
+        train_data_loader=loader,
+        network=network,
+        optimizer=optimizer,
+        loss_function=loss,
+        epoch_length=length,
+        iteration_update=update,
+        decollate=False,
     )
     engine.logger.setLevel(logging.CRITICAL)  # exceptions reach the caller: logged too, they are told three times
     objects = {"network": network, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
@@ -155,9 +171,7 @@ def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     return moved
 
 
-def _attach(
-    trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Validation | None, schedule: Any
-) -> None:
+def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Validation | None, schedule: Any) -> None:
     """Put the handlers of an epoch on the engine; they run in the order given here."""
     engine, started = trainer.engine, [0.0]
 

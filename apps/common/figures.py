@@ -43,8 +43,15 @@ SQUARES = 8  # checkerboard squares along the longest side
 
 
 def segmentation_preview(
-    path: str | Path, image: np.ndarray, label: np.ndarray | None, prediction: np.ndarray, spacing: Sequence[float],
-    title: str = "", *, names: Mapping[int, str] | None = None, affine: np.ndarray | None = None,
+    path: str | Path,
+    image: np.ndarray,
+    label: np.ndarray | None,
+    prediction: np.ndarray,
+    spacing: Sequence[float],
+    title: str = "",
+    *,
+    names: Mapping[int, str] | None = None,
+    affine: np.ndarray | None = None,
     region: np.ndarray | None = None,
 ) -> Path:
     """Image | reference | prediction | differences in three planes.
@@ -109,8 +116,15 @@ def paint(section: np.ndarray, values: Sequence[int], opacity: float = 0.6) -> n
 
 
 def registration_preview(
-    path: str | Path, fixed: np.ndarray, moving: np.ndarray, moved: np.ndarray, ddf_voxels: np.ndarray,
-    spacing: Sequence[float], title: str = "", *, affine: np.ndarray | None = None,
+    path: str | Path,
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    moved: np.ndarray,
+    ddf_voxels: np.ndarray,
+    spacing: Sequence[float],
+    title: str = "",
+    *,
+    affine: np.ndarray | None = None,
 ) -> Path:
     """Fixed | moving | moved | checkerboard of fixed and moved | deformed grid | volume change (log J) in three planes.
 
@@ -144,7 +158,11 @@ def registration_preview(
 
 
 def draw_registration(
-    sheet: Sheet, images: Sequence[np.ndarray], mm: np.ndarray, jacobian: np.ndarray, level: float,
+    sheet: Sheet,
+    images: Sequence[np.ndarray],
+    mm: np.ndarray,
+    jacobian: np.ndarray,
+    level: float,
     spacing: Sequence[float],
 ) -> None:
     """Fill the sheet from fixed, moving and moved (0..1), the displacement in mm and its determinant, all in RAS."""

@@ -16,8 +16,19 @@ from medloss.apps.common.output import write_text
 # Endings of column names that hold a unit, as the metrics files spell them.
 UNITS = {"_mm": "mm", "_percent": "%", "_gib": "GiB", "_mib": "MiB", "_seconds": "s", "_mm3": "mm³"}
 ACRONYMS = {
-    "dice": "Dice", "hd95": "HD95", "asd": "ASD", "tre": "TRE", "sdlogj": "SDlogJ", "sdlogj_l2r": "SDlogJ (L2R, J+3)",
-    "seconds": "time (s)", "csf": "CSF", "gm": "GM", "wm": "WM", "n": "n", "l2r": "L2R", "id": "ID",
+    "dice": "Dice",
+    "hd95": "HD95",
+    "asd": "ASD",
+    "tre": "TRE",
+    "sdlogj": "SDlogJ",
+    "sdlogj_l2r": "SDlogJ (L2R, J+3)",
+    "seconds": "time (s)",
+    "csf": "CSF",
+    "gm": "GM",
+    "wm": "WM",
+    "n": "n",
+    "l2r": "L2R",
+    "id": "ID",
 }
 NOTICE = "Research software, not a medical device: nothing here may guide the care of a patient."
 

@@ -9,6 +9,7 @@ import pydantic
 from medloss.apps.common.config import Model, loss_mapping
 from medloss.apps.common.training import TrainConfig
 from medloss.apps.registration.config import PairConfig
+from medloss.apps.segmentation.config import Network
 
 # Dice over the whole batch (batch: true): with Dice per patch the rare CSF, absent from many patches, is given up.
 TISSUE_LOSS = {"dice_ce": {"softmax": True, "to_onehot_y": True, "batch": True}}
@@ -21,9 +22,9 @@ WARP_LOSS = {
 
 
 class TissueConfig(Model):
-    """Training of the tissue segmentation: patches per epoch and their side in voxels, network channels, loss."""
+    """Training of the tissue segmentation: network, side of a patch in voxels, steps per epoch, loss."""
 
-    channels: list[int] = [16, 32, 64]
+    model: Network = Network(channels=[16, 32, 64], norm="batch")
     patch: tuple[int, int, int] = (32, 32, 32)
     steps_per_epoch: int = pydantic.Field(100, ge=1)
     loss: loss_mapping("label") = TISSUE_LOSS
@@ -46,6 +47,11 @@ def quick() -> DemoConfig:
     return DemoConfig(
         quick=True,
         spacing_mm=4,
-        segmentation=TissueConfig(channels=[8, 16], patch=(16, 16, 16), steps_per_epoch=10, train=TrainConfig(**few)),
+        segmentation=TissueConfig(
+            model=Network(channels=[8, 16], norm="batch"),
+            patch=(16, 16, 16),
+            steps_per_epoch=10,
+            train=TrainConfig(**few),
+        ),
         registration=PairConfig(pyramid=[2, 1], iterations=[20, 2], loss=WARP_LOSS),
     )

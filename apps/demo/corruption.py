@@ -16,9 +16,7 @@ class BiasField:
     """A random smooth field over a volume of ``shape``, which can be evaluated on any box of it."""
 
     def __init__(self, shape: Sequence[int], strength: float, random: np.random.RandomState):
-        self.waves = [
-            np.cos(np.pi * np.outer(np.arange(WAVES), (np.arange(size) + 0.5) / size)) for size in shape
-        ]
+        self.waves = [np.cos(np.pi * np.outer(np.arange(WAVES), (np.arange(size) + 0.5) / size)) for size in shape]
         self.weights = random.normal(size=(WAVES,) * 3)
         self.weights[0, 0, 0] = 0  # a constant would only scale the image
         self.scale = strength / np.abs(self._sum([wave[:, ::COARSE] for wave in self.waves])).max()

@@ -33,8 +33,17 @@ def draw_picture(
     figure = Figure(figsize=(10.4, 5.9), dpi=100, facecolor=PAPER)
     FigureCanvasAgg(figure)
     panels = figure.subplots(
-        2, 4, gridspec_kw={"left": 0.01, "right": 0.99, "top": 0.93, "bottom": 0.07, "wspace": 0.03, "hspace": 0.17,
-                           "height_ratios": (1.0, 1.22)},
+        2,
+        4,
+        gridspec_kw={
+            "left": 0.01,
+            "right": 0.99,
+            "top": 0.93,
+            "bottom": 0.07,
+            "wspace": 0.03,
+            "hspace": 0.17,
+            "height_ratios": (1.0, 1.22),
+        },
     )
     for panel in panels.ravel():
         panel.set(xticks=[], yticks=[], facecolor="black")
@@ -46,8 +55,16 @@ def draw_picture(
     bar.outline.set_visible(False)
     patches = [Patch(color=colour(n), label=name) for n, name in enumerate(TISSUES.values())]
     patches.append(Patch(color=OUTLINE, label="outline of the fixed image"))
-    figure.legend(handles=patches, loc="lower left", ncols=4, frameon=False, fontsize=8, labelcolor=INK,
-                  handlelength=1, handleheight=1)
+    figure.legend(
+        handles=patches,
+        loc="lower left",
+        ncols=4,
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+        handlelength=1,
+        handleheight=1,
+    )
     save_figure(figure, path)
     return Path(path)
 
@@ -72,7 +89,11 @@ def draw_tissues(panels: Any, found: Tissues, affine: np.ndarray, steps: tuple[f
 
 
 def draw_recovery(
-    panels: Any, images: tuple[np.ndarray, ...], case: Case, recovered: Recovery, affine: np.ndarray,
+    panels: Any,
+    images: tuple[np.ndarray, ...],
+    case: Case,
+    recovered: Recovery,
+    affine: np.ndarray,
     steps: tuple[float, ...],
 ) -> Any:
     """An axial cut: the fixed image, the moving one before and after with its outline, and the error left (mm)."""
@@ -91,8 +112,16 @@ def draw_recovery(
         if panel is not panels[0]:
             panel.contour(outline, [0.5], colors=[OUTLINE], linewidths=0.9, extent=picture.get_extent(), origin="lower")
     error = section(to_ras(recovered.error_mm, affine), AXIAL, cuts, box)
-    return show(panels[3], "error left (mm)", np.ma.masked_where(outline < 0.5, error), AXIAL, steps, cmap="magma",
-                vmin=0, vmax=round(numbers["tre_before_mm"]))
+    return show(
+        panels[3],
+        "error left (mm)",
+        np.ma.masked_where(outline < 0.5, error),
+        AXIAL,
+        steps,
+        cmap="magma",
+        vmin=0,
+        vmax=round(numbers["tre_before_mm"]),
+    )
 
 
 def section(volume: np.ndarray, plane: Any, cuts: tuple[int, ...], box: tuple[slice, ...]) -> np.ndarray:

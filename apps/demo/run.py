@@ -95,8 +95,14 @@ def draw(
     """The previews of both parts, and the picture of both together."""
     affine, spacing = template.volume.affine, template.volume.spacing
     segmentation_preview(
-        run.path / "segmentation.png", found.image, found.reference, found.prediction, spacing,
-        "Tissues of the anterior part under simulated noise and bias", names=TISSUES, affine=affine,
+        run.path / "segmentation.png",
+        found.image,
+        found.reference,
+        found.prediction,
+        spacing,
+        "Tissues of the anterior part under simulated noise and bias",
+        names=TISSUES,
+        affine=affine,
         region=found.tested,
     )
     numbers = recovered.metrics
@@ -110,8 +116,10 @@ def report(run: RunFolder, metrics: dict[str, Any]) -> None:
     """report.html: what was done, the numbers, the pictures."""
     seconds = metrics["seconds"]
     resources = {
-        "device": metrics["device"], "segmentation_seconds": seconds["segmentation"],
-        "registration_seconds": seconds["registration"], "total_seconds": seconds["total"],
+        "device": metrics["device"],
+        "segmentation_seconds": seconds["segmentation"],
+        "registration_seconds": seconds["registration"],
+        "total_seconds": seconds["total"],
         "peak_memory_gib": metrics["peak_gib"],
     }
     tables = {

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from monai.data import DataLoader
-from monai.networks.nets import UNet
 from monai.transforms import Randomizable
 from torch.utils.data import Dataset
 
@@ -22,7 +21,7 @@ from medloss.apps.demo.corruption import corrupt
 from medloss.apps.demo.template import TISSUES, Template
 from medloss.apps.segmentation.config import Inference
 from medloss.apps.segmentation.metrics import dice
-from medloss.apps.segmentation.network import build_inferer
+from medloss.apps.segmentation.network import build_inferer, build_network
 from medloss.apps.segmentation.train import Terms
 from medloss.apps.segmentation.transforms import IMAGE, LABEL
 from medloss.config import build_loss
@@ -102,23 +101,20 @@ def train(
     part = (template.image[posterior], template.tissues[posterior], template.brain[posterior])
     loader = DataLoader(FreshPatches(*part, config.patch, length), batch_size=config.train.batch)
     seed_epoch(seed, 0)
-    network, loss = build_network(config).to(device), build_loss(config.loss, kind="label").to(device)
+    network, loss = build_network(config.model, CLASSES).to(device), build_loss(config.loss, kind="label").to(device)
     trainer = build_trainer(
-        run=run, network=network, loader=loader, terms=Terms(network, loss), config=config.train, device=device,
-        seed=seed, loss=loss, progress=progress,
+        run=run,
+        network=network,
+        loader=loader,
+        terms=Terms(network, loss),
+        config=config.train,
+        device=device,
+        seed=seed,
+        loss=loss,
+        progress=progress,
     )
     trainer.run()
     return network
-
-
-def build_network(config: TissueConfig) -> torch.nn.Module:
-    """A small 3D UNet from one channel to background, CSF, grey and white matter (B, 4, i, j, k).
-
-    Batch normalisation keeps the intensities of a patch relative to those of the others, which tell the tissues apart;
-    instance normalisation takes them away.
-    """
-    channels = list(config.channels)
-    return UNet(3, 1, CLASSES, channels, [2] * (len(channels) - 1), num_res_units=1, norm="batch")
 
 
 def evaluate(network: torch.nn.Module, template: Template, config: TissueConfig, seed: int) -> Tissues:

@@ -17,7 +17,10 @@ GRID_MM = 4.0  # voxel size on which the velocities are drawn and integrated
 
 
 def random_warp(
-    brain: np.ndarray, spacing: Sequence[float], seed: int, mean_mm: float = MEAN_MM,
+    brain: np.ndarray,
+    spacing: Sequence[float],
+    seed: int,
+    mean_mm: float = MEAN_MM,
     smoothness_mm: float = SMOOTHNESS_MM,
 ) -> torch.Tensor:
     """A random diffeomorphic displacement (3, i, j, k) in voxels; its mean length over the brain is ``mean_mm``."""

@@ -66,8 +66,14 @@ def predict(
     from medloss.apps.segmentation.predict import predict as run_prediction
 
     masks = run_prediction(
-        run, inputs, output, tta=tta, probabilities=probabilities, overwrite=overwrite,
-        checkpoint="last" if last else "best", progress=not quiet,
+        run,
+        inputs,
+        output,
+        tta=tta,
+        probabilities=probabilities,
+        overwrite=overwrite,
+        checkpoint="last" if last else "best",
+        progress=not quiet,
     )
     typer.echo(f"wrote {len(masks)} mask{'s' * (len(masks) != 1)} to {masks[0].parent}")
 
@@ -87,9 +93,7 @@ def evaluate(
     """
     from medloss.apps.segmentation.evaluate import evaluate as run_evaluation
 
-    result = run_evaluation(
-        predictions, references, output, tolerance=tolerance, ignore=ignore, progress=not quiet
-    )
+    result = run_evaluation(predictions, references, output, tolerance=tolerance, ignore=ignore, progress=not quiet)
     typer.echo(result.table())
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
     typer.echo(f"wrote {folder / 'metrics.csv'} and {folder / 'metrics.json'}")

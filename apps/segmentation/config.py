@@ -113,11 +113,16 @@ class Data(Model):
 
 
 class Network(Model):
-    """A network of MONAI by name; ``channels`` per level, the first at full resolution, each level half of the last."""
+    """A network of MONAI by name; ``channels`` per level, the first at full resolution, each level half of the last.
+
+    ``norm: batch`` keeps a patch's intensities relative to those of the others, where they tell the classes apart;
+    ``norm: instance`` takes them away, which suits small batches and images of unlike contrast.
+    """
 
     name: Literal["unet", "basicunet", "dynunet", "segresnet"] = "unet"
     channels: list[Size] = pydantic.Field([16, 32, 64, 128], min_length=2)
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)
+    norm: Literal["instance", "batch"] = "instance"
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Network:

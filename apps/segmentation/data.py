@@ -58,7 +58,11 @@ def build_loaders(prepared: Prepared) -> tuple[DataLoader, DataLoader | None]:
         valid = _dataset(prepared.valid, fixed, config) if prepared.valid else None
     batch = min(config.train.batch, len(train))
     train_loader = DataLoader(
-        train, batch_size=batch, shuffle=True, drop_last=True, num_workers=config.train.workers,
+        train,
+        batch_size=batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=config.train.workers,
         pin_memory=torch.cuda.is_available(),
     )
     return train_loader, None if valid is None else DataLoader(valid, batch_size=1)

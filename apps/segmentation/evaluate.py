@@ -38,8 +38,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    predictions: Path | str, references: Path | str, output: Path | str | None = None, *, tolerance: float = 1.0,
-    ignore: int | None = None, progress: bool = True,
+    predictions: Path | str,
+    references: Path | str,
+    output: Path | str | None = None,
+    *,
+    tolerance: float = 1.0,
+    ignore: int | None = None,
+    progress: bool = True,
 ) -> Evaluation:
     """Compare masks with the references of the same name; both are folders, or both files.
 

@@ -16,22 +16,36 @@ LARGEST_PATCH = 96  # voxels along an axis, when the configuration leaves the pa
 
 
 def build_network(config: Network, classes: int) -> torch.nn.Module:
-    """A 3D network from one channel to ``classes`` logits (B, classes, i, j, k); instance normalisation throughout."""
-    channels, dropout = list(config.channels), config.dropout
+    """A 3D network from one channel to ``classes`` logits (B, classes, i, j, k)."""
+    channels, dropout, norm = list(config.channels), config.dropout, (config.norm, {"affine": True})
     if config.name == "unet":
         strides = [2] * (len(channels) - 1)
-        return UNet(3, 1, classes, channels, strides, num_res_units=1, norm="instance", dropout=dropout)
+        return UNet(3, 1, classes, channels, strides, num_res_units=1, norm=config.norm, dropout=dropout)
     if config.name == "basicunet":
-        return BasicUNet(3, 1, classes, channels, norm=("instance", {"affine": True}), dropout=dropout)
+        return BasicUNet(3, 1, classes, channels, norm=norm, dropout=dropout)
     if config.name == "dynunet":
         levels = len(channels)
         return DynUNet(
-            3, 1, classes, kernel_size=[3] * levels, strides=[1] + [2] * (levels - 1),
-            upsample_kernel_size=[2] * (levels - 1), filters=channels, dropout=dropout or None, res_block=True,
+            3,
+            1,
+            classes,
+            kernel_size=[3] * levels,
+            strides=[1] + [2] * (levels - 1),
+            upsample_kernel_size=[2] * (levels - 1),
+            filters=channels,
+            norm_name=norm,
+            dropout=dropout or None,
+            res_block=True,
         )
     return SegResNet(
-        3, channels[0], 1, classes, dropout_prob=dropout or None, norm=("instance", {"affine": True}),
-        blocks_down=[1, 2, 2, 4, 4, 4][: len(channels)], blocks_up=[1] * (len(channels) - 1),
+        3,
+        channels[0],
+        1,
+        classes,
+        dropout_prob=dropout or None,
+        norm=norm,
+        blocks_down=[1, 2, 2, 4, 4, 4][: len(channels)],
+        blocks_up=[1] * (len(channels) - 1),
     )
 
 
@@ -41,8 +55,11 @@ def stride(config: Network) -> int:
 
 
 def choose_patch(
-    patch: Sequence[int] | None, config: Network, shapes: Sequence[Sequence[int]],
-    spacings: Sequence[Sequence[float]], spacing: Sequence[float] | None,
+    patch: Sequence[int] | None,
+    config: Network,
+    shapes: Sequence[Sequence[int]],
+    spacings: Sequence[Sequence[float]],
+    spacing: Sequence[float] | None,
 ) -> tuple[int, int, int]:
     """The patch given, checked against the network, or the median shape (after resampling) rounded up, at most 96."""
     unit = stride(config)

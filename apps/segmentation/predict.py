@@ -30,8 +30,15 @@ NAMES_FILE = "labels.json"
 
 
 def predict(
-    run: Path | str, inputs: Sequence[Path | str], output: Path | str | None = None, *, tta: bool = False,
-    probabilities: bool = False, overwrite: bool = False, checkpoint: str = "best", progress: bool = True,
+    run: Path | str,
+    inputs: Sequence[Path | str],
+    output: Path | str | None = None,
+    *,
+    tta: bool = False,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    checkpoint: str = "best",
+    progress: bool = True,
 ) -> list[Path]:
     """Segment files or folders of files with a trained run; returns the masks, ``<output>/<name of the input>``.
 
@@ -140,4 +147,3 @@ def _mask_name(source: Path) -> str:
 
 def _probability_file(mask: Path) -> Path:
     return mask.with_name(f"{strip_suffix(mask)}_probabilities.nii.gz")
-

@@ -49,8 +49,16 @@ def train(config: Config, run_path: Path | str, resume: bool = False, progress: 
     run = RunFolder.open(run_path) if resume else RunFolder.create(run_path, text, **facts)
     validator = _validator(prepared, loaders[1], network, device)
     trainer = build_trainer(
-        run=run, network=network, loader=loaders[0], terms=Terms(network, loss), config=config.train, device=device,
-        seed=config.seed, loss=loss, validation=_validation(run, prepared.config, validator), progress=progress,
+        run=run,
+        network=network,
+        loader=loaders[0],
+        terms=Terms(network, loss),
+        config=config.train,
+        device=device,
+        seed=config.seed,
+        loss=loss,
+        validation=_validation(run, prepared.config, validator),
+        progress=progress,
     )
     if resume:
         run.log(f"resumed after epoch {trainer.resume()}")
@@ -98,9 +106,7 @@ def _build(prepared: Prepared, device: torch.device) -> tuple[torch.nn.Module, A
     return network, build_loss(prepared.config.loss, kind="label").to(device)
 
 
-def _validator(
-    prepared: Prepared, loader: Any, network: torch.nn.Module, device: torch.device
-) -> Validator | None:
+def _validator(prepared: Prepared, loader: Any, network: torch.nn.Module, device: torch.device) -> Validator | None:
     if loader is None:
         return None
     inferer = build_inferer(prepared.config.predict, prepared.config.data.patch)

@@ -88,7 +88,12 @@ def random_transforms(train: SegmentationTrain, patch: tuple[int, int, int], cla
         modes = ["bilinear", "nearest", "nearest"][: len(keys)]
         steps += [
             RandAffined(
-                keys, prob=0.5, rotate_range=[0.2] * 3, scale_range=[0.15] * 3, translate_range=[3] * 3, mode=modes,
+                keys,
+                prob=0.5,
+                rotate_range=[0.2] * 3,
+                scale_range=[0.15] * 3,
+                translate_range=[3] * 3,
+                mode=modes,
                 padding_mode="border",
             ),
             RandAdjustContrastd(IMAGE, prob=0.2, gamma=(0.7, 1.5), retain_stats=True),

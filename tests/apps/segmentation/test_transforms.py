@@ -59,10 +59,13 @@ def test_resampling_to_a_spacing(case, tmp_path):
     assert prepared["image"].shape[1] == 10 and abs(prepared["image"].shape[2] - 6) <= 1
 
 
-@pytest.mark.parametrize(("rule", "low", "high"), [
-    (Intensity(rule="window", low=-100, high=300), 0.0, 1.0),
-    (Intensity(rule="percentile"), 0.0, 1.0),
-])
+@pytest.mark.parametrize(
+    ("rule", "low", "high"),
+    [
+        (Intensity(rule="window", low=-100, high=300), 0.0, 1.0),
+        (Intensity(rule="percentile"), 0.0, 1.0),
+    ],
+)
 def test_bounded_intensities(rule, low, high):
     image = torch.linspace(-1000, 1000, 64).reshape(1, 4, 4, 4)
     scaled = normalisation(rule)({"image": image})["image"]
@@ -70,10 +73,15 @@ def test_bounded_intensities(rule, low, high):
     assert scaled.flatten()[20:44].diff().min() >= 0
 
 
-@pytest.mark.parametrize("options", [
-    {"rule": "window"}, {"rule": "zscore", "low": 1}, {"rule": "percentile", "low": 50, "high": 20},
-    {"rule": "percentile", "high": 101},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rule": "window"},
+        {"rule": "zscore", "low": 1},
+        {"rule": "percentile", "low": 50, "high": 20},
+        {"rule": "percentile", "high": 101},
+    ],
+)
 def test_faulty_intensity_rules(options):
     with pytest.raises(ValueError, match="low"):
         Intensity(**options)

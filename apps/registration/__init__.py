@@ -1,0 +1,3 @@
+"""Registration: ``pair`` optimises one pair without training; ``train``, ``predict`` and ``evaluate`` do what
+DeepReg did.
+"""

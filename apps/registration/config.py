@@ -1,0 +1,187 @@
+"""The configuration of the registration commands: every key, its default and what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from medloss.apps.common.config import Model, loss_mapping
+from medloss.apps.common.training import TrainConfig
+
+Initialise = Literal["none", "centre_of_mass", "resize"]
+Positive = Annotated[float, pydantic.Field(gt=0)]
+Size = Annotated[int, pydantic.Field(ge=8)]
+Folder = Annotated[Path, pydantic.AfterValidator(lambda path: path.expanduser().absolute())]  # loads from anywhere
+
+
+class Losses(Model):
+    """Losses by what they see, each group a mapping ``name: {weight: ..., options}``.
+
+    ``image`` compares the warped moving with the fixed image, ``label`` the warped with the fixed label probabilities,
+    ``field`` sees the displacement (or velocity) in mm with the voxel size in mm.
+    """
+
+    image: loss_mapping("image") = {}
+    label: loss_mapping("label") = {}
+    field: loss_mapping("field") = {}
+    label_scales: list[Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field([0], min_length=1)
+    """Label losses are averaged over labels blurred with these sigmas in voxels: far regions then attract each
+    other.
+    """
+
+    @pydantic.model_validator(mode="after")
+    def _attracts(self) -> Losses:
+        if not self.image and not self.label:
+            raise ValueError("neither image nor label losses: nothing draws the moving image to the fixed one")
+        return self
+
+
+class _Registration(Model):
+    seed: int = pydantic.Field(0, ge=0)
+
+    def _check_field(self, transform: str, regularise: str) -> None:
+        if regularise == "velocity" and transform == "ddf":
+            raise ValueError("regularise: velocity needs a dvf; a ddf has no velocity")
+
+
+class PairConfig(_Registration):
+    """``medloss register pair``: optimisation of one pair, coarse to fine, without training."""
+
+    device: str = pydantic.Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    transform: Literal["dvf", "ddf"] = "dvf"
+    """dvf: a stationary velocity field, integrated (invertible, folds rarely); ddf: the displacement itself."""
+    initialise: Initialise = "none"
+    """none: trust the headers; centre_of_mass: shift one centre of mass onto the other; resize: lay box over box."""
+    spacing: Positive | None = None
+    """Voxel size in mm at the finest level; None takes the fixed image's finest.
+
+    Outputs are on the fixed grid anyway.
+    """
+    pyramid: list[Positive] = pydantic.Field([4, 2, 1], min_length=1)
+    """Voxel size of each level, as multiples of ``spacing``."""
+    iterations: list[Annotated[int, pydantic.Field(ge=0)]] = [100, 60, 20]
+    control: Positive = 2
+    """Voxel of the grid that carries the field, in voxels of its level: 2 is smoother and 8 times cheaper than 1."""
+    lr: Positive = 0.1
+    """Adam's step in voxels of the control grid."""
+    integration_steps: int = pydantic.Field(6, ge=1, le=12)
+    regularise: Literal["displacement", "velocity"] = "displacement"
+    """Which field the field losses see."""
+    loss: Losses = Losses(
+        image={"lncc": {"kernel_size": 7}}, field={"diffusion": {"weight": 0.5, "stencil": "forward"}}
+    )
+
+    @pydantic.field_validator("loss", mode="before")
+    @classmethod
+    def _keep_default_groups(cls, loss: object) -> object:
+        # who names only one group means to change that one
+        return {**cls.model_fields["loss"].default.model_dump(), **loss} if isinstance(loss, dict) else loss
+
+    @pydantic.model_validator(mode="after")
+    def _agree(self) -> PairConfig:
+        if len(self.pyramid) != len(self.iterations):
+            raise ValueError(
+                f"pyramid has {len(self.pyramid)} levels and iterations {len(self.iterations)}: one number per level"
+            )
+        self._check_field(self.transform, self.regularise)
+        return self
+
+
+class Labels(Model):
+    """What the label files hold.
+
+    ``masks``: DeepReg's: one or several corresponding regions, each a channel of 0 and 1, in a 3D or 4D file.
+    ``map``: one 3D map of integers, 0 is background.
+    """
+
+    kind: Literal["masks", "map"] = "masks"
+    classes: list[Annotated[int, pydantic.Field(ge=0)]] = []
+    """Only these: values of a map, or channels of masks counted from 0; all of them by default."""
+    sample: Literal["one", "all"] = "all"
+    """In training: one region per step, drawn at random, or all of them at once. Validation sees them all."""
+
+
+class Data(Model):
+    """Where the pairs are, in DeepReg's folders, and how a pair is prepared.
+
+    ``root`` holds ``train/``, ``valid/`` and ``test/`` (or each is named). A ``paired`` split holds ``fixed_images/``
+    and ``moving_images/`` (and ``fixed_labels/``, ``moving_labels/``) with equal file names; an ``unpaired`` one
+    ``images/`` (and ``labels/``), of which pairs are made. Without ``valid/`` the last ``valid_fraction`` of train is
+    held out.
+    """
+
+    kind: Literal["paired", "unpaired"] = "paired"
+    root: Folder | None = None
+    train: Folder | None = None
+    valid: Folder | None = None
+    test: Folder | None = None
+    valid_fraction: float = pydantic.Field(0.1, ge=0, lt=1)
+    labels: Labels | None = None
+    """Left out: no label is read."""
+    pairs: Literal["random", "all"] = "random"
+    """Of unpaired images: as many random pairs as there are images (by the seed), or every ordered pair."""
+    size: tuple[Size, Size, Size] | None = None
+    """Voxels of the grid that the network works on; none: each fixed image's own grid."""
+    initialise: Initialise = "resize"
+
+    @pydantic.model_validator(mode="after")
+    def _somewhere(self) -> Data:
+        if self.root is None and self.train is None:
+            raise ValueError("root is missing: the folder that holds train/, valid/ and test/ (or name train: itself)")
+        return self
+
+    def split(self, name: str) -> Path | None:
+        """The folder of ``train``, ``valid`` or ``test``, None where there is none."""
+        named = getattr(self, name)
+        folder = named or (self.root / name if self.root else None)
+        return folder if named or (folder and folder.is_dir()) else None
+
+
+class Network(Model):
+    """A network of MONAI by name, and whether it predicts a displacement (ddf) or a velocity (dvf)."""
+
+    name: Literal["unet", "local", "voxelmorph"] = "unet"
+    """unet: MONAI's RegUNet; local: DeepReg's LocalNet, whose 7 x 7 x 7 convolutions are slow on a CPU; voxelmorph."""
+    output: Literal["ddf", "dvf"] = "ddf"
+    channels: int = pydantic.Field(8, ge=1)
+    """At full resolution; each level below has twice as many (voxelmorph: as many)."""
+    depth: int = pydantic.Field(3, ge=1, le=6)
+    """How many times the resolution is halved."""
+    integration_steps: int = pydantic.Field(6, ge=1, le=12)
+
+
+class RegistrationTrain(TrainConfig):
+    """How long and how to train; one pair at a time by default, since fixed grids differ."""
+
+    epochs: int = pydantic.Field(50, ge=1)
+    batch: int = pydantic.Field(1, ge=1)
+
+
+class Validate(Model):
+    """Validation every so many epochs by the mean Dice of all regions (by the loss, without labels)."""
+
+    every: int = pydantic.Field(1, ge=1)
+    keep: int = pydantic.Field(1, ge=1)
+
+
+class RegistrationConfig(_Registration):
+    """Everything that ``medloss register train`` needs; a run folder's config.yaml is one of these, complete."""
+
+    data: Data
+    loss: Losses
+    model: Network = Network()
+    regularise: Literal["displacement", "velocity"] = "displacement"
+    train: RegistrationTrain = RegistrationTrain()
+    validate_: Validate = pydantic.Field(Validate(), alias="validate")
+
+    @pydantic.model_validator(mode="after")
+    def _agree(self) -> RegistrationConfig:
+        self._check_field(self.model.output, self.regularise)
+        if self.loss.label and self.data.labels is None:
+            raise ValueError(
+                "loss.label is configured but data.labels is missing: write data.labels: {kind: masks} (or map), "
+                "or drop the label losses"
+            )
+        return self

@@ -1,0 +1,36 @@
+"""Intensities: read with care, and brought to a common scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from medloss.apps.common.errors import UserError
+from medloss.apps.common.images import Volume, load_volume
+
+
+def load_intensities(path: Path) -> Volume:
+    """Read an image that can be registered: 3D, finite, at least 4 voxels along each axis."""
+    volume = load_volume(path)
+    if min(volume.array.shape) < 4:
+        raise UserError(f"{path} has shape {volume.array.shape}, expected 3D and at least 4 voxels along each axis")
+    if not np.isfinite(volume.array).all():
+        raise UserError(f"{path} holds NaN or infinite intensities; replace them first, for instance by 0")
+    return volume
+
+
+def intensity_range(image: Tensor) -> tuple[float, float]:
+    """The 0.5th and 99.5th percentile; of a large image a sample of about a million voxels decides."""
+    values = image.double().flatten()
+    low, high = np.percentile(values[:: max(1, values.numel() // 10**6)].cpu().numpy(), [0.5, 99.5])
+    return float(low), float(high)
+
+
+def rescale(image: Tensor, limits: tuple[float, float] | None = None) -> Tensor:
+    """Intensities with the ``limits`` (the image's own `intensity_range` by default) at 0 and 1, not clipped,
+    float32.
+    """
+    low, high = limits or intensity_range(image)
+    return ((image.double() - low) / max(high - low, 1e-12)).float()

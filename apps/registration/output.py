@@ -1,0 +1,111 @@
+"""The files of one registered pair, the same after ``pair`` and after ``predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medloss.apps.common.deformation import describe, inverse_consistency
+from medloss.apps.common.fields import save_displacement
+from medloss.apps.common.images import Volume, save_volume
+from medloss.apps.common.output import write_json
+from medloss.apps.registration.geometry import fold_in_initial, pull_moving
+from medloss.apps.registration.intensity import intensity_range, rescale
+from medloss.apps.registration.losses import RegistrationLoss
+from medloss.apps.registration.measure import DEFINITIONS, overlap_rows, peak_gib, regions, similarity
+from medloss.apps.registration.result import PairResult
+
+
+class Pair(NamedTuple):
+    """Two images on their own grids, with integer label maps ``(i, j, k)`` or masks ``(C, i, j, k)`` or None."""
+
+    name: str
+    fixed: Volume
+    moving: Volume
+    fixed_label: Tensor | None = None
+    moving_label: Tensor | None = None
+    classes: tuple[int, ...] | None = None
+
+
+def write_pair(
+    folder: Path, pair: Pair, result: PairResult, start: np.ndarray, loss: RegistrationLoss, seconds: float
+) -> dict[str, Any]:
+    """Write moved image and label, field, inverse, Jacobian, preview and ``metrics.json``; returns what the last holds.
+
+    Args:
+        start: the map between the worlds (4 x 4) that *before* means.
+    """
+    fixed, moving = pair.fixed, pair.moving
+    numbers, jacobian = describe(result.ddf)
+    before = fold_in_initial(torch.zeros_like(result.ddf), start, fixed.affine)
+    pulled = pull_moving(as_tensor(moving)[None], moving.affine, before, fixed.affine)[0]
+    save_volume(folder / "moved.nii.gz", like_dtype(result.moved.numpy(), moving.array.dtype), fixed)
+    save_displacement(folder / "field.nii.gz", result.ddf.numpy(), fixed.affine)
+    save_volume(folder / "jacobian.nii.gz", jacobian.astype(np.float32), fixed)
+    if result.inverse_ddf is not None:
+        save_displacement(folder / "inverse_field.nii.gz", result.inverse_ddf.numpy(), moving.affine)
+    metrics: dict[str, Any] = {"case": pair.name, "labels": []}
+    if result.moved_label is not None:
+        save_volume(folder / "moved_label.nii.gz", _channels_last(result.moved_label), fixed)
+        metrics["labels"] = _overlaps(pair, result, before)
+    metrics |= numbers | _consistency(result, fixed.affine, moving.affine)
+    limits = intensity_range(as_tensor(moving))
+    images = (rescale(as_tensor(fixed)), rescale(pulled, limits), rescale(result.moved, limits))
+    metrics |= similarity(*images, loss)
+    metrics |= {"seconds": seconds, "peak_gib": peak_gib()}
+    preview(folder / "preview.png", pair, pulled.numpy(), result)
+    write_json(folder / "metrics.json", {**metrics, "definitions": _definitions(metrics)})
+    return metrics
+
+
+def as_tensor(volume: Volume) -> Tensor:
+    """The intensities as float32."""
+    return torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))
+
+
+def like_dtype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Interpolated intensities in the image's own dtype: rounded and clipped for integers, float32 for floats."""
+    if dtype.kind not in "iu":
+        return array.astype(np.float32)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
+
+
+def _channels_last(label: Tensor) -> np.ndarray:
+    array = label.numpy()
+    array = array.astype(np.uint8 if array.max(initial=0) < 256 and array.min(initial=0) >= 0 else np.int32)
+    return array if array.ndim == 3 else np.moveaxis(array, 0, -1)
+
+
+def _overlaps(pair: Pair, result: PairResult, before: Tensor) -> list[dict[str, Any]]:
+    channels = pair.moving_label.reshape(-1, *pair.moving_label.shape[-3:])
+    at_first = pull_moving(channels, pair.moving.affine, before, pair.fixed.affine, "nearest")
+    at_first = at_first.reshape(result.moved_label.shape)
+    found = [regions(label, pair.classes) for label in (pair.fixed_label, at_first, result.moved_label)]
+    return overlap_rows(*found, pair.fixed.spacing)
+
+
+def _consistency(result: PairResult, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> dict[str, float]:
+    if result.inverse_ddf is None:
+        return {}
+    error = inverse_consistency(result.ddf, result.inverse_ddf, fixed_affine, moving_affine)
+    return {"inverse_consistency_mm": float(np.nanmean(error)) if np.isfinite(error).any() else float("nan")}
+
+
+def preview(path: Path, pair: Pair, before: np.ndarray, result: PairResult) -> None:
+    """Fixed, moving, moved, checkerboard, grid and volume change as a PNG."""
+    from medloss.apps.common.figures import registration_preview
+
+    images = (np.asarray(pair.fixed.array, dtype=np.float32), before, result.moved.numpy())
+    registration_preview(
+        path, *images, result.ddf.numpy(), pair.fixed.spacing, title=pair.name, affine=pair.fixed.affine
+    )
+
+
+def _definitions(metrics: dict[str, Any]) -> dict[str, str]:
+    keys = {*metrics, *(key for row in metrics["labels"] for key in row)}
+    return {key: text for key, text in DEFINITIONS.items() if key in keys}

@@ -1,0 +1,211 @@
+"""Registration of one pair by optimisation, without training: `register` in memory, `register_pair` on files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medloss.apps.common.config import dump_config
+from medloss.apps.common.errors import UserError
+from medloss.apps.common.images import Volume, check_same_grid, load_volume, strip_suffix
+from medloss.apps.common.output import RunFolder, write_csv
+from medloss.apps.registration.config import PairConfig
+from medloss.apps.registration.data import load_map
+from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
+from medloss.apps.registration.intensity import intensity_range, load_intensities, rescale
+from medloss.apps.registration.losses import RegistrationLoss
+from medloss.apps.registration.optimise import Report, Views, optimise
+from medloss.apps.registration.output import Pair, as_tensor, write_pair
+from medloss.apps.registration.result import Geometry, PairResult, conclude
+from medloss.apps.registration.transform import ToDisplacement
+
+
+def register(
+    fixed: Tensor,
+    moving: Tensor,
+    config: PairConfig | None = None,
+    *,
+    fixed_affine: np.ndarray | None = None,
+    moving_affine: np.ndarray | None = None,
+    fixed_label: Tensor | None = None,
+    moving_label: Tensor | None = None,
+    mask: Tensor | None = None,
+    report: Report | None = None,
+) -> PairResult:
+    """Find the displacement that lays ``moving`` over ``fixed``.
+
+    Args:
+        fixed, moving: intensities ``(i, j, k)``, each on its own grid; sizes may differ and need be multiples of
+            nothing.
+        config: how; the defaults suit two images of one modality whose headers roughly agree.
+        fixed_affine, moving_affine: 4 x 4, voxel to RAS mm; by default 1 mm voxels, and the moving image on the fixed
+            grid.
+        fixed_label, moving_label: integer label maps ``(i, j, k)`` on the grids of their images, seen by label losses.
+        mask: ``(i, j, k)`` on the fixed grid: where the images are compared.
+        report: called after each iteration with its row of the history.
+    """
+    config = config or PairConfig()
+    device = resolve_device(config.device)
+    fixed, moving = fixed.to(device), moving.to(device)
+    fixed_affine = np.eye(4) if fixed_affine is None else np.asarray(fixed_affine, dtype=np.float64)
+    moving_affine = fixed_affine if moving_affine is None else np.asarray(moving_affine, dtype=np.float64)
+    _check_labels(config, fixed_label, moving_label)
+    initial = INITIALISERS[config.initialise](_volume(fixed, fixed_affine), _volume(moving, moving_affine))
+    geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.shape), initial)
+    views = _views(fixed, moving, geometry, (fixed_label, moving_label), mask)
+    torch.manual_seed(config.seed)
+    field, history = optimise(views, _volume(fixed, fixed_affine).spacing, config, report)
+    to_displacement = ToDisplacement(config.transform, config.integration_steps)
+    return conclude(field, to_displacement, moving, moving_label, geometry)._replace(history=history)
+
+
+def register_pair(
+    fixed: Path,
+    moving: Path,
+    config: PairConfig | None = None,
+    output: Path | None = None,
+    *,
+    fixed_label: Path | None = None,
+    moving_label: Path | None = None,
+    mask: Path | None = None,
+    progress: bool = True,
+) -> RunFolder:
+    """Register two files and write everything into a new run folder; nothing is written before the input is found
+    good.
+    """
+    config = config or PairConfig()
+    pair = load_pair(fixed, moving, fixed_label, moving_label)
+    inside = None if mask is None else _load_mask(mask, pair.fixed)
+    levels, count = len(config.pyramid), sum(config.iterations)
+    with _Bar(count, levels, progress) as report:
+        begin = time.perf_counter()
+        result = register(
+            as_tensor(pair.fixed),
+            as_tensor(pair.moving),
+            config,
+            fixed_affine=pair.fixed.affine,
+            moving_affine=pair.moving.affine,
+            fixed_label=pair.fixed_label,
+            moving_label=pair.moving_label,
+            mask=inside,
+            report=report,
+        )
+        seconds = time.perf_counter() - begin
+    folder = output or Path("runs") / f"{strip_suffix(moving)}-to-{strip_suffix(fixed)}"
+    files = {"fixed": fixed, "moving": moving, "fixed_label": fixed_label, "moving_label": moving_label, "mask": mask}
+    run = RunFolder.create(folder, dump_config(config), inputs=files)
+    # before: what the headers say, unless the configuration says that they mean nothing
+    start = result.initial if config.initialise == "resize" else np.eye(4)
+    write_csv(run.path / "losses.csv", result.history)
+    metrics = write_pair(run.path, pair, result, start, RegistrationLoss(config.loss), seconds)
+    run.log(describe(metrics))
+    return run
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def label_classes(*labels: Tensor) -> tuple[int, ...]:
+    """The values other than 0 of any of the label maps, in order."""
+    return tuple(sorted({int(value) for label in labels for value in label.unique()} - {0}))
+
+
+def soft_labels(label: Tensor, classes: Sequence[int]) -> Tensor:
+    """An integer map ``(i, j, k)`` as probabilities ``(1 + len(classes), i, j, k)``, background first."""
+    return torch.stack([label == value for value in (0, *classes)]).float()
+
+
+def load_pair(fixed: Path, moving: Path, fixed_label: Path | None, moving_label: Path | None) -> Pair:
+    """Read two images and, if both are given, their label maps; every fault of theirs is a UserError."""
+    if (fixed_label is None) != (moving_label is None):
+        raise UserError("one label map was given, expected none or both of --fixed-label and --moving-label")
+    images = [load_intensities(path) for path in (fixed, moving)]
+    name = f"{strip_suffix(moving)} to {strip_suffix(fixed)}"
+    if fixed_label is None or moving_label is None:
+        return Pair(name, *images)
+    labels = [load_map(fixed_label, images[0], fixed), load_map(moving_label, images[1], moving)]
+    return Pair(name, *images, *labels, label_classes(*labels))
+
+
+def describe(metrics: dict) -> str:
+    """The result in a line per label and one for the field."""
+    lines = [f"label {row['label']}: Dice {row['dice_before']:.3f} -> {row['dice']:.3f}" for row in metrics["labels"]]
+    return "\n".join(
+        [
+            *lines,
+            (
+                f"correlation {metrics['ncc_before']:.3f} -> {metrics['ncc']:.3f}, folding {metrics['folding_percent']:.3f} %, "
+                f"SDlogJ {metrics['sdlogj']:.3f}, {metrics['seconds']:.1f} s, peak {metrics['peak_gib']:.2f} GiB"
+            ),
+        ]
+    )
+
+
+def _check_labels(config: PairConfig, fixed_label: Tensor | None, moving_label: Tensor | None) -> None:
+    if config.loss.label and (fixed_label is None or moving_label is None):
+        raise UserError(
+            f"loss.label asks for {', '.join(config.loss.label)} but there are no labels for both images: "
+            "give --fixed-label and --moving-label, or drop the label losses"
+        )
+
+
+def _volume(image: Tensor, affine: np.ndarray) -> Volume:
+    spacing = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
+    return Volume(image.cpu().numpy(), affine, spacing)
+
+
+def _views(
+    fixed: Tensor, moving: Tensor, geometry: Geometry, labels: tuple[Tensor | None, Tensor | None], mask: Tensor | None
+) -> Views:
+    """Everything on the fixed grid, the moving side through the initial map alone; compared where there is a moving
+    image.
+    """
+    points = grid_points(fixed.shape, fixed.device)
+    matrix = np.linalg.inv(geometry.moving_affine) @ geometry.initial @ geometry.fixed_affine
+    compared = pull(torch.ones_like(moving)[None], matrix, points, "nearest", fill=0.0)
+    if not compared.any():
+        raise UserError("the two images do not overlap in space: try initialise=centre_of_mass, or initialise=resize")
+    if mask is not None:
+        compared = compared * (mask.to(fixed.device) > 0)
+        if not compared.any():
+            raise UserError("the mask is empty where the two images overlap, so nothing is left to compare")
+    soft: list[Tensor | None] = [None, None]
+    if labels[0] is not None and labels[1] is not None:
+        classes = label_classes(*labels)
+        soft = [soft_labels(label.to(fixed.device), classes) for label in labels]
+        soft = [soft[0][None], pull(soft[1], matrix, points)[None]]
+    limits = intensity_range(fixed if mask is None else fixed[mask.to(fixed.device) > 0])
+    pulled = pull(rescale(moving)[None], matrix, points)[None]
+    return Views(rescale(fixed, limits)[None, None], pulled, *soft, None if bool(compared.all()) else compared[None])
+
+
+def _load_mask(path: Path, fixed: Volume) -> Tensor:
+    volume = load_volume(path)
+    check_same_grid(volume, fixed, f"mask {path}", "the fixed image")
+    return torch.from_numpy(np.ascontiguousarray(volume.array > 0))
+
+
+class _Bar:
+    """A progress bar over all iterations of all levels, which is told each row of the history."""
+
+    def __init__(self, count: int, levels: int, shown: bool) -> None:
+        from tqdm import tqdm
+
+        self.levels, self.bar = levels, tqdm(total=count, desc="register", disable=not shown, leave=False)
+
+    def __enter__(self) -> Report:
+        return self._step
+
+    def _step(self, row: dict[str, float]) -> None:
+        self.bar.set_postfix(level=f"{int(row['level']) + 1}/{self.levels}", loss=f"{row['loss']:.4f}", refresh=False)
+        self.bar.update()
+
+    def __exit__(self, *fault: object) -> None:
+        self.bar.close()

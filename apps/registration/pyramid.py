@@ -1,0 +1,72 @@
+"""Coarse-to-fine levels of any size: volumes and fields between grids whose corner voxels coincide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from monai.networks.layers import GaussianFilter
+from torch import Tensor
+
+SMALLEST = 8  # voxels along an axis below which a level is not made coarser: nothing is left to see there
+
+
+class Level(NamedTuple):
+    """One level of the pyramid: its ``shape``, its ``spacing`` in mm per axis and its number of ``iterations``."""
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    iterations: int
+
+
+def coarser_shape(shape: Sequence[int], spacing: Sequence[float], voxel_mm: float) -> tuple[int, ...]:
+    """The shape with which ``shape`` voxels of ``spacing`` mm come to about ``voxel_mm``; an axis that is coarser
+    already stays.
+    """
+    fewer = (round(size * min(1.0, step / voxel_mm)) for size, step in zip(shape, spacing))
+    return tuple(min(size, max(less, SMALLEST)) for size, less in zip(shape, fewer))
+
+
+def plan_levels(
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    factors: Sequence[float],
+    iterations: Sequence[int],
+    voxel_mm: float | None,
+) -> list[Level]:
+    """One level for each of ``factors``, multiples of the working voxel ``voxel_mm`` (by default the finest spacing).
+
+    Anisotropic volumes lose resolution first along their finer axes, so that coarse levels are about isotropic.
+    """
+    working = voxel_mm or min(spacing)
+    levels = []
+    for factor, count in zip(factors, iterations):
+        coarse = coarser_shape(shape, spacing, working * factor)
+        levels.append(Level(coarse, grid_spacing(shape, spacing, coarse), count))
+    return levels
+
+
+def grid_spacing(shape: Sequence[int], spacing: Sequence[float], coarse: Sequence[int]) -> tuple[float, ...]:
+    """Voxel size in mm of a ``coarse`` grid over the same corner voxels."""
+    return tuple(step * (size - 1) / max(less - 1, 1) for step, size, less in zip(spacing, shape, coarse))
+
+
+def resize(volume: Tensor, shape: Sequence[int], smooth: bool = True) -> Tensor:
+    """``(B, C, *spatial)`` on a grid of ``shape`` with the same corner voxels, smoothed before it loses resolution."""
+    if tuple(volume.shape[2:]) == tuple(shape):
+        return volume
+    factors = [(old - 1) / max(new - 1, 1) for old, new in zip(volume.shape[2:], shape)]
+    if smooth and max(factors) > 1:
+        sigma = [0.5 * factor if factor > 1 else 1e-3 for factor in factors]
+        volume = GaussianFilter(len(sigma), sigma).to(volume.device)(volume)
+    mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[volume.ndim]
+    return F.interpolate(volume, tuple(shape), mode=mode, align_corners=True)
+
+
+def resize_field(field: Tensor, shape: Sequence[int]) -> Tensor:
+    """A field ``(B, d, *spatial)`` in voxels on a grid of ``shape``, its vectors in voxels of that grid."""
+    if tuple(field.shape[2:]) == tuple(shape):
+        return field
+    ratio = [(new - 1) / max(old - 1, 1) for old, new in zip(field.shape[2:], shape)]
+    return resize(field, shape, smooth=False) * field.new_tensor(ratio).reshape(1, -1, *(1,) * len(ratio))

@@ -1,0 +1,70 @@
+"""What every way of registering ends with: the total field, its inverse, and the moving image and labels on the
+fixed grid.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medloss.apps.registration.geometry import fold_in_initial, inverse_on_moving_grid, pull_moving
+from medloss.apps.registration.pyramid import resize_field
+from medloss.apps.registration.transform import ToDisplacement
+
+
+class Geometry(NamedTuple):
+    """Where the two images lie: affines (4 x 4, voxel to RAS mm), the fixed ``shape`` and the initial map W between
+    worlds.
+    """
+
+    fixed_affine: np.ndarray
+    moving_affine: np.ndarray
+    shape: tuple[int, ...]
+    initial: np.ndarray
+
+
+class PairResult(NamedTuple):
+    """A registered pair; tensors on the CPU."""
+
+    ddf: Tensor
+    """``(3, *fixed)`` in voxels of the fixed grid, the initial map folded in: apply it to the original moving image."""
+    inverse_ddf: Tensor | None
+    """``(3, *moving)`` in voxels of the moving grid: pulls the fixed image onto the moving one. None for
+    ``transform: ddf``.
+    """
+    moved: Tensor
+    """The moving image on the fixed grid, float32."""
+    moved_label: Tensor | None
+    """The moving labels on the fixed grid by nearest neighbour, of the shape and dtype they came in, or None."""
+    initial: np.ndarray
+    """The initial map W, 4 x 4, from the fixed to the moving world in RAS mm."""
+    history: list[dict[str, float]]
+    """One row of loss terms per iteration; empty for a network's prediction."""
+
+
+@torch.no_grad()
+def conclude(
+    field: Tensor, to_displacement: ToDisplacement, moving: Tensor, moving_label: Tensor | None, geometry: Geometry
+) -> PairResult:
+    """Make the result of a displacement or velocity ``(1, 3, *control)`` in voxels of its own grid.
+
+    Args:
+        moving: ``(i, j, k)`` intensities, on the field's device.
+        moving_label: ``(i, j, k)`` a label map, or ``(C, i, j, k)`` masks; or None.
+    """
+    fixed_affine, moving_affine, shape, initial = geometry
+    ddf = fold_in_initial(resize_field(to_displacement(field), shape)[0], initial, fixed_affine)
+    inverse = to_displacement.inverse(field)
+    if inverse is not None:
+        backwards = resize_field(inverse, shape)[0]
+        inverse = inverse_on_moving_grid(backwards, initial, fixed_affine, moving_affine, moving.shape).cpu()
+    moved = pull_moving(moving[None], moving_affine, ddf, fixed_affine)[0].cpu()
+    moved_label = None
+    if moving_label is not None:
+        channels = moving_label.to(ddf.device).reshape(-1, *moving_label.shape[-3:])
+        moved_label = pull_moving(channels, moving_affine, ddf, fixed_affine, "nearest").to(moving_label.dtype).cpu()
+        moved_label = moved_label.reshape(*moving_label.shape[:-3], *shape)
+    return PairResult(ddf.cpu(), inverse, moved, moved_label, initial, [])

@@ -1,0 +1,165 @@
+"""``register pair``: a known displacement is found, and what is written is what ITK applies to the original files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from registration_phantoms import SHAPE, blobs, load, oblique, save, warp_by_itk, warped_pair
+
+from medloss.apps.common.deformation import folding_percent, jacobian_determinant, target_registration_error
+from medloss.apps.common.fields import load_displacement
+from medloss.apps.registration.config import PairConfig
+from medloss.apps.registration.geometry import pull_moving
+from medloss.apps.registration.pair import register, register_pair
+
+QUICK = {"pyramid": [2, 1], "iterations": [25, 20], "device": "cpu"}
+FLAT = np.diag([1.0, 1.0, 2.5, 1.0])
+INNER = np.pad(np.ones(tuple(size - 8 for size in SHAPE)), 4)
+
+
+def config(**changes) -> PairConfig:
+    return PairConfig.model_validate({**QUICK, **changes})
+
+
+@pytest.mark.parametrize("transform", ["dvf", "ddf"])
+def test_a_known_displacement_is_found(transform):
+    fixed, moving, truth = warped_pair(amplitude=2.5)
+    result = register(fixed, moving, config(transform=transform), fixed_affine=FLAT)
+    before = target_registration_error(torch.zeros_like(truth), truth, FLAT, INNER).mean()
+    after = target_registration_error(result.ddf, truth, FLAT, INNER).mean()
+    assert after < 0.4 * before
+    assert folding_percent(jacobian_determinant(result.ddf)) < 0.05
+    assert result.moved.shape == fixed.shape and result.ddf.shape == (3, *SHAPE)
+    assert len(result.history) == 45 and result.history[-1]["loss"] < result.history[25]["loss"]
+    assert (result.inverse_ddf is None) == (transform == "ddf")
+
+
+def test_the_world_decides_not_the_voxels():
+    """The moving image on a flipped, shifted, coarser grid of its own: the field leads to its world coordinates."""
+    fixed, moving, truth = warped_pair(amplitude=2.0)
+    own_affine = oblique() @ np.diag([-1.25, 1.0, 0.8, 1.0])
+    own_affine[:3, 3] = (oblique() @ [SHAPE[0] + 2.0, -2.0, -1.0, 1.0])[:3]
+    own = pull_moving(moving[None], oblique(), torch.zeros(3, 24, 27, 28), own_affine)[0]
+    result = register(fixed, own, config(), fixed_affine=oblique(), moving_affine=own_affine)
+    after = target_registration_error(result.ddf, truth, oblique(), INNER).mean()
+    assert after < 0.6 * target_registration_error(torch.zeros_like(truth), truth, oblique(), INNER).mean()
+    assert result.inverse_ddf.shape == (3, *own.shape)
+
+
+def test_centres_of_mass_bring_far_images_together():
+    image = torch.tensor(blobs())
+    far = np.eye(4)
+    far[:3, 3] = (300.0, -200.0, 50.0)
+    result = register(image, image, config(initialise="centre_of_mass", iterations=[0, 0]), moving_affine=far)
+    np.testing.assert_allclose(result.ddf[:, 5, 5, 5], [300.0, -200.0, 50.0], atol=1e-3)
+    np.testing.assert_allclose(result.moved, image, atol=1e-3)
+
+
+def test_resize_lays_box_over_box():
+    image = torch.tensor(blobs())
+    twice = image.repeat_interleave(2, 0).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    result = register(image, twice, config(initialise="resize", iterations=[0, 0]), moving_affine=np.eye(4) * 7)
+    np.testing.assert_allclose(result.moved, image, atol=1e-3)
+
+
+def test_label_losses_alone_lay_region_over_region():
+    grid = np.indices(SHAPE)
+    ball = [np.linalg.norm(grid - np.reshape(c, (3, 1, 1, 1)), axis=0) < 5 for c in ((11, 11, 10), (13, 10, 9))]
+    fixed, moving = (torch.tensor(each.astype(np.uint8)) for each in ball)
+    losses = {"image": {}, "label": {"dice": {}}, "field": {"diffusion": {"weight": 0.1}}}
+    result = register(fixed, moving, config(loss=losses), fixed_label=fixed * 3, moving_label=moving * 3)
+    moved = result.moved_label
+    assert set(moved.unique().tolist()) == {0, 3} and moved.dtype == torch.uint8
+    overlap = [
+        2 * float(((a == 3) & (fixed == 1)).sum()) / float((a == 3).sum() + fixed.sum()) for a in (moving * 3, moved)
+    ]
+    assert overlap[1] > 0.93 > overlap[0]
+
+
+def test_outside_the_mask_nothing_attracts():
+    fixed, moving, _ = warped_pair()
+    broken = fixed.clone()
+    broken[:12] = torch.rand(12, *SHAPE[1:]) * 100
+    mask = torch.zeros(SHAPE)
+    mask[12:] = 1
+    one_level = config(pyramid=[1], iterations=[8])  # a coarser level blurs what is under the mask into what is not
+    masked = [register(image, moving, one_level, mask=mask).ddf for image in (fixed, broken)]
+    torch.testing.assert_close(*masked)
+    assert not torch.allclose(register(broken, moving, one_level).ddf, masked[1], atol=0.1)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A run on files: fixed and moving on unlike oblique grids, with labels."""
+    folder = tmp_path_factory.mktemp("pair")
+    fixed, moving, _ = warped_pair(amplitude=2.0)
+    affine, own_affine = oblique(flip=True), oblique(flip=True) @ np.diag([1.2, 1.2, 1.2, 1.0])
+    own = pull_moving(moving[None], affine, torch.zeros(3, 20, 19, 17), own_affine)[0].numpy()
+    paths = {
+        "fixed": save(folder / "fixed.nii.gz", fixed.numpy().astype(np.int16), affine),
+        "moving": save(folder / "moving.nii.gz", own, own_affine),
+        "fixed_label": save(folder / "fixed_label.nii.gz", (fixed.numpy() > 55).astype(np.uint8), affine),
+        "moving_label": save(folder / "moving_label.nii.gz", (own > 55).astype(np.uint8), own_affine),
+    }
+    return paths, register_pair(
+        *list(paths.values())[:2],
+        config(),
+        folder / "run",
+        fixed_label=paths["fixed_label"],
+        moving_label=paths["moving_label"],
+        progress=False,
+    )
+
+
+def test_everything_is_written(written):
+    names = {path.name for path in written[1].path.iterdir()}
+    assert names >= {
+        "moved.nii.gz",
+        "moved_label.nii.gz",
+        "field.nii.gz",
+        "inverse_field.nii.gz",
+        "jacobian.nii.gz",
+        "preview.png",
+        "metrics.json",
+        "config.yaml",
+        "environment.json",
+        "log.txt",
+        "losses.csv",
+    }
+    metrics = json.loads((written[1].path / "metrics.json").read_text())
+    assert metrics["labels"][0]["dice"] > metrics["labels"][0]["dice_before"]
+    assert metrics["ncc"] > metrics["ncc_before"] and metrics["inverse_consistency_mm"] < 0.3
+    assert metrics["folding_percent"] == 0.0 and set(metrics["definitions"]) >= {"dice", "sdlogj", "ncc"}
+
+
+def test_itk_moves_the_original_image_as_we_do(written):
+    paths, run = written
+    pytest.importorskip("itk")
+    by_itk = warp_by_itk(paths["moving"], run.path / "field.nii.gz")
+    ours = load(run.path / "moved.nii.gz")
+    inside = by_itk != 0  # ITK fills with 0 beyond the image, we with its smallest value
+    assert np.abs(by_itk - ours)[inside].max() < 1e-3 * 100 and inside.mean() > 0.5
+
+
+def test_the_inverse_field_brings_the_fixed_image_back(written):
+    paths, run = written
+    inverse, affine = load_displacement(run.path / "inverse_field.nii.gz")
+    np.testing.assert_allclose(affine, oblique(flip=True) @ np.diag([1.2, 1.2, 1.2, 1.0]), atol=1e-4)
+    fixed, moving = load(paths["fixed"]), load(paths["moving"])
+    back = pull_moving(torch.tensor(fixed.astype(np.float32))[None], oblique(flip=True), torch.tensor(inverse), affine)[
+        0
+    ]
+    inner = (slice(4, -4),) * 3
+    still = pull_moving(
+        torch.tensor(fixed.astype(np.float32))[None], oblique(flip=True), torch.zeros(3, *moving.shape), affine
+    )
+    assert np.abs(back.numpy() - moving)[inner].mean() < 0.6 * np.abs(still[0].numpy() - moving)[inner].mean()
+
+
+def test_a_second_run_overwrites_nothing(written):
+    paths, run = written
+    again = register_pair(paths["fixed"], paths["moving"], config(iterations=[1, 1]), run.path, progress=False)
+    assert again.path.name == "run-2"
