@@ -137,15 +137,12 @@ def load_pair(fixed: Path, moving: Path, fixed_label: Path | None, moving_label:
 def describe(metrics: dict) -> str:
     """The result in a line per label and one for the field."""
     lines = [f"label {row['label']}: Dice {row['dice_before']:.3f} -> {row['dice']:.3f}" for row in metrics["labels"]]
-    return "\n".join(
-        [
-            *lines,
-            (
-                f"correlation {metrics['ncc_before']:.3f} -> {metrics['ncc']:.3f}, folding {metrics['folding_percent']:.3f} %, "
-                f"SDlogJ {metrics['sdlogj']:.3f}, {metrics['seconds']:.1f} s, peak {metrics['peak_gib']:.2f} GiB"
-            ),
-        ]
+    lines.append(
+        f"correlation {metrics['ncc_before']:.3f} -> {metrics['ncc']:.3f}, "
+        f"folding {metrics['folding_percent']:.3f} %, SDlogJ {metrics['sdlogj']:.3f}, "
+        f"{metrics['seconds']:.1f} s, peak {metrics['peak_gib']:.2f} GiB"
     )
+    return "\n".join(lines)
 
 
 def _check_labels(config: PairConfig, fixed_label: Tensor | None, moving_label: Tensor | None) -> None:

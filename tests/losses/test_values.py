@@ -122,6 +122,17 @@ def test_an_image_correlates_with_itself(kind: str, size: int) -> None:
     assert loss(x + 1000, 3 - x).item() == pytest.approx(-1, abs=2e-3)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.3, 7.1, -1024.0, 65535.0])
+def test_constant_windows_count_nothing(level: float) -> None:
+    """A background of any level, however far from the mean, correlates with nothing: noise of sums is no signal."""
+    x, y = (level + 100 * torch.rand(1, 1, 20, 20, 60) for _ in range(2))
+    x[..., 20:], y[..., 20:] = level, level
+    for border in ("renormalise", "zero"):
+        none = medloss.LocalNormalizedCrossCorrelationLoss(kernel_size=7, border=border, reduction="none")(x, y)
+        assert not none[..., 3:-3, 3:-3, 24:-4].any()
+        assert -0.2 < none[..., 3:-3, 3:-3, 3:16].mean() < 0
+
+
 def test_lncc_by_hand() -> None:
     """A window of three ones over three voxels: the squared correlation of (1, 2, 4) and (1, 3, 2) in the middle."""
     x, y = torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[1.0, 3.0, 2.0]]])

@@ -45,7 +45,8 @@ def local_moments(
 
     With window weights k, voxel weights w, and sums over the window, :math:`V = \sum k w`,
     :math:`A = \sum k w x y - \sum k w x \sum k w y / V`, and B, C likewise for xx and yy. A constant is taken off both
-    images first, which changes no A, B or C, and saves their digits.
+    images first, which changes no A, B or C, and saves their digits. A window whose variance is no more than the
+    rounding of its sums is constant: its A, B and C are 0.
 
     Args:
         input: image, B C [spatial], any floating dtype.
