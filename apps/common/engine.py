@@ -117,7 +117,9 @@ def build_trainer(
     trainer = Trainer(engine, checkpoints, run)
     _attach(trainer, loader, seed, loss, validation, schedule)
     if progress:
-        ProgressBar(desc="train").attach(engine, output_transform=lambda output: {"loss": float(output["loss"])})
+        ProgressBar(desc="train", disable=None).attach(
+            engine, output_transform=lambda output: {"loss": float(output["loss"])}
+        )
     return trainer
 
 

@@ -1,4 +1,4 @@
-"""Pictures for people: previews of a segmentation, of a registration, and training curves, as PNG files.
+"""Pictures for people: previews of a segmentation and of a registration, as PNG files.
 
 Volumes are 3D numpy arrays in index order (i, j, k). Three planes are shown with their true aspect ratio, cropped to
 what is to be seen. With an ``affine`` the volumes are turned to RAS and the sides are lettered; without one the index
@@ -13,15 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap, to_rgba
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import binary_fill_holes, gaussian_filter
 
 from medloss.apps.common.deformation import jacobian_determinant
-from medloss.apps.common.output import read_csv
 from medloss.apps.common.planes import (
     PLANES,
     Sheet,
@@ -30,7 +26,6 @@ from medloss.apps.common.planes import (
     cut,
     ddf_to_ras,
     ras_spacing,
-    save_figure,
     to_ras,
     window,
 )
@@ -38,7 +33,6 @@ from medloss.apps.common.planes import (
 # Okabe and Ito's colours, which colour-blind readers tell apart too.
 LABEL_COLOURS = ("#56b4e9", "#d55e00", "#f0e442", "#009e73", "#cc79a7", "#e69f00", "#0072b2", "#ffffff")
 DIFFERENCE, OUTLINE, FOLD = "#ff2d7a", "#ffb000", "#ff00ff"
-COUNTERS = ("iteration", "step", "epoch")
 SQUARES = 8  # checkerboard squares along the longest side
 
 
@@ -229,78 +223,3 @@ def volume_bar(sheet: Sheet, picture) -> None:
     factors = [1 / largest, 1, largest]
     bar = sheet.colour_bar(5, picture, [math.log(f) for f in factors], [f"×{f:.2g}" for f in factors])
     bar.outline.set_visible(False)
-
-
-def curves(path: str | Path, values: str | Path | Mapping[str, Sequence[float]], title: str = "") -> Path:
-    """One small chart per column that changes, over the one that counts (iteration, step or epoch) or the row number.
-
-    Args:
-        path: PNG to write.
-        values: a CSV file with a header, or a mapping of column name to numbers; what is missing in a row is left out.
-        title: a line above the charts.
-    """
-    columns = dict(values) if isinstance(values, Mapping) else read_columns(values)
-    counter = next((name for name in COUNTERS if name in columns), None)
-    longest = max((len(v) for v in columns.values()), default=0)
-    x = np.asarray(columns[counter] if counter else np.arange(1, longest + 1), dtype=float)
-    columns = {name: np.asarray(column, dtype=float) for name, column in columns.items()}
-    names = telling(columns)
-    across = min(3, max(1, len(names)))
-    down = max(1, math.ceil(len(names) / across))
-    figure = Figure(figsize=(3.6 * across, 2.5 * down + (0.4 if title else 0)), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for panel, name in zip(panels, names, strict=False):
-        draw_curve(panel, x, columns[name], name, counter or "row")
-    for panel in panels[len(names) :]:
-        panel.set_visible(False)
-    save_figure(figure, path)
-    return Path(path)
-
-
-def telling(columns: Mapping[str, np.ndarray]) -> list[str]:
-    """The columns worth a chart: no counters, none that is empty, stays the same or repeats one before it."""
-    names: list[str] = []
-    for name, column in columns.items():
-        seen = column[np.isfinite(column)]
-        same = len(seen) > 1 and np.ptp(seen) == 0
-        repeated = any(np.array_equal(columns[other], column, equal_nan=True) for other in names)
-        if name not in COUNTERS and seen.size and not same and not repeated:
-            names.append(name)
-    return names
-
-
-def draw_curve(panel, x: np.ndarray, y: np.ndarray, name: str, counter: str) -> None:
-    """A faint line of every value, and on long series a bold running mean."""
-    here = np.isfinite(y)
-    x, y = x[: len(y)][here], y[here]
-    long = len(y) > 60
-    strength = {"linewidth": 0.8, "alpha": 0.35} if long else {"linewidth": 1.6}
-    panel.plot(x, y, color="#0072b2", marker=None if len(y) > 15 else "o", markersize=3, **strength)
-    if long:
-        width = max(5, len(y) // 25)
-        mean = np.convolve(y, np.ones(width) / width, mode="valid")
-        panel.plot(x[width // 2 :][: len(mean)], mean, color="#0072b2", linewidth=1.6)
-    panel.set_title(f"{name}   last {y[-1]:.4g}", fontsize=9, loc="left")
-    panel.set_xlabel(counter, fontsize=8)
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.tick_params(labelsize=8)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.grid(True, color="#dddddd", linewidth=0.5)
-
-
-def read_columns(path: str | Path) -> dict[str, list[float]]:
-    """The numeric columns of a CSV file; empty cells and words are NaN."""
-    rows = read_csv(path)
-    columns = {name: [number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
-    return {name: values for name, values in columns.items() if np.isfinite(values).any()}
-
-
-def number(text: str | None) -> float:
-    """The cell's number, or NaN."""
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return math.nan

@@ -62,7 +62,7 @@ class History:
         self.writer.close()
 
     def _draw(self) -> None:
-        from medloss.apps.common.figures import curves
+        from medloss.apps.common.curves import curves
 
         self.drawn_at = time.monotonic()
         curves(self.run.path / "progress.png", self.file)

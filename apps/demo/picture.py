@@ -18,6 +18,24 @@ from medloss.apps.demo.template import TISSUES, Template
 from medloss.apps.demo.tissues import Tissues
 
 AXIAL, CORONAL = PLANES[0], PLANES[1]
+LAYOUT = {
+    "left": 0.01,
+    "right": 0.99,
+    "top": 0.93,
+    "bottom": 0.07,
+    "wspace": 0.03,
+    "hspace": 0.17,
+    "height_ratios": (1.0, 1.22),
+}
+LEGEND = {
+    "loc": "lower left",
+    "ncols": 4,
+    "frameon": False,
+    "fontsize": 8,
+    "labelcolor": INK,
+    "handlelength": 1,
+    "handleheight": 1,
+}
 
 
 def draw_picture(
@@ -32,19 +50,7 @@ def draw_picture(
     steps = ras_spacing(template.volume.spacing, affine)
     figure = Figure(figsize=(10.4, 5.9), dpi=100, facecolor=PAPER)
     FigureCanvasAgg(figure)
-    panels = figure.subplots(
-        2,
-        4,
-        gridspec_kw={
-            "left": 0.01,
-            "right": 0.99,
-            "top": 0.93,
-            "bottom": 0.07,
-            "wspace": 0.03,
-            "hspace": 0.17,
-            "height_ratios": (1.0, 1.22),
-        },
-    )
+    panels = figure.subplots(2, 4, gridspec_kw=LAYOUT)
     for panel in panels.ravel():
         panel.set(xticks=[], yticks=[], facecolor="black")
         panel.spines[:].set_visible(False)
@@ -55,16 +61,7 @@ def draw_picture(
     bar.outline.set_visible(False)
     patches = [Patch(color=colour(n), label=name) for n, name in enumerate(TISSUES.values())]
     patches.append(Patch(color=OUTLINE, label="outline of the fixed image"))
-    figure.legend(
-        handles=patches,
-        loc="lower left",
-        ncols=4,
-        frameon=False,
-        fontsize=8,
-        labelcolor=INK,
-        handlelength=1,
-        handleheight=1,
-    )
+    figure.legend(handles=patches, **LEGEND)
     save_figure(figure, path)
     return Path(path)
 

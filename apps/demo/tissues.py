@@ -14,13 +14,13 @@ from torch.utils.data import Dataset
 from medloss.apps.common.engine import build_trainer
 from medloss.apps.common.output import RunFolder
 from medloss.apps.common.random_state import seed_epoch
+from medloss.apps.common.region_metrics import dice
 from medloss.apps.common.training import pick_device
 from medloss.apps.demo.baseline import Thresholds, apply_thresholds, best_thresholds
 from medloss.apps.demo.config import TissueConfig
 from medloss.apps.demo.corruption import corrupt
 from medloss.apps.demo.template import TISSUES, Template
 from medloss.apps.segmentation.config import Inference
-from medloss.apps.segmentation.metrics import dice
 from medloss.apps.segmentation.network import build_inferer, build_network
 from medloss.apps.segmentation.train import Terms
 from medloss.apps.segmentation.transforms import IMAGE, LABEL

@@ -5,13 +5,21 @@ from typing import Annotated
 
 import typer
 
+from medloss.apps.common.commands import (
+    Configs,
+    DryRun,
+    Last,
+    Output,
+    PrintConfig,
+    Quiet,
+    Resume,
+    load_settings,
+    run_training,
+)
+
 # torch and MONAI are imported inside the commands: ``medloss --help`` answers at once.
 
 app = typer.Typer(help="Register one pair by optimisation, or many by a trained network.", no_args_is_help=True)
-
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write to.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the full configuration.")]
 
 
 @app.command()
@@ -55,13 +63,10 @@ def pair(
 
 @app.command()
 def train(
-    config: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="CONFIG... [key=value ...]", help="YAML files, later ones win, then overrides."),
-    ] = None,
+    config: Configs = None,
     output: Output = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, exactly.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all data, try one step, write nothing.")] = False,
+    resume: Resume = False,
+    dry_run: DryRun = False,
     print_config: PrintConfig = False,
     quiet: Quiet = False,
 ):
@@ -69,23 +74,25 @@ def train(
 
     Example: medloss register train prostate.yaml train.epochs=30 --output runs/prostate
     """
-    from medloss.apps.common.config import dump_config
+    from medloss.apps.registration.config import RegistrationConfig
 
-    settings = _configuration(config or [], output, resume)
-    if print_config:
-        typer.echo(dump_config(settings), nl=False)
-        return
-    from medloss.apps.registration import train as training
+    def training():
+        from medloss.apps.registration import train
 
-    if dry_run:
-        typer.echo(training.dry_run(settings))
-        return
-    try:
-        run = training.train(settings, output or _default_output(), resume, progress=not quiet)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the last finished epoch is kept: go on with --output RUN --resume", err=True)
-        raise typer.Exit(130) from None
-    typer.echo(f"predict with: medloss register predict {run.path}")
+        return train
+
+    run = run_training(
+        "register",
+        load_settings("register", RegistrationConfig, config, output, resume),
+        training,
+        output=output,
+        resume=resume,
+        dry_run=dry_run,
+        print_config=print_config,
+        quiet=quiet,
+    )
+    if run is not None:
+        typer.echo(f"predict with: medloss register predict {run}")
 
 
 @app.command()
@@ -94,7 +101,7 @@ def predict(
     split: Annotated[str, typer.Option(help="Split of the training's data: train, valid or test.")] = "test",
     pairs: Annotated[Path | None, typer.Option(help="CSV: fixed, moving (name, fixed_label, moving_label).")] = None,
     output: Output = None,
-    last: Annotated[bool, typer.Option("--last", help="Use the last checkpoint instead of the best.")] = False,
+    last: Last = False,
     quiet: Quiet = False,
 ):
     """Register pairs with a trained network: for each what ``pair`` writes, and a table over all of them.
@@ -122,26 +129,3 @@ def evaluate(
     result = run_evaluation(folder, output)
     typer.echo(result.table())
     typer.echo(f"wrote {result.folder / 'metrics.csv'} and {result.folder / 'metrics.json'}")
-
-
-def _configuration(arguments: list[str], output: Path | None, resume: bool):
-    from medloss.apps.common.config import load_config
-    from medloss.apps.common.errors import UserError
-    from medloss.apps.common.output import RunFolder
-    from medloss.apps.registration.config import RegistrationConfig
-
-    files = [each for each in arguments if "=" not in each or Path(each).is_file()]
-    overrides = [each for each in arguments if each not in files]
-    if resume and output is None:
-        raise UserError("--resume needs --output: the run folder to go on with")
-    if resume and not files:
-        files = [str(RunFolder.open(output).config)]
-    if not files:
-        raise UserError("give a YAML file with data: and loss:, for instance medloss register train run.yaml")
-    return load_config(RegistrationConfig, files, overrides)
-
-
-def _default_output() -> Path:
-    from datetime import date
-
-    return Path("runs") / f"{date.today().isoformat()}-register"

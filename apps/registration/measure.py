@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from medloss.apps.common import deformation, summary
+from medloss.apps.common.region_metrics import region_measures
 from medloss.apps.registration.losses import RegistrationLoss
-from medloss.apps.segmentation.metrics import region_measures
 
 DEFINITIONS = {
     **summary.DEFINITIONS,

@@ -14,6 +14,7 @@ from medloss.apps.common.config import dump_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import Volume, check_same_grid, load_volume, strip_suffix
 from medloss.apps.common.output import RunFolder, write_csv
+from medloss.apps.common.progress import hidden
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.registration.data import load_map
 from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
@@ -195,7 +196,7 @@ class _Bar:
     def __init__(self, count: int, levels: int, shown: bool) -> None:
         from tqdm import tqdm
 
-        self.levels, self.bar = levels, tqdm(total=count, desc="register", disable=not shown, leave=False)
+        self.levels, self.bar = levels, tqdm(total=count, desc="register", disable=hidden(shown), leave=False)
 
     def __enter__(self) -> Report:
         return self._step

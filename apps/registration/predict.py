@@ -14,6 +14,7 @@ from tqdm import tqdm
 from medloss.apps.common.config import load_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.output import RunFolder
+from medloss.apps.common.progress import hidden
 from medloss.apps.common.training import pick_device
 from medloss.apps.registration.config import RegistrationConfig
 from medloss.apps.registration.data import all_classes, load_files, prepare
@@ -76,7 +77,7 @@ def predict(
     loaded = _load(files, config)
     folder = _new_folder(Path(output) if output else run.predictions / (pairs.stem if pairs else split))
     loss = RegistrationLoss(config.loss)
-    for pair in tqdm(loaded, desc="predict", disable=not progress):
+    for pair in tqdm(loaded, desc="predict", disable=hidden(progress)):
         result, seconds = predictor.register(pair)
         start = result.initial if config.data.initialise == "resize" else np.eye(4)
         write_pair(folder / pair.name, pair, result, start, loss, seconds)

@@ -5,47 +5,55 @@ from typing import Annotated
 
 import typer
 
+from medloss.apps.common.commands import (
+    Configs,
+    DryRun,
+    Last,
+    Output,
+    PrintConfig,
+    Quiet,
+    Resume,
+    load_settings,
+    run_training,
+)
+
 # torch and MONAI are imported inside the commands: ``medloss --help`` answers at once.
 
 app = typer.Typer(help="Train a 3D segmentation network, predict masks, evaluate them.", no_args_is_help=True)
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write to.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-
 
 @app.command()
 def train(
-    config: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="CONFIG... [key=value ...]", help="YAML files, later ones win, then overrides."),
-    ] = None,
+    config: Configs = None,
     output: Output = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, exactly.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all data, try one step, write nothing.")] = False,
-    print_config: Annotated[bool, typer.Option("--print-config", help="Print the full configuration.")] = False,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    print_config: PrintConfig = False,
     quiet: Quiet = False,
 ):
     """Train a network with the losses of the YAML.
 
     Example: medloss segment train hippocampus.yaml train.epochs=20 train.optimizer.lr=2e-3 --output runs/first
     """
-    from medloss.apps.common.config import dump_config
+    from medloss.apps.segmentation.config import Config
 
-    settings = _configuration(config or [], output, resume)
-    if print_config:
-        typer.echo(dump_config(settings), nl=False)
-        return
-    from medloss.apps.segmentation import train as training
+    def training():
+        from medloss.apps.segmentation import train
 
-    if dry_run:
-        typer.echo(training.dry_run(settings))
-        return
-    try:
-        run = training.train(settings, output or _default_output(), resume, progress=not quiet)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the last finished epoch is kept: go on with --output RUN --resume", err=True)
-        raise typer.Exit(130) from None
-    typer.echo(f"predict with: medloss segment predict {run.path} IMAGE...")
+        return train
+
+    run = run_training(
+        "segment",
+        load_settings("segment", Config, config, output, resume),
+        training,
+        output=output,
+        resume=resume,
+        dry_run=dry_run,
+        print_config=print_config,
+        quiet=quiet,
+    )
+    if run is not None:
+        typer.echo(f"predict with: medloss segment predict {run} IMAGE...")
 
 
 @app.command()
@@ -56,7 +64,7 @@ def predict(
     tta: Annotated[bool, typer.Option("--tta", help="Average over the mirrored copies known from training.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
-    last: Annotated[bool, typer.Option("--last", help="Use the last checkpoint instead of the best.")] = False,
+    last: Last = False,
     quiet: Quiet = False,
 ):
     """Write a mask for each image: the image's affine and shape, the label ids of the training data.
@@ -97,26 +105,3 @@ def evaluate(
     typer.echo(result.table())
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
     typer.echo(f"wrote {folder / 'metrics.csv'} and {folder / 'metrics.json'}")
-
-
-def _configuration(arguments: list[str], output: Path | None, resume: bool):
-    from medloss.apps.common.config import load_config
-    from medloss.apps.common.errors import UserError
-    from medloss.apps.common.output import RunFolder
-    from medloss.apps.segmentation.config import Config
-
-    files = [each for each in arguments if "=" not in each or Path(each).is_file()]
-    overrides = [each for each in arguments if each not in files]
-    if resume and output is None:
-        raise UserError("--resume needs --output: the run folder to go on with")
-    if resume and not files:
-        files = [str(RunFolder.open(output).config)]
-    if not files:
-        raise UserError("give at least one YAML file with data: and loss:, for instance medloss segment train run.yaml")
-    return load_config(Config, files, overrides)
-
-
-def _default_output() -> Path:
-    from datetime import date
-
-    return Path("runs") / f"{date.today().isoformat()}-segment"

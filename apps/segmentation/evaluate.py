@@ -15,8 +15,9 @@ from tqdm import tqdm
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import check_same_grid, label_values, list_images, load_volume, strip_suffix
 from medloss.apps.common.output import write_csv, write_json
+from medloss.apps.common.progress import hidden
+from medloss.apps.common.region_metrics import MEASURES, region_measures
 from medloss.apps.common.summary import summarise
-from medloss.apps.segmentation.metrics import MEASURES, region_measures
 from medloss.apps.segmentation.predict import NAMES_FILE
 
 MEAN = "mean"
@@ -59,7 +60,7 @@ def evaluate(
     names = _names(predictions)
     measured = [
         _case(case, prediction, reference, names, tolerance, ignore)
-        for case, prediction, reference in tqdm(pairs, desc="evaluate", disable=not progress)
+        for case, prediction, reference in tqdm(pairs, desc="evaluate", disable=hidden(progress))
     ]
     rows = [row for case_rows in measured for row in case_rows]
     summary = _summary(rows, tolerance, absent)

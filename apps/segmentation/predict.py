@@ -17,6 +17,7 @@ from medloss.apps.common.checkpoints import load_checkpoint
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import list_images, load_volume, save_volume, strip_suffix
 from medloss.apps.common.output import RunFolder, write_json
+from medloss.apps.common.progress import hidden
 from medloss.apps.common.training import pick_device
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Config
@@ -55,7 +56,7 @@ def predict(
     jobs = _plan(inputs, target, overwrite or output is None, probabilities)
     for source, _ in jobs:  # every input is looked at before the first mask is written
         load_volume(source)
-    for source, mask in tqdm(jobs, desc="predict", disable=not progress):
+    for source, mask in tqdm(jobs, desc="predict", disable=hidden(progress)):
         volume = load_volume(source)
         with faults_of_the_data():
             found = model(source, probabilities)

@@ -12,9 +12,9 @@ from monai.data import DataLoader
 from monai.inferers import SlidingWindowInferer
 
 from medloss.apps.common.output import RunFolder, write_csv, write_json
+from medloss.apps.common.region_metrics import dice
 from medloss.apps.common.summary import summarise
 from medloss.apps.segmentation.classes import Classes
-from medloss.apps.segmentation.metrics import dice
 from medloss.apps.segmentation.transforms import IMAGE, LABEL, MASK
 
 PROXY = "measured while training, on the grid the network sees; medloss segment evaluate measures on the original one"

@@ -1,4 +1,4 @@
-"""How rough a vector field is, from its first derivatives (diffusion) or its second ones (bending)."""
+"""What the losses of a field's derivatives share: stencils, spacing, and the mean over the interior."""
 
 from __future__ import annotations
 
@@ -74,77 +74,3 @@ class SmoothnessLoss(FieldLoss):
         if any(size != 1 for size in spacing):
             raise ValueError("normalize counts in voxels and spacing in millimetres: choose one")
         return {"axis_scale": [float(n) for n in sizes], "component_scale": [1 / n for n in sizes]}
-
-
-@dataclass(eq=False, kw_only=True)
-class DiffusionLoss(SmoothnessLoss):
-    r"""Mean squared first derivatives of a displacement or velocity field.
-
-    .. math:: L = \frac{1}{B d V} \sum_{b, c, x} \sum_i (\partial_i u_c)^2
-
-    Shape: field B d [spatial] with d spatial axes, mask B 1 [spatial]; a scalar, ``"none"`` gives B d [interior].
-
-    Range: [0, inf), without unit where field and spacing have the same unit; 0 for a translation.
-
-    Args:
-        spacing: voxel size, in the unit of the field's components.
-        stencil: ``"central"`` (u+ - u-) / 2 as the peers, blind to a field that alternates from voxel to voxel;
-            ``"forward"`` u+ - u, which sees it.
-
-    Raises:
-        ShapeError: the number of components is not that of the axes, or too few voxels for the stencil.
-
-    References:
-        [1] Fischer and Modersitzki, Fast diffusion registration, 2002.
-        [2] Balakrishnan et al., VoxelMorph, IEEE TMI 2019, eq. 7.
-
-    >>> import torch, medloss
-    >>> ramp = torch.arange(5.0).expand(5, 5)
-    >>> field = torch.stack([2 * ramp, 0 * ramp])[None]  # the first component grows by 2 along the second axis
-    >>> medloss.DiffusionLoss()(field)  # 2^2 in one of two components
-    tensor(2.)
-    """
-
-    stencil: str = "central"
-
-    @property
-    def energy(self) -> str:
-        """First derivatives."""
-        return "diffusion"
-
-
-@dataclass(eq=False, kw_only=True)
-class BendingEnergyLoss(SmoothnessLoss):
-    r"""Mean bending energy of a displacement or velocity field, from its second derivatives.
-
-    .. math:: L = \frac{1}{B d V} \sum_{b, c, x} \Bigl( \sum_i (\partial_{ii} u_c)^2 +
-        2 \sum_{i < j} (\partial_{ij} u_c)^2 \Bigr)
-
-    Shape: field B d [spatial] with d spatial axes, mask B 1 [spatial]; a scalar, ``"none"`` gives B d [interior].
-
-    Range: [0, inf), in one over the squared unit of the spacing; 0 for an affine field.
-
-    Args:
-        spacing: voxel size, in the unit of the field's components.
-        stencil: ``"compact"`` [1, -2, 1], as MONAI since 1.6; ``"wide"`` [1, 0, -2, 0, 1] / 4, as before, which is
-            blind to a field that alternates from voxel to voxel.
-
-    Raises:
-        ShapeError: the number of components is not that of the axes, or too few voxels for the stencil.
-
-    References:
-        [1] Rueckert et al., Nonrigid registration using free-form deformations, IEEE TMI 1999, eq. 3.
-
-    >>> import torch, medloss
-    >>> square = (torch.arange(5.0) ** 2).expand(5, 5)
-    >>> field = torch.stack([square, 0 * square])[None]  # the second derivative is 2 in one of two components
-    >>> medloss.BendingEnergyLoss()(field)
-    tensor(2.)
-    """
-
-    stencil: str = "compact"
-
-    @property
-    def energy(self) -> str:
-        """Second derivatives."""
-        return "bending"

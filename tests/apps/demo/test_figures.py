@@ -7,7 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medloss.apps.common.figures import checkerboard, curves, registration_preview, segmentation_preview, telling
+from medloss.apps.common.curves import curves, telling
+from medloss.apps.common.figures import checkerboard, registration_preview, segmentation_preview
 from medloss.apps.common.planes import PLANES, Sheet, centre_cuts, crop_box, ddf_to_ras, to_ras, window
 
 SPACING = (1.0, 2.0, 3.0)

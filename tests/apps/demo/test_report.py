@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from medloss.apps.common.figures import curves
+from medloss.apps.common.curves import curves
 from medloss.apps.common.report import cell, heading, write_report
 
 

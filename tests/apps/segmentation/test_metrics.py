@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medloss.apps.segmentation.metrics import dice, region_measures
+from medloss.apps.common.region_metrics import dice, region_measures
 
 
 def box(*corner, size=6, shape=(24, 24, 24)):

@@ -1,0 +1,44 @@
+"""Diffusion: the energy of a field's first derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medloss.registration.smoothness import SmoothnessLoss
+
+
+@dataclass(eq=False, kw_only=True)
+class DiffusionLoss(SmoothnessLoss):
+    r"""Mean squared first derivatives of a displacement or velocity field.
+
+    .. math:: L = \frac{1}{B d V} \sum_{b, c, x} \sum_i (\partial_i u_c)^2
+
+    Shape: field B d [spatial] with d spatial axes, mask B 1 [spatial]; a scalar, ``"none"`` gives B d [interior].
+
+    Range: [0, inf), without unit where field and spacing have the same unit; 0 for a translation.
+
+    Args:
+        spacing: voxel size, in the unit of the field's components.
+        stencil: ``"central"`` (u+ - u-) / 2 as the peers, blind to a field that alternates from voxel to voxel;
+            ``"forward"`` u+ - u, which sees it.
+
+    Raises:
+        ShapeError: the number of components is not that of the axes, or too few voxels for the stencil.
+
+    References:
+        [1] Fischer and Modersitzki, Fast diffusion registration, 2002.
+        [2] Balakrishnan et al., VoxelMorph, IEEE TMI 2019, eq. 7.
+
+    >>> import torch, medloss
+    >>> ramp = torch.arange(5.0).expand(5, 5)
+    >>> field = torch.stack([2 * ramp, 0 * ramp])[None]  # the first component grows by 2 along the second axis
+    >>> medloss.DiffusionLoss()(field)  # 2^2 in one of two components
+    tensor(2.)
+    """
+
+    stencil: str = "central"
+
+    @property
+    def energy(self) -> str:
+        """First derivatives."""
+        return "diffusion"
