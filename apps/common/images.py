@@ -12,6 +12,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
 from medloss.apps.common.errors import UserError
+from medloss.apps.common.itk_runtime import import_itk
 from medloss.apps.common.output import atomic_write
 
 NIFTI = (".nii.gz", ".nii")
@@ -128,7 +129,7 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, Any]:
 
 
 def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray, None]:
-    import itk
+    itk = import_itk()
 
     image = itk.imread(str(path))
     affine = np.eye(4)
@@ -140,7 +141,7 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray, None]:
 
 
 def _write_itk(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    import itk
+    itk = import_itk()
 
     lps = _LPS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)

@@ -8,6 +8,7 @@ import pytest
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import check_same_grid, label_values_check, load_volume, save_volume, strip_suffix
+from medloss.apps.common.itk_runtime import import_itk
 
 OBLIQUE = np.array([[0, -1.5, 0.1, 3], [1, 0.1, 0, -4], [0, 0.2, 2.5, 5], [0, 0, 0, 1.0]])
 ARRAY = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
@@ -112,3 +113,14 @@ def test_label_values_check():
 def test_strip_suffix():
     assert strip_suffix("a/b.c.nii.gz") == "b.c"
     assert strip_suffix("b.mha") == "b"
+
+
+def test_the_table_of_itk_outlives_the_interpreter():
+    """One reference more than Python's own: the crash at exit that it prevents shows only in long programs."""
+    import sys
+
+    import_itk()
+    (table,) = (module for name, module in sys.modules.items() if name.startswith("swig_runtime_data"))
+    held = sys.getrefcount(table.type_pointer_capsule)
+    another = sys.getrefcount(object())  # what a call itself holds
+    assert held - another >= 1 + 1  # the module's reference, and the one never given back

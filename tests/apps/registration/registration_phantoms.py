@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
+from medloss.apps.common.itk_runtime import import_itk
 from medloss.apps.registration.geometry import pull_moving
 
 SHAPE = (24, 22, 20)
@@ -63,7 +64,7 @@ def load(path: Path) -> np.ndarray:
 
 def warp_by_itk(image_path, field_path) -> np.ndarray:
     """The image file through the field file by ITK, on the field's grid."""
-    import itk
+    itk = import_itk()
 
     image = itk.imread(str(image_path), itk.F)
     field = itk.imread(str(field_path), itk.Vector[itk.F, 3])
