@@ -116,8 +116,9 @@ def test_focal(shape, seed, indexed, background, softmax, weight, gamma, alpha) 
     kind=st.sampled_from(["rectangular", "gaussian"]),
 )
 def test_lncc(shape, seed, size, kind) -> None:
+    # in float32 windows of three nearly equal voxels differ by the rounding of either
     generator = torch.Generator().manual_seed(seed)
-    images = [torch.rand(2, 1, *shape, generator=generator) for _ in range(2)]
+    images = [torch.rand(2, 1, *shape, generator=generator, dtype=torch.float64) for _ in range(2)]
     ours = medloss.LocalNormalizedCrossCorrelationLoss(kernel_size=size, kernel_type=kind)
     theirs = monai.losses.LocalNormalizedCrossCorrelationLoss(len(shape), size, kind)
     compare(ours, theirs, *images)
