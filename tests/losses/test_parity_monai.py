@@ -127,7 +127,8 @@ def test_lncc(shape, seed, size, kind) -> None:
 @settings(max_examples=30, deadline=None)
 @given(rank=st.integers(1, 3), seed=st.integers(0, 99), normalize=BOOL, reduction=st.sampled_from(["mean", "sum"]))
 def test_smoothness(rank, seed, normalize, reduction) -> None:
-    field = torch.randn(2, rank, *(6, 7, 8)[:rank], generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    field = torch.randn(2, rank, *(6, 7, 8)[:rank], generator=generator, dtype=torch.float64)
     for name in ("BendingEnergyLoss", "DiffusionLoss"):
         options = {"normalize": normalize, "reduction": reduction}
         compare(getattr(medloss, name)(**options), getattr(monai.losses, name)(**options), field)
