@@ -29,7 +29,8 @@ def compare(ours: Callable[..., torch.Tensor], theirs: Callable[..., torch.Tenso
             warnings.simplefilter("ignore")
             value = loss(first, *tensors[1:])
         results.append((value.detach(), torch.autograd.grad(value, first)[0]))
-    torch.testing.assert_close(*results, rtol=2e-4, atol=2e-6)
+    for found, expected in zip(*results):  # an entry is a sum whose terms may cancel: measured by the largest one
+        torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-6 * max(1.0, expected.abs().max().item()))
 
 
 def segmentation(shape: tuple[int, ...], seed: int, indexed: bool) -> tuple[torch.Tensor, torch.Tensor]:
