@@ -22,11 +22,11 @@ from medloss.apps.registration.measure import peak_gib
 CLAIM = (
     "This is one average brain, the MNI152 template, and no claim of generalisation: nothing here says how well such "
     f"a network does on other scans. The noise (standard deviation {NOISE:g}), the bias field ({BIAS:g}) and the warp "
-    "are simulated."
+    "are simulated. The settings of both parts were chosen while looking at these very numbers."
 )
 TISSUE_TEXT = (
     "A small 3D U-Net learned the tissues of the posterior part of the brain, under fresh noise and a fresh bias field "
-    "in every patch, and was tested once on the anterior part, which is not the mirror image of the other. Beside it "
+    "in every patch, and is tested on the anterior part, which is not the mirror image of the other. Beside it "
     "stands the best that any two thresholds on the intensity can do on that very image: they were chosen with the "
     "reference at hand."
 )
