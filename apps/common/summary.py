@@ -35,6 +35,14 @@ def summarise(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], seed: int 
     return summary
 
 
+def mean_and_interval(entry: Mapping[str, Any]) -> str:
+    """One entry of a summary for a table: the mean and its interval, or a dash where nothing was measured."""
+    if entry["mean"] is None:
+        return "-"
+    low, high = entry["interval95"] or (entry["mean"], entry["mean"])
+    return f"{entry['mean']:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def _statistics(values: np.ndarray, seed: int) -> dict[str, Any]:
     if not values.size:
         return {"n": 0, "mean": None, "median": None, "std": None, "interval95": None}

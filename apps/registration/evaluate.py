@@ -12,7 +12,7 @@ import numpy as np
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.output import write_csv, write_json
-from medloss.apps.common.summary import summarise
+from medloss.apps.common.summary import mean_and_interval, summarise
 from medloss.apps.registration.measure import DEFINITIONS
 
 OVERLAP = ("dice_before", "dice", "hd95_mm", "asd_mm")
@@ -43,9 +43,11 @@ class Evaluation(NamedTuple):
         header = f"{'label':<12} {'n':>4} " + " ".join(f"{key:>24}" for key in OVERLAP)
         lines = [header] if self.summary["labels"] else []
         for label, entry in self.summary["labels"].items():
-            cells = " ".join(f"{_cell(entry[key]):>24}" for key in OVERLAP)
+            cells = " ".join(f"{mean_and_interval(entry[key]):>24}" for key in OVERLAP)
             lines.append(f"{label:<12} {entry['dice']['n']:>4} {cells}")
-        return "\n".join(lines + [f"{key:<24} {_cell(entry)}" for key, entry in self.summary["field"].items()])
+        return "\n".join(
+            lines + [f"{key:<24} {mean_and_interval(entry)}" for key, entry in self.summary["field"].items()]
+        )
 
 
 def evaluate(folder: Path | str, output: Path | str | None = None) -> Evaluation:
@@ -107,10 +109,3 @@ def _summary(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str
     for key, entry in found.items():
         entry["definition"] = DEFINITIONS[key]
     return found
-
-
-def _cell(entry: Mapping[str, Any]) -> str:
-    if entry["mean"] is None:
-        return "-"
-    low, high = entry["interval95"] or (entry["mean"], entry["mean"])
-    return f"{entry['mean']:.3f} [{low:.3f}, {high:.3f}]"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from medloss.apps.common.checkpoints import load_checkpoint
 from medloss.apps.common.config import load_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.output import RunFolder
@@ -38,7 +39,7 @@ class Predictor:
         if not best.is_file():
             raise UserError(f"{run.path} holds no checkpoint in checkpoints/: train first, or give another run")
         self.network = build_network(self.config.model)
-        self.network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["network"])
+        self.network.load_state_dict(load_checkpoint(best)["network"])
         self.network.to(self.device).eval()
         self.checkpoint = best
 

@@ -126,7 +126,8 @@ def prepare(config: RegistrationConfig) -> Prepared:
     labels = config.data.labels
     dataset = PairDataset(train_pairs, config.data, sample=labels is not None and labels.sample == "one").load()
     valid = PairDataset(valid_pairs, config.data, sample=False).load()
-    collate([dataset[index] for index in range(len(dataset))]) if config.train.batch > 1 else None
+    if config.train.batch > 1:  # pairs of unlike sizes make no batch: said now, not in the middle of an epoch
+        collate([dataset[index] for index in range(len(dataset))])
     seed_epoch(config.seed, 0)
     device = pick_device()
     network, loss = build_network(config.model).to(device), RegistrationLoss(config.loss).to(device)

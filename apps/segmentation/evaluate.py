@@ -17,7 +17,7 @@ from medloss.apps.common.images import check_same_grid, label_values, list_image
 from medloss.apps.common.output import write_csv, write_json
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.region_metrics import MEASURES, region_measures
-from medloss.apps.common.summary import summarise
+from medloss.apps.common.summary import mean_and_interval, summarise
 from medloss.apps.segmentation.predict import NAMES_FILE
 
 MEAN = "mean"
@@ -147,8 +147,5 @@ def _case_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 
 
 def _cell(entry: Mapping[str, Any]) -> str:
-    if entry["mean"] is None:
-        return "-"
-    low, high = entry["interval95"] or (entry["mean"], entry["mean"])
-    missing = f" ({entry['undefined']} n/a)" if entry["undefined"] else ""
-    return f"{entry['mean']:.3f} [{low:.3f}, {high:.3f}]{missing}"
+    missing = f" ({entry['undefined']} n/a)" if entry["undefined"] and entry["n"] else ""
+    return mean_and_interval(entry) + missing
