@@ -9,42 +9,36 @@
 
 from pathlib import Path as _Path
 
+from medloss import image, registration, segmentation
 from medloss._version import __version__
 from medloss.backends import BackendError, backend, explain
 from medloss.base import FieldLoss, ImageLoss, LabelLoss, Loss, PointLoss, Term
 from medloss.checks import ShapeError, check_values
 from medloss.composite import MaskedLoss, Schedule, WeightedSum
-from medloss.image import MSELoss
-from medloss.registration import BendingEnergyLoss, DiffusionLoss, LocalNormalizedCrossCorrelationLoss
-from medloss.segmentation import CrossEntropyLoss, DiceCELoss, DiceLoss, FocalLoss, MaskedDiceLoss, TverskyLoss
+from medloss.image import *
+from medloss.registration import *
+from medloss.segmentation import *
 
 __all__ = [
     "BackendError",
-    "BendingEnergyLoss",
-    "CrossEntropyLoss",
-    "DiceCELoss",
-    "DiceLoss",
-    "DiffusionLoss",
     "FieldLoss",
-    "FocalLoss",
     "ImageLoss",
     "LabelLoss",
-    "LocalNormalizedCrossCorrelationLoss",
     "Loss",
-    "MSELoss",
-    "MaskedDiceLoss",
     "MaskedLoss",
     "PointLoss",
     "Schedule",
     "ShapeError",
     "Term",
-    "TverskyLoss",
     "WeightedSum",
     "__version__",
     "backend",
     "check_values",
     "explain",
 ]
+__all__ += segmentation.__all__
+__all__ += registration.__all__
+__all__ += image.__all__
 
 # In a checkout the folders `transforms` and `apps` stand beside this package and are its subpackages; an installed
 # medloss has them inside.

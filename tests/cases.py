@@ -1,17 +1,20 @@
-"""The table of loss cases: one row for each way in which a loss is held to the contract.
+"""The cases of the table: one for each way in which a loss is held to the contract.
 
-Every exported loss has at least the row of its kind, so that a new one is covered the day it is exported. A row of
-``OPTIONS`` replaces it where a loss has options worth their own row. A cell of the matrix that does not apply to a row
-says why, in ``not_applicable``.
+Every exported loss has at least the case of its kind, so that a new one is covered the day it is exported; a
+:class:`row.Row` in ``rows/`` says what is particular to it, and which cells do not apply to it, and why.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import rows
 import torch
+from row import CELLS, Row
 from torch import Tensor
 
 import medloss
@@ -19,48 +22,31 @@ from medloss.names import losses
 
 CLASSES = 3
 SHAPES = {1: (24,), 2: (9, 10), 3: (9, 8, 10)}
+POINTS = 7
 MULTICLASS = {"softmax": True, "to_onehot_y": True}
-
-OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "DiceLoss": [
-        MULTICLASS,
-        {**MULTICLASS, "include_background": False},
-        {**MULTICLASS, "batch": True},
-        {**MULTICLASS, "squared_pred": True, "weight": [1.0, 2.0, 0.5]},
-        {**MULTICLASS, "jaccard": True, "soft_label": True},
-        {**MULTICLASS, "empty": "skip"},
-        {"sigmoid": True},
-    ],
-    "DiceCELoss": [
-        MULTICLASS,
-        {**MULTICLASS, "include_background": False, "weight": [1.0, 2.0, 0.5], "label_smoothing": 0.1},
-        {"sigmoid": True, "batch": True},
-    ],
-    "CrossEntropyLoss": [
-        {"to_onehot_y": True},
-        {"to_onehot_y": True, "weight": [1.0, 2.0, 0.5], "label_smoothing": 0.1},
-        {"sigmoid": True, "include_background": False},
-    ],
-    "FocalLoss": [
-        {"to_onehot_y": True},
-        {"to_onehot_y": True, "softmax": True, "alpha": 0.25, "weight": [1.0, 2.0, 0.5]},
-        {"gamma": 0.5, "alpha": [0.2, 0.3, 0.5], "include_background": False},
-    ],
-    "TverskyLoss": [{**MULTICLASS, "alpha": 0.3, "beta": 0.7}],
-    "LocalNormalizedCrossCorrelationLoss": [
-        {"kernel_size": 3, "border": "renormalise"},
-        {"kernel_size": 5, "kernel_type": "gaussian"},
-        {"kernel_size": 5, "kernel_type": "triangular"},
-    ],
-    "DiffusionLoss": [{}, {"stencil": "forward", "spacing": 2.0}],
-    "BendingEnergyLoss": [{}, {"stencil": "wide"}, {"normalize": True}],
+KINDS = ("label", "image", "field", "points")
+BY_KIND = {
+    "label": Row(options=[MULTICLASS]),
+    "image": Row(options=[{}], none="element"),
+    "field": Row(options=[{}], none="interior", neighbourhood=True),
+    "points": Row(options=[{}], none="points"),
 }
-BY_KIND: dict[str, dict[str, Any]] = {"label": MULTICLASS, "image": {}, "field": {}}
-NEIGHBOURHOOD = ("LocalNormalizedCrossCorrelationLoss", "DiffusionLoss", "BendingEnergyLoss")
-"""Losses whose value at a voxel depends on its neighbours."""
-SAVED = {"label": 1.6, "image": 2.1, "field": 1.1}
+SAVED = {"label": 1.6, "image": 2.1, "field": 1.1, "points": 4.1}
 """Bytes kept for the backward pass, over those of the first tensor: the inputs and no more, by kind (labels of 64 bits
 stand beside three float32 channels)."""
+
+
+def table() -> dict[str, Row]:
+    """Every row by class name."""
+    found: dict[str, Row] = {}
+    for module in pkgutil.iter_modules(rows.__path__):
+        for name, row in importlib.import_module(f"rows.{module.name}").ROWS.items():
+            assert name not in found, f"two rows for {name}"
+            found[name] = row
+    return found
+
+
+TABLE = table()
 
 
 @dataclass(frozen=True)
@@ -76,9 +62,24 @@ class LossCase:
         return f"{self.name}({told})"
 
     @property
+    def row(self) -> Row:
+        """What the table says about the loss."""
+        return TABLE.get(self.name, BY_KIND[self.kind])
+
+    @property
     def neighbourhood(self) -> bool:
         """Whether a voxel's neighbours matter."""
-        return self.name in NEIGHBOURHOOD
+        return self.row.neighbourhood
+
+    @property
+    def joined(self) -> bool:
+        """Whether the batch is more than the mean of its samples."""
+        return self.row.joined(self) if callable(self.row.joined) else self.row.joined
+
+    @property
+    def none(self) -> str:
+        """The shape of ``reduction="none"``; see :class:`row.Row`."""
+        return self.row.none(self) if callable(self.row.none) else self.row.none
 
     @property
     def indexed(self) -> bool:
@@ -90,11 +91,11 @@ class LossCase:
         return getattr(medloss, self.name)(**{**self.options, **changes})
 
     def with_options(self, **changes: Any) -> LossCase:
-        """The row with other options."""
+        """The case with other options."""
         return replace(self, options={**self.options, **changes})
 
     def without(self, *names: str) -> LossCase:
-        """The row without some options."""
+        """The case without some options."""
         return replace(self, options={key: value for key, value in self.options.items() if key not in names})
 
     def accepts(self, option: str) -> bool:
@@ -103,10 +104,19 @@ class LossCase:
 
     def inputs(self, rank: int = 3, batch: int = 2, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Tensor]:
         """Tensors that the loss takes before the mask."""
+        return self.inputs_of(SHAPES[rank], batch, dtype, seed)
+
+    def inputs_of(
+        self, shape: tuple[int, ...], batch: int = 2, dtype: torch.dtype = torch.float32, seed: int = 0
+    ) -> list[Tensor]:
+        """Tensors of some spatial shape that the loss takes before the mask."""
         generator = torch.Generator().manual_seed(seed)
-        shape = SHAPES[rank]
+        if self.row.inputs is not None:
+            return self.row.inputs(self, shape, batch, dtype, generator)
+        if self.kind == "points":
+            return [torch.randn(batch, POINTS, len(shape), generator=generator, dtype=dtype) for _ in range(2)]
         if self.kind == "field":
-            return [torch.randn(batch, rank, *shape, generator=generator, dtype=dtype)]
+            return [torch.randn(batch, len(shape), *shape, generator=generator, dtype=dtype)]
         if self.kind == "image":
             return [torch.rand(batch, 2, *shape, generator=generator, dtype=dtype) for _ in range(2)]
         logits = torch.randn(batch, CLASSES, *shape, generator=generator, dtype=dtype)
@@ -115,14 +125,29 @@ class LossCase:
         return [logits, (torch.rand(batch, CLASSES, *shape, generator=generator) > 0.5).to(dtype)]
 
 
-def cases(*kinds: str, when: Callable[[LossCase], bool] = lambda case: True) -> list[LossCase]:
-    """The rows of some kinds, all without any."""
-    rows = []
-    for kind in kinds or ("label", "image", "field"):
+def cases(
+    *kinds: str, cell: str | None = None, rank: int = 3, when: Callable[[LossCase], bool] = lambda case: True
+) -> list[LossCase]:
+    """The cases of some kinds (all without any), but those whose row says that the cell does not apply."""
+    assert cell is None or cell in CELLS, cell
+    found = []
+    for kind in kinds or KINDS:
         for loss in losses(kind).values():
-            for options in OPTIONS.get(loss.__name__, [BY_KIND[kind]]):
-                rows.append(LossCase(loss.__name__, kind, options))
-    return [row for row in rows if when(row)]
+            row = TABLE.get(loss.__name__, BY_KIND[kind])
+            if cell not in row.without and rank >= row.least:
+                found += [LossCase(loss.__name__, kind, options) for options in row.options or BY_KIND[kind].options]
+    return [case for case in found if when(case)]
+
+
+def ranked(*kinds: str, cell: str, when: Callable[[LossCase], bool] = lambda case: True) -> list[Any]:
+    """Every case with every rank that it takes: the arguments of ``parametrize("case,rank", ...)``."""
+    import pytest
+
+    return [
+        pytest.param(case, rank, id=f"{case}-{rank}D")
+        for rank in SHAPES
+        for case in cases(*kinds, cell=cell, rank=rank, when=when)
+    ]
 
 
 def value_and_gradient(
@@ -137,9 +162,25 @@ def value_and_gradient(
     return value.detach(), gradient
 
 
-def box_mask(tensor: Tensor) -> tuple[Tensor, tuple[slice, ...]]:
-    """A mask B 1 [spatial] that is one on a box, and the box."""
-    box = (slice(None), slice(None), *(slice(1, size - 2) for size in tensor.shape[2:]))
-    mask = torch.zeros(tensor.shape[0], 1, *tensor.shape[2:], dtype=torch.bool)
+def spatial(case: LossCase, tensor: Tensor) -> tuple[int, ...]:
+    """The axes that a mask has behind batch (and channel): the points' own, or the spatial ones."""
+    return tuple(tensor.shape[1:2]) if case.kind == "points" else tuple(tensor.shape[2:])
+
+
+def full_mask(case: LossCase, tensor: Tensor, value: float = 1.0) -> Tensor:
+    """A mask of one value: B N of points, or B 1 [spatial]."""
+    if case.kind == "points":
+        return torch.full(tensor.shape[:2], value)
+    return torch.full((tensor.shape[0], 1, *tensor.shape[2:]), value)
+
+
+def box_mask(tensor: Tensor, kind: str = "") -> tuple[Tensor, tuple[slice, ...]]:
+    """A mask that is one on a box (for points: on some of them), and the box."""
+    if kind == "points":
+        box = (slice(None), slice(1, tensor.shape[1] - 2))
+        mask = torch.zeros(tensor.shape[:2], dtype=torch.bool)
+    else:
+        box = (slice(None), slice(None), *(slice(1, size - 2) for size in tensor.shape[2:]))
+        mask = torch.zeros(tensor.shape[0], 1, *tensor.shape[2:], dtype=torch.bool)
     mask[box] = True
     return mask, box

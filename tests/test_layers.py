@@ -17,7 +17,7 @@ PACKAGES = {"medloss": ROOT / "medloss", "medloss.transforms": ROOT / "transform
 
 FOUNDATION = {"labels", "reduction", "checks"}
 FAMILIES = {"segmentation", "registration", "image"}
-BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "base"}
+BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "base", "maps"}
 ABOVE_FAMILIES = {"backends", "names", "composite", "config", "functional"}
 CORE = BELOW_FAMILIES | FAMILIES | ABOVE_FAMILIES | {"_version", "deprecation"}
 
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
     "sums": {"ops"},
     "base": FOUNDATION | {"ops", "sums"},
+    "maps": FOUNDATION | {"ops", "base"},
     **dict.fromkeys(FAMILIES, BELOW_FAMILIES),
     "backends": {"ops"},
     # what finds or joins losses of every family; `names` walks the namespace itself

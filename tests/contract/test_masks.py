@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import CLASSES, LossCase, box_mask, cases, value_and_gradient
+from cases import CLASSES, LossCase, box_mask, cases, full_mask, ranked, value_and_gradient
 
 import medloss
 
-RANKS = (1, 2, 3)
 LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64)
 
 
-@pytest.mark.parametrize("rank", RANKS)
-@pytest.mark.parametrize("case", cases(when=lambda case: not case.neighbourhood), ids=str)
+@pytest.mark.parametrize("case,rank", ranked(cell="box mask", when=lambda case: not case.neighbourhood))
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_a_box_mask_equals_the_box(case: LossCase, rank: int, reduction: str) -> None:
     tensors = case.inputs(rank)
-    mask, box = box_mask(tensors[0])
+    mask, box = box_mask(tensors[0], case.kind)
     loss = case.make(reduction=reduction)
     value, gradient = value_and_gradient(loss, tensors, mask)
     expected, inside = value_and_gradient(loss, [tensor[box] for tensor in tensors])
@@ -27,12 +25,11 @@ def test_a_box_mask_equals_the_box(case: LossCase, rank: int, reduction: str) ->
     assert not gradient.any(), "a masked voxel has a gradient"
 
 
-@pytest.mark.parametrize("rank", RANKS)
-@pytest.mark.parametrize("case", cases(when=lambda case: case.neighbourhood), ids=str)
+@pytest.mark.parametrize("case,rank", ranked(cell="window mask", when=lambda case: case.neighbourhood))
 def test_a_window_counts_only_valid_voxels(case: LossCase, rank: int) -> None:
     """Under a box mask a local loss equals that of the box, whose border it must treat as the mask's edge."""
     tensors = case.inputs(rank)
-    mask, box = box_mask(tensors[0])
+    mask, box = box_mask(tensors[0], case.kind)
     loss = case.make()
     alone = case.make(border="renormalise") if case.accepts("border") else loss
     value, gradient = value_and_gradient(loss, tensors, mask)
@@ -45,13 +42,14 @@ def test_a_window_counts_only_valid_voxels(case: LossCase, rank: int) -> None:
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf"), 1e30])
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.mark.parametrize("case", cases(cell="poisoned mask"), ids=str)
 def test_nothing_under_a_mask_is_looked_at(case: LossCase, poison: float) -> None:
     tensors = case.inputs()
-    mask, _ = box_mask(tensors[0])
+    mask, _ = box_mask(tensors[0], case.kind)
     value, gradient = value_and_gradient(case.make(), tensors, mask)
+    shown = mask.unsqueeze(-1) if case.kind == "points" else mask
     dirty = [
-        torch.where(mask, tensor, torch.full_like(tensor, poison if tensor.is_floating_point() else 99))
+        torch.where(shown, tensor, torch.full_like(tensor, poison if tensor.is_floating_point() else 99))
         for tensor in tensors
     ]
     dirty_value, dirty_gradient = value_and_gradient(case.make(), dirty, mask)
@@ -59,10 +57,10 @@ def test_nothing_under_a_mask_is_looked_at(case: LossCase, poison: float) -> Non
     assert torch.equal(gradient, dirty_gradient)
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.mark.parametrize("case", cases(cell="full mask"), ids=str)
 def test_a_full_mask_changes_nothing_and_weights_scale_out(case: LossCase) -> None:
     tensors = case.inputs()
-    full = torch.ones(2, 1, *tensors[0].shape[2:])
+    full = full_mask(case, tensors[0])
     value, gradient = value_and_gradient(case.make(), tensors, full)
     bare = case.make(border="renormalise") if case.accepts("border") else case.make()
     expected, expected_gradient = value_and_gradient(bare, tensors)
@@ -73,7 +71,7 @@ def test_a_full_mask_changes_nothing_and_weights_scale_out(case: LossCase) -> No
 
 
 @pytest.mark.parametrize("ignore", [255, -1, -100, 1])
-@pytest.mark.parametrize("case", cases("label", when=lambda case: case.indexed), ids=str)
+@pytest.mark.parametrize("case", cases("label", cell="ignored label", when=lambda case: case.indexed), ids=str)
 def test_an_ignored_label_is_a_mask(case: LossCase, ignore: int) -> None:
     logits, target = case.inputs()
     mask, _ = box_mask(logits)
@@ -86,13 +84,13 @@ def test_an_ignored_label_is_a_mask(case: LossCase, ignore: int) -> None:
     torch.testing.assert_close(gradient, expected_gradient)
 
 
-@pytest.mark.parametrize("case", cases("label"), ids=str)
+@pytest.mark.parametrize("case", cases("label", cell="nothing ignored"), ids=str)
 def test_with_nothing_ignored_the_value_is_the_plain_one(case: LossCase) -> None:
     tensors = case.inputs()
     torch.testing.assert_close(case.make(ignore_index=255)(*tensors), case.make()(*tensors))
 
 
-@pytest.mark.parametrize("case", cases("label", when=lambda case: not case.indexed), ids=str)
+@pytest.mark.parametrize("case", cases("label", cell="ignored label", when=lambda case: not case.indexed), ids=str)
 def test_an_ignored_value_of_a_membership_target_is_a_mask(case: LossCase) -> None:
     logits, target = case.inputs()
     mask, _ = box_mask(logits)
@@ -103,7 +101,7 @@ def test_an_ignored_value_of_a_membership_target_is_a_mask(case: LossCase) -> No
     torch.testing.assert_close(gradient, expected_gradient)
 
 
-@pytest.mark.parametrize("case", cases("label", when=lambda case: case.indexed), ids=str)
+@pytest.mark.parametrize("case", cases("label", cell="ignored label", when=lambda case: case.indexed), ids=str)
 def test_an_ignored_class_agrees_between_indices_and_one_hot(case: LossCase) -> None:
     logits, target = case.inputs()
     dense = torch.nn.functional.one_hot(target[:, 0], CLASSES).movedim(-1, 1).float()
@@ -112,8 +110,7 @@ def test_an_ignored_class_agrees_between_indices_and_one_hot(case: LossCase) -> 
     torch.testing.assert_close(index, one_hot)
 
 
-@pytest.mark.parametrize("rank", RANKS)
-@pytest.mark.parametrize("case", cases("label", when=lambda case: case.indexed), ids=str)
+@pytest.mark.parametrize("case,rank", ranked("label", cell="one-hot", when=lambda case: case.indexed))
 def test_indices_and_one_hot_agree(case: LossCase, rank: int) -> None:
     logits, target = case.inputs(rank)
     dense = torch.nn.functional.one_hot(target[:, 0], CLASSES).movedim(-1, 1)
@@ -127,7 +124,9 @@ def test_indices_and_one_hot_agree(case: LossCase, rank: int) -> None:
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("case", cases("label", when=lambda case: case.accepts("include_background")), ids=str)
+@pytest.mark.parametrize(
+    "case", cases("label", cell="background", when=lambda case: case.accepts("include_background")), ids=str
+)
 def test_background_leaves_after_the_activation(case: LossCase) -> None:
     """Under a softmax the background's logit still shapes the other classes."""
     case = case.without("label_smoothing").with_options(include_background=False)  # smoothing spreads over all classes

@@ -8,26 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as processes
-from cases import CLASSES, LossCase, cases, value_and_gradient
+from cases import CLASSES, LossCase, cases, full_mask, value_and_gradient
 from torch import distributed
 
 import medloss
 
-COMPOUND = "a compound adds values of unlike shapes and has no 'none'"
-
-
-def reducible(case: LossCase) -> bool:
-    return case.name != "DiceCELoss"
-
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("case", cases(when=reducible), ids=str)
+@pytest.mark.parametrize("case", cases(cell="reductions"), ids=str)
 def test_mean_and_sum_are_those_of_none(case: LossCase, masked: bool) -> None:
-    case = case.without("weight", "empty") if case.name == "CrossEntropyLoss" else case.without("empty")
+    case = case.without("empty") if case.none == "region" else case.without("weight", "empty")
     tensors = case.inputs()
-    keep = torch.ones(2, 1, *tensors[0].shape[2:])
+    keep = full_mask(case, tensors[0])
     if masked:
-        keep[0], keep[1, :, :3] = 0, 0  # one sample has no voxel at all
+        keep[0], keep[1, ..., :3] = 0, 0  # one sample has no voxel at all
     arguments = (*tensors, keep) if masked else tensors
     none = case.make(reduction="none")(*arguments)
     torch.testing.assert_close(case.make(reduction="sum")(*arguments), none.sum())
@@ -37,29 +31,35 @@ def test_mean_and_sum_are_those_of_none(case: LossCase, masked: bool) -> None:
 
 def valid_entries(case: LossCase, none: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
     """Which entries of ``none`` count under a mask."""
-    if case.kind == "field":
+    if case.none == "interior":
         from medloss.ops.differences import interior_weight
 
         return interior_weight(keep, case.make().stencil).expand_as(none)
-    if none.ndim == 2:  # a value for each region
-        return (keep.sum((1, 2, 3, 4)) > 0).view(-1, 1).expand_as(none) if none.shape[0] == 2 else torch.ones_like(none)
-    return keep[:, 0] if none.ndim == 4 else keep.expand_as(none)
+    if case.none in ("region", "sample"):
+        some = keep.flatten(1).sum(1) > 0
+        return some.view(-1, *[1] * (none.ndim - 1)).expand_as(none) if len(none) == 2 else torch.ones_like(none)
+    if case.none == "points":
+        return keep
+    return keep[:, 0] if case.none == "voxel" else keep.expand_as(none)
 
 
-@pytest.mark.parametrize("case", cases(when=reducible), ids=str)
+@pytest.mark.parametrize("case", cases(cell="none"), ids=str)
 def test_none_has_the_shape_of_the_statistic(case: LossCase) -> None:
     tensors = case.inputs()
     batch, channels, *spatial = tensors[0].shape
     shape = tuple(case.make(reduction="none")(*tensors).shape)
     counted = channels - (not case.options.get("include_background", True))
-    if case.kind == "field":
-        assert shape[:2] == (batch, channels)
-    elif case.name == "CrossEntropyLoss" and not case.options.get("sigmoid"):
-        assert shape == (batch, *spatial)
-    elif case.kind == "image" or case.name in ("FocalLoss", "CrossEntropyLoss"):
-        assert shape == (batch, counted, *spatial)
+    expected = {
+        "region": (1 if case.options.get("batch") else batch, counted),
+        "sample": (batch,),
+        "voxel": (batch, *spatial),
+        "element": (batch, counted, *spatial),
+        "points": (batch, channels),
+    }
+    if case.none == "interior":
+        assert shape[0] == batch
     else:
-        assert shape == (1 if case.options.get("batch") else batch, counted)
+        assert shape == expected[case.none]
 
 
 def test_a_compound_says_that_it_has_no_none() -> None:
@@ -67,16 +67,13 @@ def test_a_compound_says_that_it_has_no_none() -> None:
         medloss.DiceCELoss(softmax=True, reduction="none")
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.mark.parametrize("case", cases(cell="batch"), ids=str)
 def test_the_batch_relates_to_its_samples(case: LossCase) -> None:
     """The mean over a batch of equal sizes is the mean of the samples' values, but where sums join the samples."""
     tensors = case.inputs(batch=3)
     whole = case.make()(*tensors)
     each = torch.stack([case.make()(*[tensor[i : i + 1] for tensor in tensors]) for i in range(3)])
-    joined = case.options.get("batch") or (
-        case.name in ("CrossEntropyLoss", "DiceCELoss") and ("weight" in case.options)
-    )
-    if joined:
+    if case.joined:
         assert not torch.allclose(whole, each.mean(), rtol=1e-6)
     else:
         torch.testing.assert_close(whole, each.mean())
@@ -84,11 +81,11 @@ def test_the_batch_relates_to_its_samples(case: LossCase) -> None:
     torch.testing.assert_close(doubled, whole, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.mark.parametrize(
+    "case", cases(cell="samples", when=lambda case: not case.joined or case.none != "region"), ids=str
+)
 def test_samples_do_not_mix(case: LossCase) -> None:
     """A sample's values with no reduction depend on that sample alone."""
-    if case.options.get("batch") or not reducible(case):
-        pytest.skip("the batch is joined on purpose" if case.options.get("batch") else COMPOUND)
     tensors = case.inputs(batch=3)
     none = case.make(reduction="none")
     whole = none(*tensors)

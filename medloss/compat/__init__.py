@@ -1,0 +1,1 @@
+"""Drop-ins for the losses of other packages."""

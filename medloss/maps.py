@@ -1,0 +1,98 @@
+"""Label losses that look at the volume itself: what they see, and how their values become a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from medloss import checks
+from medloss.base import LabelLoss
+from medloss.labels import LabelView, view_labels
+from medloss.ops.operator import without_autocast
+from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
+from medloss.reduction import reduce
+
+
+class LabelMaps(NamedTuple):
+    """Probabilities and memberships of the classes that count, in the accumulation dtype, zero where nothing counts.
+
+    Attributes:
+        input: probabilities B N [spatial], differentiable.
+        target: memberships B N [spatial].
+        weight: weight of each voxel B 1 or B N [spatial], at least 0, or None where all count alike.
+    """
+
+    input: Tensor
+    target: Tensor
+    weight: Tensor | None
+
+    @property
+    def valid(self) -> Tensor | None:
+        """Where voxels count, B 1 or B N [spatial], or None for everywhere."""
+        return None if self.weight is None else self.weight > 0
+
+    def weighted(self, values: Tensor) -> Tensor:
+        """``values`` B N [spatial] times the weights."""
+        return values if self.weight is None else values * self.weight
+
+    def mass(self) -> Tensor:
+        """The sum of the weights, B N."""
+        axes = tuple(range(2, self.input.ndim))
+        weight = torch.ones_like(self.input) if self.weight is None else self.weight.expand_as(self.input)
+        return weight.sum(axes)
+
+
+def label_maps(view: LabelView, first: int = 0) -> LabelMaps:
+    """The maps of the classes from ``first`` on; the activation has seen all of them."""
+    dtype = accumulation_dtype(view.input)
+    weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
+    logits = blank(view.input.to(dtype), weight)
+    if view.activation == "softmax":
+        logits = torch.softmax(logits, 1)
+    elif view.activation == "sigmoid":
+        logits = torch.sigmoid(logits)
+    target = membership(view.target, view.input.shape[1], view.indexed, dtype)
+    if weight is not None and weight.shape[1] > 1:
+        weight = weight[:, first:]
+    return LabelMaps(blank(logits[:, first:], weight), blank(target[:, first:], weight), weight)
+
+
+@dataclass(eq=False, kw_only=True)
+class MapLoss(LabelLoss):
+    """A label loss with neighbourhoods, distances or ranks; a subclass writes :meth:`compare`.
+
+    Args:
+        empty: what a class costs that the target lacks: ``"smooth"`` leaves it to the formula, ``"skip"`` leaves it out
+            of the mean.
+    """
+
+    empty: str = "smooth"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("empty", self.empty, ("smooth", "skip"))
+
+    def compare(self, maps: LabelMaps) -> Tensor:
+        """The value of each sample and class, B N."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss. See the class for shapes and errors."""
+        view = view_labels(input, target, mask, **self.sweep)
+        with without_autocast(view.input.device.type):
+            return self._reduced(view)
+
+    def _reduced(self, view: LabelView) -> Tensor:
+        classes = view.input.shape[1]
+        factors, first = self._factors(classes), self._first(classes)
+        maps = label_maps(view, first)
+        values = self.compare(maps)
+        if factors is not None:
+            values = values * factors[first:].to(values.dtype)
+        valid = maps.mass() > 0
+        if self.empty == "skip":
+            valid = valid & (maps.target.flatten(2).amax(-1) > 0)
+        return reduce(values, self.reduction, valid)

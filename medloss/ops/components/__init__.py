@@ -1,0 +1,1 @@
+"""``components``: connected components of a binary volume."""

@@ -1,0 +1,1 @@
+"""``distance_map``: exact Euclidean distance."""

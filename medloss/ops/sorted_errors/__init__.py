@@ -1,0 +1,1 @@
+"""``sorted_errors``: errors by rank."""

@@ -1,0 +1,1 @@
+"""The rows of the table, one module for each group of losses; every module here has ``ROWS``: class name -> Row."""
