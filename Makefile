@@ -10,7 +10,7 @@ INPUTS := setup.cfg setup.py pyproject.toml constraints.txt medloss/_version.py 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help demo test quick lint notebooks clean
+.PHONY: help demo test quick lint notebooks docs clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
@@ -18,6 +18,7 @@ help:
 	@echo "make quick      every test but the slow ones"
 	@echo "make lint       ruff"
 	@echo "make notebooks  run the tutorials again at full size, in place"
+	@echo "make docs       write the generated pages of the documentation again"
 	@echo "make clean      remove .venv and what was built"
 
 demo: $(STAMP)
@@ -46,6 +47,9 @@ $(STAMP): $(INPUTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[apps,demo,test]' ruff
 	@touch $@
+
+docs: $(STAMP)
+	$(BIN)/python docs/build.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info medloss/ops/_native

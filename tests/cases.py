@@ -125,6 +125,29 @@ class LossCase:
         return [logits, (torch.rand(batch, CLASSES, *shape, generator=generator) > 0.5).to(dtype)]
 
 
+ONLY = {
+    **dict.fromkeys(["ignored label", "nothing ignored", "one-hot", "background", "many voxels"], ("label",)),
+    "one voxel": ("label", "image"),
+    "layouts": ("label", "image", "field"),
+    "target gradient": ("image",),
+}
+"""The kinds of loss that a cell is about; all where it is not named."""
+
+
+def applies(name: str, kind: str, cell: str) -> str | None:
+    """None where a loss is held to a cell, else why it is not: in words, or empty where the cell is not about it."""
+    row = TABLE.get(name, BY_KIND[kind])
+    if cell in row.without:
+        return row.without[cell]
+    if kind not in ONLY.get(cell, KINDS):
+        return ""
+    if cell in ("box mask", "window mask"):
+        return None if (cell == "window mask") == row.neighbourhood else ""
+    if cell == "processes":
+        return None if "process_group" in getattr(medloss, name).__dataclass_fields__ else ""
+    return None
+
+
 def cases(
     *kinds: str, cell: str | None = None, rank: int = 3, when: Callable[[LossCase], bool] = lambda case: True
 ) -> list[LossCase]:

@@ -93,12 +93,14 @@ def test_samples_do_not_mix(case: LossCase) -> None:
         torch.testing.assert_close(whole[i : i + 1], none(*[tensor[i : i + 1] for tensor in tensors]))
 
 
-SYNCHRONISED = [
-    ("DiceLoss", {"softmax": True, "to_onehot_y": True, "batch": True}),
-    ("TverskyLoss", {"softmax": True, "to_onehot_y": True, "batch": True}),
-    ("CrossEntropyLoss", {"to_onehot_y": True, "weight": [1.0, 2.0, 0.5]}),
-    ("DiceCELoss", {"softmax": True, "to_onehot_y": True, "batch": True, "weight": [1.0, 2.0, 0.5]}),
-]
+def synchronised() -> list[LossCase]:
+    """Each loss that can add up over processes, with the first of its options under which it does."""
+    first = {case.name: case for case in reversed(cases("label", cell="processes"))}
+    return [
+        case.with_options(batch=True) if case.accepts("batch") else case
+        for case in first.values()
+        if case.accepts("process_group")
+    ]
 
 
 def _rank(rank: int, folder: str) -> None:
@@ -106,11 +108,10 @@ def _rank(rank: int, folder: str) -> None:
     store = distributed.FileStore(f"{folder}/store", 2)
     distributed.init_process_group("gloo", rank=rank, world_size=2, store=store)
     results = []
-    for name, options in SYNCHRONISED:
-        logits, target = LossCase(name, "label", options).inputs(batch=2)
-        loss = getattr(medloss, name)(**options, process_group="world")
+    for case in synchronised():
+        tensors = case.inputs(batch=2)
         mine = slice(0, 1) if rank == 0 else slice(1, 2)
-        results.append(value_and_gradient(loss, [logits[mine], target[mine]]))
+        results.append(value_and_gradient(case.make(process_group="world"), [tensor[mine] for tensor in tensors]))
     torch.save(results, f"{folder}/rank{rank}.pt")
     distributed.destroy_process_group()
 
@@ -121,9 +122,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     """Value on each process, and gradient averaged over them, are those of one process on the joined batch."""
     processes.spawn(_rank, args=(str(tmp_path),), nprocs=2)
     ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1)]
-    for (name, options), first, second in zip(SYNCHRONISED, *ranks):
-        tensors = LossCase(name, "label", options).inputs(batch=2)
-        value, gradient = value_and_gradient(getattr(medloss, name)(**options), tensors)
+    for case, first, second in zip(synchronised(), *ranks):
+        value, gradient = value_and_gradient(case.make(), case.inputs(batch=2))
         torch.testing.assert_close(first[0], value)
         torch.testing.assert_close(second[0], value)
         # each process's gradient of its own sample, halved by the averaging of the two processes

@@ -1,0 +1,137 @@
+"""Write the generated pages of the documentation: ``python docs/build.py``.
+
+``losses.md`` lists every loss from its docstring, ``contract.md`` prints the matrix of the contract from the table that
+the tests run, and ``known_differences.md`` the rows in which a drop-in differs from its peer.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "tests"))
+
+from cases import KINDS, TABLE, applies  # noqa: E402
+from row import CELLS  # noqa: E402
+
+from medloss.compat.differences import KNOWN_DIFFERENCES  # noqa: E402
+from medloss.names import losses, snake_case  # noqa: E402
+
+TITLES = {
+    "label": "Segmentations",
+    "image": "Images",
+    "field": "Fields",
+    "points": "Points",
+}
+POINTS = {
+    1: "mask", 2: "ignore", 3: "targets", 4: "background", 5: "precision", 6: "degenerate", 7: "batch", 8: "reduction",
+    9: "forms", 10: "state", 11: "gradients", 12: "memory", 13: "errors",
+}  # fmt: skip
+NOTE = "<!-- written by docs/build.py; do not edit -->\n"
+LOSSES = """# Losses
+
+Each is one class of `medloss`; its docstring (`help(medloss.DiceLoss)`) has the formula, shapes, range, limits, errors
+and an example. In YAML the name is that of the second column.
+"""
+CONTRACT = """# The contract, loss by loss
+
+Every cell below is run by `tests/contract` over the same table that this page is printed from. ✓: the tests of the
+column hold; a number: the note says which of them does not apply, and why; –: the point is not about this kind of loss.
+"""
+DIFFERENCES = """# Known differences
+
+The drop-ins `medloss.compat.monai`, `.kornia` and `.gdl` give the peers' numbers, but for the rows below. Each row is
+a test that shows both.
+"""
+
+
+def sentence(text: str) -> str:
+    """The first sentence, on one line."""
+    first = re.split(r"(?<=[.:])\s", " ".join(text.split("\n\n")[0].split()))[0]
+    return plain(first.rstrip(":")).rstrip(".")
+
+
+def plain(text: str) -> str:
+    """Markdown of one line of a docstring."""
+    text = re.sub(r":(?:class|func|meth|data):`~?(?:\w+\.)*(\w+)`", r"`\1`", text)
+    return re.sub(r":math:`([^`]*)`", r"$\1$", text).replace("``", "`").replace("|", "\\|")
+
+
+def section(text: str, name: str) -> str:
+    """A section of a docstring (``Shape:``, ``References:``), on one line."""
+    found = re.search(rf"^{name}:(.*?)(?=^\S|\Z)", text, re.M | re.S)
+    return plain(" ".join(found.group(1).split())) if found else ""
+
+
+def loss_page() -> str:
+    """Every loss by what it sees: name, what it measures, range, source."""
+    parts = [NOTE, LOSSES]
+    for kind in KINDS:
+        parts += [
+            f"## {TITLES[kind]}\n",
+            "| class | in YAML | what it measures | range | source |",
+            "|---|---|---|---|---|",
+        ]
+        for cls in sorted(losses(kind).values(), key=lambda cls: cls.__name__):
+            doc = inspect.cleandoc(cls.__doc__)
+            cells = [f"`{cls.__name__}`", f"`{snake_case(cls.__name__)}`", sentence(doc), section(doc, "Range")]
+            parts.append(f"| {' | '.join(cells)} | {section(doc, 'References')} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def contract_page() -> str:
+    """The matrix: one line for each loss, one column for each point, a note where a cell does not apply."""
+    parts = [NOTE, CONTRACT, "| column | what is held |", "|---|---|"]
+    for point, title in POINTS.items():
+        held = "; ".join(text for number, text in CELLS.values() if number == point)
+        parts.append(f"| {point} {title} | {held} |")
+    notes: dict[str, int] = {}
+    for kind in KINDS:
+        head = " | ".join(f"{point} {title}" for point, title in POINTS.items())
+        parts += ["", f"## {TITLES[kind]}\n", f"| loss | {head} |", "|---|" + "---|" * len(POINTS)]
+        for cls in sorted(losses(kind).values(), key=lambda cls: cls.__name__):
+            cells = [cell_text(cls.__name__, kind, point, notes) for point in POINTS]
+            parts.append(f"| `{cls.__name__}` | {' | '.join(cells)} |")
+    parts += ["", "## Notes\n"] + [f"{number}. {text}" for text, number in notes.items()]
+    return "\n".join(parts) + "\n"
+
+
+def cell_text(name: str, kind: str, point: int, notes: dict[str, int]) -> str:
+    """A tick, the numbers of the notes, or a dash."""
+    found = {cell: applies(name, kind, cell) for cell, (number, _) in CELLS.items() if number == point}
+    marks = []
+    for cell, why in found.items():
+        if why:
+            marks.append(f"<sup>{notes.setdefault(f'{cell}: {why}', len(notes) + 1)}</sup>")
+    row = TABLE.get(name)
+    if point == 9 and row is not None and row.least > 1:
+        text = f"ranks: {row.least}D and up"
+        marks.append(f"<sup>{notes.setdefault(text, len(notes) + 1)}</sup>")
+    held = any(why is None for why in found.values())
+    return ("✓" if held else "–") + "".join(marks)
+
+
+def differences_page() -> str:
+    """Where a drop-in differs from its peer."""
+    parts = [NOTE, DIFFERENCES, "| peer | name | when | theirs | ours | why |", "|---|---|---|---|---|---|"]
+    for row in KNOWN_DIFFERENCES:
+        cells = [row.peer, f"`{row.name}`", row.when, row.theirs, row.ours, row.why]
+        parts.append("| " + " | ".join(plain(" ".join(cell.split())) for cell in cells) + " |")
+    return "\n".join(parts) + "\n"
+
+
+PAGES = {"losses.md": loss_page, "contract.md": contract_page, "known_differences.md": differences_page}
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
