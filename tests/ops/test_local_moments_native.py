@@ -1,0 +1,83 @@
+"""The CPU kernel of ``local_moments`` beside its reference: value and gradient, borders, odd sizes, 1 to 3 axes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medloss.ops import BackendError, backend, local_moments, native
+
+pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
+
+WINDOWS = {"box": [1.0] * 9, "uneven": [0.2, 0.5, 1.0, 0.5, 0.2]}
+SHAPES = [(2, 3, 17), (1, 2, 7, 33), (2, 1, 5, 6, 40), (1, 2, 12, 3, 9)]
+
+
+def mask_of(kind: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
+    if kind == "none":
+        return None
+    channels = shape[1] if kind == "per channel" else 1
+    kept = torch.rand(shape[0], channels, *shape[2:]) > 0.3
+    return kept.to(dtype) * torch.rand(shape[0], 1, *shape[2:]).to(dtype)
+
+
+def value_and_gradient(backend_name: str, x, y, mask, **options) -> tuple[torch.Tensor, torch.Tensor]:
+    with backend(backend_name):
+        first = x.clone().requires_grad_()
+        value = local_moments(first, y, mask, **options)
+        cotangent = torch.randn(value.shape, generator=torch.Generator().manual_seed(3)).to(value.dtype)
+        return value.detach(), torch.autograd.grad(value, first, cotangent)[0]
+
+
+@pytest.mark.parametrize("mask", ["none", "per voxel", "per channel"])
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_kernel_is_the_reference_in_double(shape, window, mask, poisoned) -> None:
+    x, y = torch.rand(shape, dtype=torch.float64) + 5, torch.rand(shape, dtype=torch.float64)
+    weight = mask_of(mask, shape, torch.float64)
+    for renormalise in (False, True):
+        for reduce in (False, True):
+            options = {"window": WINDOWS[window], "renormalise": renormalise, "smooth_nr": 1e-3, "reduce": reduce}
+            found = value_and_gradient("native", x, y, weight, **options)
+            expected = value_and_gradient("reference", x, y, weight, **options)
+            torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_lower_precision(dtype) -> None:
+    x, y = torch.rand(1, 2, 9, 8, 21).to(dtype), torch.rand(1, 2, 9, 8, 21).to(dtype)
+    found = value_and_gradient("native", x, y, None, window=[1.0] * 5)
+    expected = value_and_gradient("reference", x, y, None, window=[1.0] * 5)
+    assert found[0].dtype == torch.float32
+    assert found[1].dtype == dtype
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-3, atol=1e-5)
+    scale = expected[1].abs().max().item()
+    torch.testing.assert_close(found[1].float(), expected[1].float(), rtol=1e-2, atol=1e-3 * scale)
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    x, y = torch.rand(1, 1, 33, 20, 24), torch.rand(1, 1, 33, 20, 24)
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(value_and_gradient("native", x, y, None, window=[1.0] * 3, reduce=True))
+    finally:
+        torch.set_num_threads(before)
+    for value, gradient in results[1:]:
+        assert torch.equal(value, results[0][0])
+        assert torch.equal(gradient, results[0][1])
+
+
+def test_nan_stays_nan() -> None:
+    x, y = torch.rand(1, 1, 6, 7), torch.rand(1, 1, 6, 7)
+    x[0, 0, 3, 3] = torch.nan
+    with backend("native"):
+        assert torch.isnan(local_moments(x, y, window=[1.0] * 3, reduce=True)).all()
+
+
+def test_a_lopsided_window_is_the_reference_s() -> None:
+    x = torch.rand(1, 1, 6, 7)
+    with backend("native"), pytest.raises(BackendError, match="not symmetric"):
+        local_moments(x, x, window=[0.1, 0.7, 0.2])
