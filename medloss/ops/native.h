@@ -1,5 +1,5 @@
-/* What every kernel.c shares: names with the suffix of the instruction set, labels of any width, exp and log that the
- * compiler can vectorise and that keep NaN. */
+/* What every kernel.c shares: names with the suffix of the instruction set, labels of any width, half precision, exp and
+ * log that the compiler can vectorise and that keep NaN. */
 #ifndef MEDLOSS_NATIVE_H
 #define MEDLOSS_NATIVE_H
 
@@ -7,6 +7,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #ifndef MEDLOSS_LEVEL
 #define MEDLOSS_LEVEL base
@@ -109,6 +113,53 @@ static inline float log_from_one_f32(float x) {
     bits.i = (bits.i & 0x007fffffu) | 0x3f800000u;
     float value = exponent * 0.693147181f + log1p_unit_f32(bits.f - 1.0f);
     return x < 3.0e38f ? value : x; /* NaN and Inf stay */
+}
+
+/* Half precision. A tile is widened on loading and rounded to nearest even on storing; NaN and Inf stay. */
+enum { REAL_OWN = 0, REAL_BF16 = 1, REAL_F16 = 2 };
+
+static inline float from_bf16(uint16_t h) {
+    union { uint32_t u; float f; } bits = {.u = (uint32_t)h << 16};
+    return bits.f;
+}
+
+static inline uint16_t to_bf16(float x) {
+    union { float f; uint32_t u; } bits = {.f = x};
+    uint32_t rounded = (bits.u + 0x7fffu + ((bits.u >> 16) & 1u)) >> 16;
+    return (uint16_t)(x == x ? rounded : 0x7fc0u);
+}
+
+static inline float from_f16(uint16_t h) {
+    union { uint32_t u; float f; } bits = {.u = (uint32_t)(h & 0x7fffu) << 13};
+    bits.f *= 5.192296858534828e33f; /* 2^112: the difference of the exponents' biases, right for denormals too */
+    bits.u |= (h & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0;
+    bits.u |= (uint32_t)(h & 0x8000u) << 16;
+    return bits.f;
+}
+
+static inline uint16_t to_f16(float x) {
+    union { float f; uint32_t u; } bits = {.f = x}, small;
+    uint32_t sign = bits.u & 0x80000000u;
+    bits.u ^= sign;
+    small.f = bits.f + 0.5f; /* aligns a denormal's digits with the end of the mantissa */
+    uint32_t normal = (bits.u + 0xc8000fffu + ((bits.u >> 13) & 1u)) >> 13;
+    uint32_t special = bits.u > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    uint32_t found = bits.u >= 0x47800000u ? special : bits.u < 0x38800000u ? small.u - 0x3f000000u : normal;
+    return (uint16_t)(found | (sign >> 16));
+}
+
+/* Large results in large pages, where the system lets a process ask: half of the time of a fresh gradient goes into
+ * faulting its small ones. */
+static inline void prefer_huge_pages(void *start, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), huge = (uintptr_t)1 << 21;
+    if (bytes < 4 * huge) return;
+    uintptr_t first = ((uintptr_t)start + page - 1) / page * page, last = ((uintptr_t)start + bytes) / page * page;
+    (void)madvise((void *)first, last - first, MADV_HUGEPAGE); /* a hint: a refusal costs nothing */
+#else
+    (void)start;
+    (void)bytes;
+#endif
 }
 
 static inline double exp_f64(double x) { return exp(x); }

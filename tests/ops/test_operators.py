@@ -13,15 +13,15 @@ from medloss.ops.dispatch import listen
 from medloss.ops.region_sums import COLUMNS, Column
 
 needs_library = pytest.mark.skipif(bool(native.unavailable()), reason=f"no native library: {native.unavailable()}")
-LIKELIHOODS = Terms.LIKELIHOOD | Terms.UNIFORM
+LIKELIHOODS = Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
 SHAPES = [(1,), (63,), (17, 31), (11, 13, 17)]
 MANY = (26, 27, 29)  # more than one block of the kernel
 
 SAMPLES = {
     "region_sums": lambda x, t: (x, t, None, "softmax", True, None, int(LIKELIHOODS), 0.0),
-    "pointwise": lambda x, t: (x, t, None, "softmax", True, None, 2.0, None, None, False),
+    "pointwise": lambda x, t: (x, t, None, "softmax", True, None, 2.0, None, None, False, 1.0),
     "local_moments": lambda x, t: (x, x.detach().flip(2), None, [1.0, 1.0, 1.0], False, 0.0, 1e-5, True),
-    "differences": lambda x, t: (x[:, :2], None, "bending", "compact", [1.0, 1.0], [1.0, 1.0], False),
+    "differences": lambda x, t: (x[:, :2], None, "bending", "compact", [1.0, 1.0], [1.0, 1.0], False, "interior", None),
 }
 
 
@@ -121,10 +121,54 @@ def test_loading_the_library_keeps_denormals() -> None:
     assert (tiny * 1).item() != 0
 
 
+@needs_library
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.3])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("scale", [1, 30])
+def test_focal_sums(activation: str, gamma: float, scale: float) -> None:
+    logits = scale * torch.randn(2, 3, 7, 11, dtype=torch.float64)
+    for target in (torch.randint(0, 3, (2, 1, 7, 11)), torch.rand(2, 3, 7, 11, dtype=torch.float64)):
+        options = {"indexed": target.shape[1] == 1, "activation": activation, "terms": Terms.FOCAL, "gamma": gamma}
+        found = sweep(logits, target, "native", **options)
+        torch.testing.assert_close(found, sweep(logits, target, "reference", **options))
+
+
+@needs_library
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "classes sliced"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(9,), (6, 7), (5, 6, 131)])
+def test_types_and_layouts(shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> None:
+    """Half precision is widened, channels-last is read as it lies, and the gradient lies and rounds as the input."""
+    logits = (4 * torch.randn(2, 6, *shape)).to(dtype)
+    if layout == "channels last":
+        logits = logits.movedim(1, -1).contiguous().movedim(-1, 1)
+    logits = (
+        logits[:, ::2]
+        if layout == "classes sliced"
+        else logits[:, :3].contiguous()
+        if layout == "contiguous"
+        else logits
+    )
+    classes = logits.shape[1]
+    labels = torch.randint(0, classes, (2, 1, *shape))
+    options = {"indexed": True, "activation": "softmax", "terms": LIKELIHOODS, "gamma": 2.0}
+    found = sweep(logits, labels, "native", **options)
+    expected = sweep(logits, labels, "reference", **options)
+    assert found[0].dtype == expected[0].dtype
+    assert found[1].dtype == dtype
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-2 if dtype.itemsize == 2 else 1e-4, atol=1e-5)
+
+
 def test_a_forced_backend_says_all_its_reasons() -> None:
     x = torch.zeros(1, 2, 4, dtype=torch.bfloat16)
-    with backend("native"), pytest.raises(BackendError, match=r"float32 and float64.*; focal sums have no native"):
-        region_sums(x, torch.zeros(1, 1, 4), indexed=True, activation="softmax", terms=Terms.FOCAL)
+    with (
+        backend("native"),
+        pytest.raises(BackendError, match=r"from logits, not from probabilities; mask has a weight"),
+    ):
+        region_sums(x, torch.zeros(1, 1, 4), torch.ones(1, 2, 4), indexed=True, terms=Terms.FOCAL)
     with backend("triton"), pytest.raises(BackendError, match="pointwise has no triton kernel"):
         pointwise(x, x, penalty="squared")
     with pytest.raises(ValueError, match="backend 'gpu' is unknown"), backend("gpu"):
@@ -139,7 +183,7 @@ def test_the_environment_forces_a_backend(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_explain_tells_path_and_reason() -> None:
-    loss, x, y = medloss.FocalLoss(to_onehot_y=True), torch.zeros(1, 2, 4), torch.zeros(1, 1, 4)
+    loss, x, y = medloss.FocalLoss(to_onehot_y=True), torch.zeros(1, 2, 4, 5).movedim(2, 3), torch.zeros(1, 1, 5, 4)
     assert "region_sums: reference (not native:" in medloss.explain(loss, x, y)
 
 

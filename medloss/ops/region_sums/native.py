@@ -9,8 +9,11 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.region_sums.columns import COLUMNS, Terms
+from medloss.ops.voxels import accumulation_dtype
 
 ACTIVATIONS = {"none": 0, "sigmoid": 1, "softmax": 2}
+TYPES = {torch.float32: 0, torch.float64: 0, torch.bfloat16: 1, torch.float16: 2}
+"""Codes of the input's types, as in native.h; the arithmetic is in float32, or float64 for double."""
 MAX_CLASSES = 1024
 
 
@@ -29,13 +32,13 @@ class NativeRegionSums:
             found.append(f"there is no native library: {native.unavailable()}")
         elif native.slow_machine():
             found.append("the processor has no AVX2, without which torch is faster")
-        if input.dtype not in native.REALS:
-            found.append(f"input is {input.dtype}, the kernel takes float32 and float64")
-        if not voxels_contiguous(input):
-            found.append(f"input's strides {input.stride()} are not those of a contiguous BN[spatial] tensor")
-        if terms & Terms.FOCAL:
-            found.append("focal sums have no native kernel yet")
-        if activation == "none" and terms & (Terms.LIKELIHOOD | Terms.UNIFORM):
+        if input.dtype not in TYPES:
+            found.append(
+                f"input is {input.dtype}, the kernel takes {', '.join(str(t).removeprefix('torch.') for t in TYPES)}"
+            )
+        if input.numel() == 0 or voxel_stride(input) is None:
+            found.append(f"input's strides {input.stride()} do not run through the voxels evenly")
+        if activation == "none" and terms & (Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL):
             found.append("likelihoods are computed from logits, not from probabilities")
         if mask is not None and mask.shape[1] != 1:
             found.append("mask has a weight per class, the kernel takes one per voxel")
@@ -52,33 +55,48 @@ class NativeRegionSums:
         input, *_, terms, _ = args
         sums = torch.empty((*input.shape[:2], COLUMNS), dtype=torch.float64)
         operands = self._operands(args)
-        native.call("region_sums_forward", input.dtype, *operands, int(terms), sums)
-        return sums.to(input.dtype)
+        native.call("region_sums_forward", accumulation_dtype(input), *operands, int(terms), sums)
+        return sums.to(accumulation_dtype(input))
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, in input's dtype and layout."""
         input, *_, terms, _ = args
         cotangent = grad.to(torch.float64).contiguous()
-        result = torch.empty_like(input, memory_format=torch.contiguous_format)
+        # voxels side by side, or channels: the gradient lies as the input does
+        last = voxel_stride(input) != 1 and input.ndim > 2
+        result = torch.empty_like(input.movedim(1, -1) if last else input, memory_format=torch.contiguous_format)
         operands = self._operands(args)
-        native.call("region_sums_backward", input.dtype, *operands, int(terms), cotangent, result)
-        return result
+        native.call("region_sums_backward", accumulation_dtype(input), *operands, int(terms), cotangent, result)
+        return result.movedim(-1, 1) if last else result
 
-    def _operands(self, args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
-        input, target, mask, activation, indexed, ignore_index, _, _ = args
+    def _operands(self, args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
+        input, target, mask, activation, indexed, ignore_index, _, gamma = args
+        dtype = accumulation_dtype(input)
         batch, classes = input.shape[:2]
-        voxels = input[0, 0].numel()
-        labels = (target if indexed else target.to(input.dtype)).contiguous()
+        strides = (input.stride(0) if batch > 1 else 0, input.stride(1), voxel_stride(input))
+        labels = (target if indexed else target.to(dtype)).contiguous()
         if mask is not None:
-            mask = mask.to(input.dtype).expand(batch, 1, *input.shape[2:]).contiguous()
+            mask = mask.to(dtype).expand(batch, 1, *input.shape[2:]).contiguous()
         kind = native.LABELS[target.dtype] if indexed else -1
         ignore = indexed and ignore_index is not None
         return (
-            input.detach(), batch, classes, voxels, input.stride(0) if batch > 1 else 0, labels, kind, mask,
-            int(ignore), int(ignore_index) if ignore else 0, ACTIVATIONS[activation],
+            input.detach(), TYPES[input.dtype], batch, classes, input[0, 0].numel(), *strides, labels, kind, mask,
+            int(ignore), int(ignore_index) if ignore else 0, ACTIVATIONS[activation], float(gamma),
         )  # fmt: skip
 
 
-def voxels_contiguous(tensor: Tensor) -> bool:
-    """Whether each sample lies as N[spatial] without gaps; samples may lie anywhere."""
-    return tensor.numel() > 0 and tensor[0].is_contiguous()
+def voxel_stride(tensor: Tensor) -> int | None:
+    """The step from voxel to voxel where it is one and the same: 1, or the channels of a channels-last tensor."""
+    step, expected = None, None
+    for size, stride in zip(reversed(tensor.shape[2:]), reversed(tensor.stride()[2:])):
+        if size == 1:
+            continue
+        if expected is not None and stride != expected:
+            return None
+        step = stride if step is None else step
+        expected = stride * size
+    step = 1 if step is None else step
+    # whole rows of one class, or voxels with their channels side by side: what the gradient can be laid out like
+    if step == 1 or (step == tensor.shape[1] and tensor.stride(1) == 1):
+        return step
+    return None
