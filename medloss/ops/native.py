@@ -28,6 +28,8 @@ LABELS = {
     torch.float32: 5,
     torch.float64: 6,
 }
+WORTH_THREADS = 32768
+"""Entries of the largest tensor from which on waking other threads pays."""
 REALS = {torch.float32: "f32", torch.float64: "f64"}
 
 
@@ -88,7 +90,9 @@ def call(kernel: str, dtype: torch.dtype, *args: Tensor | int | float | None) ->
         MemoryError: the kernel found no scratch memory.
     """
     passed = [_as_c(value) for value in args]
-    status = _symbol(kernel, dtype)(*passed, ctypes.c_int(torch.get_num_threads()))
+    largest = max((value.numel() for value in args if isinstance(value, Tensor)), default=0)
+    threads = torch.get_num_threads() if largest >= WORTH_THREADS else 1
+    status = _symbol(kernel, dtype)(*passed, ctypes.c_int(threads))
     if status:
         raise MemoryError(f"{kernel} found no memory for its scratch")
 

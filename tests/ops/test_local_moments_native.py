@@ -56,7 +56,7 @@ def test_lower_precision(dtype) -> None:
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
-    x, y = torch.rand(1, 1, 33, 20, 24), torch.rand(1, 1, 33, 20, 24)
+    x, y = torch.rand(1, 1, 33, 32, 40), torch.rand(1, 1, 33, 32, 40)
     results = []
     before = torch.get_num_threads()
     try:
