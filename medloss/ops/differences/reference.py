@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
 
-REACH = {"central": (1, 1), "forward": (0, 1), "compact": (1, 1), "wide": (2, 2)}
+REACH = {
+    "central": (1, 1), "forward": (0, 1), "backward": (1, 0), "compact": (1, 1), "wide": (2, 2), "all": (0, 1),
+}  # fmt: skip
 """Voxels that each stencil needs before and behind its centre, along every axis."""
+
+JOINT = ("elasticity",)
+"""Energies that join the components of the field, and so have one map in place of one for each component."""
 
 
 def differences(
@@ -19,30 +26,50 @@ def differences(
     axis_scale: list[float],
     component_scale: list[float],
     reduce: bool,
+    border: str,
+    lame: list[float] | None,
 ) -> Tensor:
     """See :func:`medloss.ops.differences.differences`."""
     weight = None if mask is None else mask.to(accumulation_dtype(field))
     u = blank(field.to(accumulation_dtype(field)), weight)
     components = u.new_tensor(component_scale).view(1, -1, *[1] * (u.ndim - 2))
-    density = _diffusion if energy == "diffusion" else _bending
-    map = density(u * components, stencil, axis_scale)
+    slopes = Stencil(u * components, stencil, axis_scale, border)
+    map = _elasticity(slopes, lame or [1.0, 1.0]) if energy == "elasticity" else ENERGIES[energy](slopes)
     if weight is not None:
-        map = map * interior_weight(weight, stencil)
+        weight = weight.amin(1, keepdim=True) if energy in JOINT else weight
+        map = map * interior_weight(weight, stencil, border, axis_scale)
     return map.sum(spatial_axes(map)) if reduce else map
 
 
-def interior_weight(weight: Tensor, stencil: str) -> Tensor:
+def interior_weight(
+    weight: Tensor, stencil: str, border: str = "interior", axis_scale: Sequence[float] | None = None
+) -> Tensor:
     """The weight of each stencil: its centre's, and zero where any voxel that it may touch has none."""
-    before, behind = REACH[stencil]
-    centre = weight
-    for axis in range(2, weight.ndim):
-        centre = _shifted(centre, {axis: 0}, {axis: (before, behind)})
-        windows = weight.unfold(axis, before + behind + 1, 1)
-        weight = windows.amin(-1)
+    reach = reach_of(stencil, axis_scale or [1.0] * (weight.ndim - 2))
+    weight = extended(weight, reach) if border == "replicate" else weight
+    centre = shifted(weight, {}, reach)
+    for axis, (before, behind) in reach.items():
+        weight = weight.unfold(axis, before + behind + 1, 1).amin(-1)
     return torch.where(weight > 0, centre, torch.zeros_like(centre))
 
 
-def _shifted(u: Tensor, offsets: dict[int, int], reach: dict[int, tuple[int, int]]) -> Tensor:
+def reach_of(stencil: str, axis_scale: Sequence[float]) -> dict[int, tuple[int, int]]:
+    """Voxels needed before and behind along each axis: none where the scale is 0, since nothing is differentiated."""
+    return {axis: REACH[stencil] if scale else (0, 0) for axis, scale in enumerate(axis_scale, start=2)}
+
+
+def extended(u: Tensor, reach: dict[int, tuple[int, int]]) -> Tensor:
+    """``u`` continued beyond its border by the values at the border, as far as the stencil reaches.
+
+    By concatenation, whose gradient is deterministic on every device, as that of replication padding is not.
+    """
+    for axis, (before, behind) in reach.items():
+        first, last = u.narrow(axis, 0, 1), u.narrow(axis, u.shape[axis] - 1, 1)
+        u = torch.cat([first] * before + [u] + [last] * behind, axis)
+    return u
+
+
+def shifted(u: Tensor, offsets: dict[int, int], reach: dict[int, tuple[int, int]]) -> Tensor:
     """The interior of ``u``, moved by some voxels along some axes."""
     slices = [slice(None)] * u.ndim
     for axis, (before, behind) in reach.items():
@@ -51,31 +78,63 @@ def _shifted(u: Tensor, offsets: dict[int, int], reach: dict[int, tuple[int, int
     return u[tuple(slices)]
 
 
-def _diffusion(u: Tensor, stencil: str, scale: list[float]) -> Tensor:
-    reach = dict.fromkeys(range(2, u.ndim), REACH[stencil])
+class Stencil:
+    """The finite differences of a field, each times the scale of its axes, at the voxels that have the neighbours."""
+
+    def __init__(self, u: Tensor, name: str, axis_scale: Sequence[float], border: str = "interior") -> None:
+        self.name, self.scale = name, dict(enumerate(axis_scale, start=2))
+        self.reach = reach_of(name, axis_scale)
+        self.u = extended(u, self.reach) if border == "replicate" else u
+        self.axes = [axis for axis, scale in self.scale.items() if scale]
+
+    def at(self, offsets: dict[int, int]) -> Tensor:
+        """The field some voxels further along some axes."""
+        return shifted(self.u, offsets, self.reach)
+
+    def first(self, axis: int) -> Tensor:
+        """First derivatives of all components along an axis."""
+        low, high = {"central": (-1, 1), "forward": (0, 1), "backward": (-1, 0)}[self.name]
+        return self.scale[axis] / (high - low) * (self.at({axis: high}) - self.at({axis: low}))
+
+    def second(self, axis: int) -> Tensor:
+        """Pure second derivatives along an axis."""
+        step = 2 if self.name == "wide" else 1  # wide: a central difference of central differences
+        bend = self.at({axis: step}) - 2 * self.at({}) + self.at({axis: -step})
+        return self.scale[axis] ** 2 / step**2 * bend
+
+    def mixed(self, i: int, j: int) -> Tensor:
+        """Mixed second derivatives along two axes."""
+        twist = self.at({i: 1, j: 1}) - self.at({i: 1, j: -1}) - self.at({i: -1, j: 1}) + self.at({i: -1, j: -1})
+        return self.scale[i] * self.scale[j] / 4 * twist
+
+
+def _diffusion(slopes: Stencil) -> Tensor:
+    return sum(slopes.first(axis) ** 2 for axis in slopes.axes)
+
+
+def _variation(slopes: Stencil) -> Tensor:
+    return sum(slopes.first(axis).abs() for axis in slopes.axes)
+
+
+def _bending(slopes: Stencil) -> Tensor:
     total = 0.0
-    for axis, s in enumerate(scale, start=2):
-        if stencil == "forward":
-            slope = _shifted(u, {axis: 1}, reach) - _shifted(u, {}, reach)
-        else:
-            slope = (_shifted(u, {axis: 1}, reach) - _shifted(u, {axis: -1}, reach)) / 2
-        total = total + (s * slope) ** 2
+    for number, i in enumerate(slopes.axes):
+        total = total + slopes.second(i) ** 2
+        for j in slopes.axes[number + 1 :]:
+            total = total + 2 * slopes.mixed(i, j) ** 2
     return total
 
 
-def _bending(u: Tensor, stencil: str, scale: list[float]) -> Tensor:
-    reach = dict.fromkeys(range(2, u.ndim), REACH[stencil])
-    step = 2 if stencil == "wide" else 1  # wide: a central difference of central differences
-    total = 0.0
-    for i, si in enumerate(scale, start=2):
-        pure = _shifted(u, {i: step}, reach) - 2 * _shifted(u, {}, reach) + _shifted(u, {i: -step}, reach)
-        total = total + (si * si / step**2 * pure) ** 2
-        for j, sj in enumerate(scale[i - 1 :], start=i + 1):
-            mixed = (
-                _shifted(u, {i: 1, j: 1}, reach)
-                - _shifted(u, {i: 1, j: -1}, reach)
-                - _shifted(u, {i: -1, j: 1}, reach)
-                + _shifted(u, {i: -1, j: -1}, reach)
-            )
-            total = total + 2 * (si * sj / 4 * mixed) ** 2
-    return total
+def _curvature(slopes: Stencil) -> Tensor:
+    return sum(slopes.second(axis) for axis in slopes.axes) ** 2
+
+
+def _elasticity(slopes: Stencil, lame: list[float]) -> Tensor:
+    along = [slopes.first(axis) for axis in slopes.scale]  # along[j][:, k] is the derivative of u_k along axis j
+    gradient = [[slope[:, k : k + 1] for k in range(len(along))] for slope in along]
+    divergence = sum(gradient[j][j] for j in range(len(along)))
+    strain = sum((gradient[j][k] + gradient[k][j]) ** 2 for j in range(len(along)) for k in range(len(along)))
+    return lame[0] / 2 * divergence**2 + lame[1] / 4 * strain
+
+
+ENERGIES = {"diffusion": _diffusion, "variation": _variation, "bending": _bending, "curvature": _curvature}
