@@ -98,8 +98,13 @@ class FieldLoss(Loss):
 
 
 @dataclass(eq=False, kw_only=True)
+class FieldPairLoss(FieldLoss):
+    """A loss of a field and the one that should undo it: ``loss(field, inverse, mask=None, spacing=None)``, alike."""
+
+
+@dataclass(eq=False, kw_only=True)
 class PointLoss(Loss):
-    """A loss between two sets of points: ``loss(input, target, mask=None)``, B N d each."""
+    """A loss between two sets of points: ``loss(input, target, mask=None)``, B N d and B M d, mask B N."""
 
 
 @dataclass(eq=False, kw_only=True)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
-from medloss.base import Loss
+from medloss.base import FieldPairLoss, Loss
 from medloss.composite import Schedule, WeightedSum
 from medloss.names import ALIASES, losses
 
@@ -34,8 +34,8 @@ class LossConfigError(ValueError):
 
 
 def loss_names(kind: str | None = None) -> dict[str, type[Loss]]:
-    """The losses that a mapping may name, aliases too; of one kind or all."""
-    found = losses(kind)
+    """The losses that a mapping may name, aliases too; of one kind or all. Where there is one field, none of pairs."""
+    found = {name: cls for name, cls in losses(kind).items() if kind != "field" or not issubclass(cls, FieldPairLoss)}
     return found | {alias: found[name] for alias, name in ALIASES.items() if name in found}
 
 
@@ -44,7 +44,7 @@ def build_loss(mapping: Mapping[str, Any], kind: str | None = None, path: str = 
 
     Args:
         mapping: ``{label: {weight, name, schedule, **options}}``; None stands for no options.
-        kind: ``"label"``, ``"image"``, ``"field"`` or ``"points"`` where only such losses fit.
+        kind: ``"label"``, ``"image"``, ``"field"``, ``"field_pair"`` or ``"points"`` where only such losses fit.
         path: how messages call the mapping.
 
     Raises:
@@ -82,7 +82,9 @@ def _named(name: Any, kind: str | None, here: str, faults: list[str]) -> type[Lo
     known = loss_names(kind)
     if name in known:
         return known[name]
-    if name in loss_names():
+    if kind == "field" and name in loss_names("field_pair"):
+        faults.append(f"{here}: {name} compares a field with its inverse, and here there is one field alone")
+    elif name in loss_names():
         faults.append(f"{here}: {name} is no {kind} loss; choose one of {', '.join(sorted(known))}")
     else:
         faults.append(f"{here}: no loss is named {name!r}{suggestion(str(name), known)}")

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 
-from medloss.base import FieldLoss, ImageLoss, LabelLoss, Loss, PointLoss
+from medloss.base import FieldLoss, FieldPairLoss, ImageLoss, LabelLoss, Loss, PointLoss
 
-KINDS: dict[str, type[Loss]] = {"label": LabelLoss, "image": ImageLoss, "field": FieldLoss, "points": PointLoss}
+KINDS: dict[str, type[Loss]] = {
+    "label": LabelLoss,
+    "image": ImageLoss,
+    "field": FieldLoss,
+    "field_pair": FieldPairLoss,
+    "points": PointLoss,
+}
+"""What a loss sees. A field pair's losses are field losses too."""
 ALIASES = {
     "lncc": "local_normalized_cross_correlation",
     "bending": "bending_energy",
@@ -26,7 +33,7 @@ def snake_case(name: str) -> str:
 
 
 def losses(kind: str | None = None) -> dict[str, type[Loss]]:
-    """The exported losses by name; of one kind (``"label"``, ``"image"``, ``"field"``, ``"points"``) or all."""
+    """The exported losses by name; of one kind (see ``KINDS``) or all."""
     import medloss
 
     wanted = Loss if kind is None else KINDS[kind]

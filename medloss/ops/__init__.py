@@ -1,18 +1,51 @@
 """The statistics that losses share, as operators of PyTorch. The only place with kernels, and without modules."""
 
-from medloss.ops.differences import differences
+from medloss.ops.adjacent_differences import adjacent_differences
+from medloss.ops.components import components
+from medloss.ops.confusion import confusion
+from medloss.ops.differences import differences, jacobian_determinant, jacobian_penalty
 from medloss.ops.dispatch import BackendError, backend
-from medloss.ops.local_moments import local_moments
+from medloss.ops.distance_map import border_distance, distance_map, nearest_source, signed_distance
+from medloss.ops.global_moments import global_moments
+from medloss.ops.joint_histogram import joint_histogram
+from medloss.ops.local_correlation import local_correlation
+from medloss.ops.local_moments import local_error, local_moments, local_ssim
 from medloss.ops.pointwise import pointwise
+from medloss.ops.power_sums import power_sums
 from medloss.ops.region_sums import Column, Terms, region_sums
+from medloss.ops.resample import resample
+from medloss.ops.soft_morphology import boundary_sums, erosion_hausdorff, max_pool, skeleton_sums, soft_skeleton
+from medloss.ops.sorted_errors import sorted_errors
 
 __all__ = [
     "BackendError",
     "Column",
     "Terms",
+    "adjacent_differences",
     "backend",
+    "border_distance",
+    "boundary_sums",
+    "components",
+    "confusion",
     "differences",
+    "distance_map",
+    "erosion_hausdorff",
+    "global_moments",
+    "jacobian_determinant",
+    "jacobian_penalty",
+    "joint_histogram",
+    "local_correlation",
+    "local_error",
     "local_moments",
+    "local_ssim",
+    "max_pool",
+    "nearest_source",
     "pointwise",
+    "power_sums",
     "region_sums",
+    "resample",
+    "signed_distance",
+    "skeleton_sums",
+    "soft_skeleton",
+    "sorted_errors",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from medloss.registration.smoothness import SmoothnessLoss
 
@@ -22,6 +23,9 @@ class BendingEnergyLoss(SmoothnessLoss):
         spacing: voxel size, in the unit of the field's components.
         stencil: ``"compact"`` [1, -2, 1], as MONAI since 1.6; ``"wide"`` [1, 0, -2, 0, 1] / 4, as before, which is
             blind to a field that alternates from voxel to voxel.
+        normalize: factors of the number of voxels in place of the spacing, as in MONAI.
+        border: ``"interior"``: only voxels whose neighbours are inside the volume count, as in the peers;
+            ``"replicate"``: all do, the field being continued beyond the border by its values there.
 
     Raises:
         ShapeError: the number of components is not that of the axes, or too few voxels for the stencil.
@@ -36,9 +40,5 @@ class BendingEnergyLoss(SmoothnessLoss):
     tensor(2.)
     """
 
+    energy: ClassVar[str] = "bending"
     stencil: str = "compact"
-
-    @property
-    def energy(self) -> str:
-        """Second derivatives."""
-        return "bending"

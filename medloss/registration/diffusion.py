@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from medloss.registration.smoothness import SmoothnessLoss
 
@@ -21,6 +22,9 @@ class DiffusionLoss(SmoothnessLoss):
         spacing: voxel size, in the unit of the field's components.
         stencil: ``"central"`` (u+ - u-) / 2 as the peers, blind to a field that alternates from voxel to voxel;
             ``"forward"`` u+ - u, which sees it.
+        normalize: factors of the number of voxels in place of the spacing, as in MONAI.
+        border: ``"interior"``: only voxels whose neighbours are inside the volume count, as in the peers;
+            ``"replicate"``: all do, the field being continued beyond the border by its values there.
 
     Raises:
         ShapeError: the number of components is not that of the axes, or too few voxels for the stencil.
@@ -36,9 +40,5 @@ class DiffusionLoss(SmoothnessLoss):
     tensor(2.)
     """
 
+    energy: ClassVar[str] = "diffusion"
     stencil: str = "central"
-
-    @property
-    def energy(self) -> str:
-        """First derivatives."""
-        return "diffusion"

@@ -178,6 +178,6 @@ def test_errors_of_image_and_field_losses(case: LossCase) -> None:
             case.make()(tensors[0], tensors[1][:, :1])
     else:
         with pytest.raises(medloss.ShapeError, match="expected 3 components for 3 spatial axes"):
-            case.make()(tensors[0][:, :2])
+            case.make()(tensors[0][:, :2], *tensors[1:])
         with pytest.raises(ValueError, match="spacing must be above 0"):
-            case.make()(tensors[0], spacing=(1.0, 0.0, 1.0))
+            case.make()(*tensors, spacing=(1.0, 0.0, 1.0))

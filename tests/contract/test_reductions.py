@@ -31,10 +31,11 @@ def test_mean_and_sum_are_those_of_none(case: LossCase, masked: bool) -> None:
 
 def valid_entries(case: LossCase, none: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
     """Which entries of ``none`` count under a mask."""
-    if case.none == "interior":
+    if case.none == "interior" and case.accepts("stencil"):
         from medloss.ops.differences import interior_weight
 
-        return interior_weight(keep, case.make().stencil).expand_as(none)
+        weight = interior_weight(keep, case.make().stencil, case.make().border)
+        return (weight if none.ndim == keep.ndim else weight[:, 0]).expand_as(none)
     if case.none in ("region", "sample"):
         some = keep.flatten(1).sum(1) > 0
         return some.view(-1, *[1] * (none.ndim - 1)).expand_as(none) if len(none) == 2 else torch.ones_like(none)

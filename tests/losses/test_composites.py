@@ -126,4 +126,4 @@ def test_all_faults_of_a_mapping_are_told_at_once() -> None:
 def test_names_are_those_of_the_namespace() -> None:
     assert loss_names("image")["lncc"] is medloss.LocalNormalizedCrossCorrelationLoss
     assert loss_names("field")["bending"] is medloss.BendingEnergyLoss
-    assert set(loss_names("field")) == {"bending", "bending_energy", "diffusion"}
+    assert {"bending", "bending_energy", "diffusion"} <= set(loss_names("field"))

@@ -1,1 +1,116 @@
-"""``distance_map``: exact Euclidean distance."""
+"""``distance_map``: exact Euclidean distance to a set of voxels, and which of them is the nearest.
+
+No gradient flows through either: a distance changes by jumps where a voxel enters or leaves the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medloss.ops.distance_map import reference
+from medloss.ops.distance_map.native import NativeDistanceMap
+from medloss.ops.operator import Operator
+
+__all__ = ["border_distance", "distance_map", "nearest_source", "signed_distance"]
+
+
+def _fake(sources: Tensor, spacing: list[float], dtype: torch.dtype) -> Tensor:
+    return sources.new_empty(sources.shape, dtype=dtype)
+
+
+def _fake_nearest(sources: Tensor, spacing: list[float]) -> Tensor:
+    return sources.new_empty(sources.shape, dtype=torch.int64)
+
+
+OPERATOR = Operator("distance_map", reference.distance_map, _fake, (NativeDistanceMap("distance_map"),))
+NEAREST = Operator("nearest_source", reference.nearest_source, _fake_nearest, (NativeDistanceMap("nearest_source"),))
+
+
+def distance_map(sources: Tensor, spacing: Sequence[float] | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The exact Euclidean distance of every voxel to the nearest source of its sample and channel.
+
+    Args:
+        sources: bool, B C [spatial], any number of spatial axes. Sources are at distance 0.
+        spacing: size of a voxel along each axis, above 0; 1 along all without it.
+        dtype: of the result, float32 or float64. The transform computes in float64 either way.
+
+    Returns:
+        B C [spatial], in the unit of the spacing. Where a channel has no source at all the distance is **0**, not
+        infinite: that is what the distance losses define for empty and full classes, and zeros make no NaN.
+
+    >>> import torch
+    >>> distance_map(torch.tensor([[[False, True, False, False]]]), [2.0])
+    tensor([[[2., 0., 2., 4.]]])
+    """
+    return OPERATOR(sources.detach(), _sizes(sources, spacing), dtype)
+
+
+def nearest_source(sources: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+    """Which source is nearest to every voxel: its index in the flattened spatial axes.
+
+    Args:
+        sources: bool, B C [spatial].
+        spacing: as in :func:`distance_map`.
+
+    Returns:
+        int64, B C [spatial]. Among sources at one distance it is that of the lowest index (of two distances that only
+        rounding tells apart, either). -1 where a channel has no source.
+
+    >>> import torch
+    >>> nearest_source(torch.tensor([[[False, True, False, True]]]))
+    tensor([[[1, 1, 1, 3]]])
+    """
+    return NEAREST(sources.detach(), _sizes(sources, spacing))
+
+
+def border_distance(
+    inside: Tensor,
+    valid: Tensor | None = None,
+    spacing: Sequence[float] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """The distance of every voxel to the nearest valid one on the other side of the border of ``inside``.
+
+    Args:
+        inside: bool, B C [spatial].
+        valid: bool, B 1 or B C [spatial]; voxels that are not are on neither side, and at distance 0.
+        spacing: as in :func:`distance_map`.
+        dtype: as in :func:`distance_map`.
+
+    Returns:
+        B C [spatial]; 0 where there is nothing on the other side, as for empty and full regions.
+    """
+    outside = ~inside
+    if valid is not None:
+        inside, outside = inside & valid, outside & valid
+    to_inside, to_outside = distance_map(torch.cat([inside, outside], 1), spacing, dtype).chunk(2, 1)
+    return torch.where(inside, to_outside, torch.where(outside, to_inside, 0.0))
+
+
+def signed_distance(
+    inside: Tensor,
+    valid: Tensor | None = None,
+    spacing: Sequence[float] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """The distance to the border of ``inside``, negative inside, and 0 on the inner side of the border.
+
+    Outside it is the distance to the nearest voxel inside. Inside it is that to the nearest voxel outside, less one
+    voxel, negated; a voxel's size is here the smallest spacing, so that the map is never positive inside.
+
+    Args and result: as in :func:`border_distance`.
+
+    >>> import torch
+    >>> signed_distance(torch.tensor([[[False, False, True, True, True, False]]]))
+    tensor([[[ 2.,  1.,  0., -1.,  0.,  1.]]])
+    """
+    distance = border_distance(inside, valid, spacing, dtype)
+    voxel = min(_sizes(inside, spacing))
+    return torch.where(inside, 0.0 - (distance - voxel).clamp_min(0.0), distance)
+
+
+def _sizes(sources: Tensor, spacing: Sequence[float] | None) -> list[float]:
+    return [1.0] * (sources.ndim - 2) if spacing is None else [float(size) for size in spacing]

@@ -1,4 +1,8 @@
-"""``local_moments``: how well two images correlate in the window around each voxel, from the window's moments."""
+"""How alike two images are in the window around each voxel, from the window's moments.
+
+``local_moments`` is their squared correlation, ``local_ssim`` their structural similarity; ``local_error`` is the mean
+of their difference.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from medloss.ops.local_moments import reference
+from medloss.ops.local_moments import reference, ssim_reference
+from medloss.ops.local_moments.native import NativeLocalMoments
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
-__all__ = ["local_moments"]
+__all__ = ["BORDERS", "local_error", "local_moments", "local_ssim"]
 
 
 def _fake(
@@ -27,7 +32,7 @@ def _fake(
     return input.new_empty(shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("local_moments", reference.local_moments, _fake)
+OPERATOR = Operator("local_moments", reference.local_moments, _fake, (NativeLocalMoments(),))
 
 
 def local_moments(
@@ -66,3 +71,109 @@ def local_moments(
     return OPERATOR(
         input, target, mask, [float(k) for k in window], renormalise, float(smooth_nr), float(smooth_dr), reduce
     )
+
+
+BORDERS = ("valid", "zero", "reflect", "renormalise")
+
+
+def _windows_fake(input: Tensor, mask: Tensor | None, sizes: list[int], border: str, reduce: bool) -> Tensor:
+    spatial = list(input.shape[2:])
+    if border == "valid" and mask is None:
+        rank = len(spatial)
+        spatial = [size - max(sizes[axis::rank]) + 1 for axis, size in enumerate(spatial)]
+    return input.new_empty((*input.shape[:2], *([] if reduce else spatial)), dtype=accumulation_dtype(input))
+
+
+def _ssim_fake(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    windows: list[float],
+    sizes: list[int],
+    border: str,
+    c1: float,
+    c2: float,
+    luminance: bool,
+    reduce: bool,
+) -> Tensor:
+    return _windows_fake(input, mask, sizes, border, reduce)
+
+
+def _error_fake(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    windows: list[float],
+    sizes: list[int],
+    border: str,
+    reduce: bool,
+) -> Tensor:
+    return _windows_fake(input, mask, sizes, border, reduce)
+
+
+SSIM_OPERATOR = Operator("local_ssim", ssim_reference.local_ssim, _ssim_fake)
+ERROR_OPERATOR = Operator("local_error", ssim_reference.local_error, _error_fake)
+
+
+def local_ssim(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    windows: Sequence[Sequence[Sequence[float]]],
+    border: str = "valid",
+    c1: float,
+    c2: float,
+    luminance: bool = True,
+    reduce: bool = False,
+) -> Tensor:
+    r"""One minus the structural similarity of two images at every voxel, of one window or as a product over several.
+
+    .. math:: 1 - \frac{2 \mu_x \mu_y + c_1}{\mu_x^2 + \mu_y^2 + c_1}
+        \prod_m \frac{2 \sigma_{xy} + c_2}{\sigma_x^2 + \sigma_y^2 + c_2}
+
+    with the moments of window m, and the means of the last one. Each factor is computed as one minus the (variance of
+    the) difference over the denominator, from images whose mean has been taken off: neither an offset nor two images
+    that are nearly equal cost digits. A window whose variance is no more than the rounding of its sums is constant.
+
+    Args:
+        input: image, B C [spatial], any floating dtype.
+        target: image, B C [spatial].
+        mask: weight of each voxel, at least 0, B 1 [spatial] or B C [spatial]. Windows count weighted voxels alone, and
+            the result is weighted too. Nothing under a zero is looked at.
+        windows: separable weights of odd length, by window and axis.
+        border: ``"valid"``: only windows inside the image; ``"zero"`` or ``"reflect"``: what lies beyond the border;
+            ``"renormalise"``: windows count the voxels that they hold. Under a mask it is always the last one.
+        c1: constant of the luminance, in squared units of intensity.
+        c2: constant of the structure.
+        luminance: whether its factor is there.
+        reduce: sum over the voxels.
+
+    Returns:
+        B C [spatial] (less the reach of the largest window for ``"valid"`` without a mask), in [0, 2], or B C with
+        ``reduce``; float64 for double input and float32 otherwise.
+    """
+    flat, sizes = _flat(windows, border)
+    return SSIM_OPERATOR(input, target, mask, flat, sizes, border, float(c1), float(c2), luminance, reduce)
+
+
+def local_error(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    window: Sequence[Sequence[float]],
+    border: str = "valid",
+    reduce: bool = False,
+) -> Tensor:
+    """Mean absolute difference of two images in the window around each voxel; arguments as of :func:`local_ssim`."""
+    flat, sizes = _flat([window], border)
+    return ERROR_OPERATOR(input, target, mask, flat, sizes, border, reduce)
+
+
+def _flat(windows: Sequence[Sequence[Sequence[float]]], border: str) -> tuple[list[float], list[int]]:
+    """The windows one behind the other, as a schema can hold them, and their lengths."""
+    if border not in BORDERS:
+        raise ValueError(f"border {border!r} is unknown: choose one of {', '.join(BORDERS)}")
+    each = [window for scale in windows for window in scale]
+    return [float(k) for window in each for k in window], [len(window) for window in each]

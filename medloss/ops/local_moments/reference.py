@@ -30,7 +30,7 @@ def local_moments(
     if weight is None and not renormalise:
         # zeros beyond the border count as voxels: they are padded before the shift, so that they shift along
         x, y = (pad(z, len(window) // 2) - z.detach().mean(axes, keepdim=True) for z in (x, y))
-        moments = smooth(torch.stack([x, y, x * x, y * y, x * y]), window, padded=True)
+        moments = smooth(torch.stack([x, y, x * x, y * y, x * y]), [window] * len(axes), padded=True)
         mass = torch.full_like(moments[0], sum(window) ** len(axes))
     else:
         weight = torch.ones_like(x) if weight is None else weight
@@ -38,7 +38,7 @@ def local_moments(
         x = x - (x.detach() * weight).sum(axes, keepdim=True) / total
         y = y - (y.detach() * weight).sum(axes, keepdim=True) / total
         maps = [x * weight, y * weight, x * x * weight, y * y * weight, x * y * weight, weight]
-        *moments, mass = smooth(torch.stack(maps), window, padded=False)
+        *moments, mass = smooth(torch.stack(maps), [window] * len(axes), padded=False)
     result = correlation(*moments, mass, smooth_nr, smooth_dr)
     result = result if weight is None else result * weight
     return result.sum(axes) if reduce else result
@@ -68,12 +68,12 @@ def pad(tensor: Tensor, by: int) -> Tensor:
     return torch.nn.functional.pad(tensor, [by, by] * (tensor.ndim - 2))
 
 
-def smooth(maps: Tensor, window: list[float], padded: bool) -> Tensor:
-    """Weighted sums over a separable window around each voxel, of maps K B C [spatial].
+def smooth(maps: Tensor, windows: list[list[float]], padded: bool) -> Tensor:
+    """Weighted sums over a separable window around each voxel, of maps K B C [spatial], one list of weights per axis.
 
     Shifted maps are added one by one, axis by axis: for one channel that is faster than a convolution.
     """
-    for axis in range(3, maps.ndim):
+    for axis, window in enumerate(windows, start=3):
         if not padded:
             maps = torch.nn.functional.pad(maps, [0, 0] * (maps.ndim - axis - 1) + [len(window) // 2] * 2)
         size = maps.shape[axis] - len(window) + 1

@@ -1,27 +1,93 @@
-"""The penalties that ``pointwise`` knows: rows of two tables, not files."""
+"""The penalties that ``pointwise`` knows: rows of tables, not files."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from medloss.ops.region_sums.reference import likelihoods, modulators, weighted
 
-RESIDUAL: dict[str, Callable[[Tensor], Tensor]] = {
-    "squared": lambda r: r * r,
-    "absolute": lambda r: r.abs(),
+RESIDUAL: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "squared": lambda r, _: r * r,
+    "absolute": lambda r, _: r.abs(),
+    "huber": lambda r, delta: _up_to(r, delta) * (r - _up_to(r, delta) / 2),
+    "charbonnier": lambda r, _: r * (r / (torch.hypot(r, torch.ones_like(r)) + 1)),
+    "cauchy": lambda r, _: torch.log1p(r * r / 2),
+    "geman_mcclure": lambda r, _: 2 * r * r / (r * r + 4),
+    "welsch": lambda r, _: -torch.expm1(-r * r / 2),
+    "general": lambda r, alpha: _general(r, alpha),
 }
-"""Penalties of the residual ``input - target``."""
+"""Penalties of the residual ``(input - target) / scale``, with a shape parameter; a small residual keeps its digits."""
+
+
+def _up_to(r: Tensor, delta: float) -> Tensor:
+    return r.clamp(-delta, delta)
+
+
+def _general(r: Tensor, alpha: float) -> Tensor:
+    """|alpha - 2| / alpha ((r^2 / |alpha - 2| + 1)^(alpha / 2) - 1), and its limits at 2, 0 and minus infinity."""
+    if alpha == 2:
+        return r * r / 2
+    if alpha == 0:
+        return RESIDUAL["cauchy"](r, alpha)
+    if math.isinf(alpha):
+        return RESIDUAL["welsch"](r, alpha)
+    width = abs(alpha - 2)
+    return width / alpha * torch.expm1(alpha / 2 * torch.log1p(r * r / width))
+
+
+DIVERGENCE: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "kullback_leibler": lambda p, t, eps: _relative_entropy(t, p, eps),
+    "jensen_shannon": lambda p, t, eps: (
+        _relative_entropy(p, (p + t) / 2, eps) / 2 + _relative_entropy(t, (p + t) / 2, eps) / 2
+    ),
+}
+"""Divergences of a distribution t from a predicted one p, per voxel; eps is added inside the logarithm."""
+
+
+def _relative_entropy(p: Tensor, q: Tensor, eps: float) -> Tensor:
+    """p log((p + eps) / (q + eps)), and 0 where p is 0."""
+    some = p != 0  # not above: a negative entry is a fault that shows as NaN
+    p, q = (torch.where(some, z, torch.ones_like(z)) for z in (p, q))
+    return torch.where(some, p * ((p + eps).log() - (q + eps).log()), torch.zeros_like(p))
+
+
+LIKELIHOOD: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "poly": lambda nll, epsilon: nll - epsilon * torch.expm1(-nll),
+    "power": lambda nll, q: -torch.expm1(-q * nll) / q,
+}
+"""Penalties of minus the log-likelihood of what is true; written before an activation: ``"poly_softmax"``."""
+
+LOGITS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "margin": lambda z, t, margin: torch.relu(z.amax(1, keepdim=True) - z - margin),
+    "reverse_softmax": lambda z, t, most: torch.softmax(z, 1) * -t.clamp_min(math.exp(-most)).log(),
+}
+"""Penalties of the logits that have no true and false part."""
+
+SMOOTHED = "smoothed_sigmoid"
+"""The sigmoid's likelihood of labels that gamma of the others is mixed into."""
 
 
 def likelihood_map(
-    logits: Tensor, t: Tensor, activation: str, gamma: float, positive: Tensor | None, negative: Tensor | None
+    logits: Tensor, t: Tensor, penalty: str, gamma: float, positive: Tensor | None, negative: Tensor | None
 ) -> Tensor:
-    """Per class and voxel: the likelihood term, times ``(1 - q)**gamma``, with factors on its true and false part."""
+    """Per class and voxel: a penalty of the likelihood, with factors on its true and false part.
+
+    A bare activation stands for the likelihood itself, times the focal ``(1 - q)**gamma``.
+    """
+    form, _, activation = penalty.rpartition("_")
     p, true, false = likelihoods(logits, activation)
-    true_factor, false_factor = modulators(p, t, true, activation, gamma)
-    return _scaled(weighted(t, true_factor * true), positive) + _scaled(weighted(1 - t, false_factor * false), negative)
+    if form in LIKELIHOOD:
+        true, false = (LIKELIHOOD[form](nll, gamma) for nll in (true, false))
+    elif penalty == SMOOTHED:
+        t = gamma + (1 - 2 * gamma) * t
+    else:
+        true_factor, false_factor = modulators(p, t, true, activation, gamma)
+        true, false = true_factor * true, false_factor * false
+    return _scaled(weighted(t, true), positive) + _scaled(weighted(1 - t, false), negative)
 
 
 def _scaled(term: Tensor, factor: Tensor | None) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from medloss.ops.pointwise.penalties import RESIDUAL, likelihood_map
+from medloss.ops.pointwise.penalties import DIVERGENCE, LOGITS, RESIDUAL, likelihood_map
 from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 
 
@@ -19,6 +19,7 @@ def pointwise(
     positive: Tensor | None,
     negative: Tensor | None,
     reduce: bool,
+    scale: float,
 ) -> Tensor:
     """See :func:`medloss.ops.pointwise.pointwise`."""
     dtype = accumulation_dtype(input)
@@ -26,7 +27,12 @@ def pointwise(
     x = blank(input.to(dtype), weight)
     t = blank(membership(target, input.shape[1], indexed, dtype), weight)
     if penalty in RESIDUAL:
-        map = RESIDUAL[penalty](x - t)
+        residual = x - t
+        map = RESIDUAL[penalty](residual if scale == 1 else residual / scale, gamma)
+    elif penalty in DIVERGENCE:
+        map = DIVERGENCE[penalty](x, t, gamma)
+    elif penalty in LOGITS:
+        map = LOGITS[penalty](x, t, gamma)
     else:
         map = likelihood_map(x, t, penalty, gamma, positive, negative)
     map = map if weight is None else map * weight

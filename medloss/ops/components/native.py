@@ -1,0 +1,45 @@
+"""The CPU path of ``components``: hands the volumes to ``kernel.c``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import native
+
+AXES = 3
+
+
+class NativeComponents:
+    """Union and find, voxel by voxel."""
+
+    name = "native"
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        mask = args[0]
+        if mask.device.type != "cpu":
+            return [f"mask is on {mask.device}, the kernel runs on the CPU"]
+        found = []
+        if native.unavailable():
+            found.append(f"there is no native library: {native.unavailable()}")
+        if not 1 <= mask.ndim - 2 <= AXES:
+            found.append(f"mask has {mask.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
+        if needs is not None:
+            found.append("a number of a component has no gradient")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """B C [spatial]."""
+        mask, connectivity = args
+        labels = torch.empty(mask.shape, dtype=torch.int64)
+        sizes = [1] * (AXES + 2 - mask.ndim) + list(mask.shape[2:])
+        volumes = mask.shape[0] * mask.shape[1]
+        native.call("components", torch.float32, mask.contiguous(), volumes, *sizes, connectivity, labels)
+        return labels
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """There is none."""
+        raise NotImplementedError("components have no gradient")

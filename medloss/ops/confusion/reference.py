@@ -1,0 +1,27 @@
+"""``confusion`` in plain torch: the specification of the operator, and what serves where no fast path can."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medloss.ops.region_sums.reference import likelihoods
+from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
+
+
+def confusion(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    activation: str,
+    indexed: bool,
+    ignore_index: int | None,
+) -> Tensor:
+    """See :func:`medloss.ops.confusion.confusion`."""
+    dtype = accumulation_dtype(input)
+    weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
+    p, _, _ = likelihoods(blank(input.to(dtype), weight), activation)
+    t = blank(membership(target, input.shape[1], indexed, dtype), weight)
+    t = t if weight is None else t * weight
+    # a product of matrices per sample: its sums have one order, which those of a scatter on a GPU have not
+    return torch.bmm(t.flatten(2), p.flatten(2).transpose(1, 2))

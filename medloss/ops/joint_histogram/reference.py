@@ -1,0 +1,122 @@
+"""``joint_histogram`` in plain torch: the specification of the operator, and what serves where no fast path can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops.operator import transformed
+from medloss.ops.voxels import accumulation_dtype, blank
+
+CHUNK = 2**20
+"""Window weights that exist at a time: voxels are taken in chunks, in the backward pass, too."""
+
+
+def joint_histogram(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    ranges: Tensor,
+    kernel: str,
+    bins: int,
+    sigma_ratio: float,
+) -> Tensor:
+    """See :func:`medloss.ops.joint_histogram.joint_histogram`."""
+    dtype = accumulation_dtype(input)
+    weight = None if mask is None else mask.to(dtype).expand(input.shape).flatten(1)
+    x, y = (blank(image.to(dtype).flatten(1), weight) for image in (input, target))
+    step = max(1, CHUNK // (bins * x.shape[0]))
+    options = (ranges.to(dtype), kernel, bins, sigma_ratio)
+    # functorch and forward mode look through plain torch alone
+    if x.shape[1] <= step or transformed():
+        return _counts(x, y, weight, *options)
+    return _Chunked.apply(x, y, weight, *options, step)
+
+
+class _Chunked(torch.autograd.Function):
+    """The histogram of many voxels, whose window weights exist for one chunk of them at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor | None, ranges: Tensor, *options: Any) -> Tensor:
+        """The chunks' histograms, added."""
+        ctx.save_for_backward(x, y, weight, ranges)
+        *ctx.options, ctx.step = options
+        total = x.new_zeros(x.shape[0], options[1], options[1])
+        for chunk in _chunks(x, y, weight, ctx.step):
+            total += _counts(*chunk, ranges, *ctx.options)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Each chunk's gradient by autograd, itself differentiable where a second derivative is asked for."""
+        *images, ranges = ctx.saved_tensors
+        second_order, needs = torch.is_grad_enabled(), ctx.needs_input_grad[:4]
+        found: list[list[Tensor]] = [[] for _ in needs]
+        for chunk in _chunks(*images, ctx.step):
+            arguments = [*chunk, ranges]
+            with torch.enable_grad():
+                if not second_order:
+                    arguments = [
+                        value.detach().requires_grad_() if need else value for value, need in zip(arguments, needs)
+                    ]
+                wanted = [value for value, need in zip(arguments, needs) if need]
+                counts = _counts(*arguments, *ctx.options)
+                slopes = iter(torch.autograd.grad(counts, wanted, grad, create_graph=second_order, allow_unused=True))
+            for slot, value, need in zip(found, arguments, needs):
+                if need:
+                    slope = next(slopes)
+                    slot.append(torch.zeros_like(value) if slope is None else slope)
+        gradients = [torch.cat(slot, 1) if slot else None for slot in found[:3]]
+        return (*gradients, sum(found[3]) if found[3] else None, None, None, None, None)
+
+
+def _chunks(x: Tensor, y: Tensor, weight: Tensor | None, step: int) -> Iterator[tuple[Tensor | None, ...]]:
+    """The voxels, so many at a time."""
+    parts = [None if tensor is None else tensor.split(step, 1) for tensor in (x, y, weight)]
+    for i in range(len(parts[0])):
+        yield tuple(None if part is None else part[i] for part in parts)
+
+
+def _counts(
+    x: Tensor, y: Tensor, weight: Tensor | None, ranges: Tensor, kernel: str, bins: int, sigma_ratio: float
+) -> Tensor:
+    """The histogram of B voxels."""
+    low_x, high_x, low_y, high_y = (bound.unsqueeze(-1) for bound in ranges.unbind(1))
+    if kernel == "gaussian":
+        rows = gaussian(_placed(x, low_x, high_x), bins, sigma_ratio)
+        columns = gaussian(_placed(y, low_y, high_y), bins, sigma_ratio)
+    else:
+        rows = spline(_placed(x, low_x, high_x), bins, order=3)
+        columns = spline(_placed(y, low_y, high_y), bins, order=0)
+    if weight is not None:
+        columns = columns * weight.unsqueeze(-1)
+    return rows.transpose(1, 2) @ columns
+
+
+def _placed(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Where each value lies in its range, from 0 to 1; what lies outside is moved to the nearer end."""
+    width = torch.where(high > low, high - low, torch.ones_like(high))
+    return (torch.clamp(values, low, high) - low) / width
+
+
+def gaussian(places: Tensor, bins: int, sigma_ratio: float) -> Tensor:
+    """Weights B voxels bins: Gaussians around the bins' centres, from 0 to 1, made to sum to one over the bins."""
+    centres = torch.arange(bins, dtype=places.dtype, device=places.device)
+    distance = places.unsqueeze(-1) * (bins - 1) - centres
+    return torch.softmax(-(distance**2) / (2 * sigma_ratio**2), -1)
+
+
+def spline(places: Tensor, bins: int, order: int) -> Tensor:
+    """Weights B voxels bins: cubic B-splines, or boxes for order 0, with two bins of padding on either side."""
+    position = torch.clamp(places * (bins - 4) + 2, 2, bins - 3)
+    centres = torch.arange(bins, dtype=places.dtype, device=places.device)
+    distance = (position.unsqueeze(-1) - centres).abs()
+    if order == 0:
+        weights = (distance < 0.5).to(places.dtype) + 0.5 * (distance == 0.5).to(places.dtype)
+        return weights / weights.sum(-1, keepdim=True)
+    near = (4 - 6 * distance**2 + 3 * distance**3) / 6
+    far = (2 - distance).clamp_min(0) ** 3 / 6
+    return torch.where(distance < 1, near, far)

@@ -1,0 +1,81 @@
+"""``local_correlation``: the correlation of two images in the window around each voxel, with its sign.
+
+``local_moments`` is its square, which needs no root and has a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medloss.ops.local_moments.reference import smooth, variance
+from medloss.ops.local_moments.ssim_reference import framed, level
+from medloss.ops.operator import Operator
+from medloss.ops.voxels import accumulation_dtype, spatial_axes
+
+__all__ = ["local_correlation"]
+
+
+def reference(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    window: list[float],
+    renormalise: bool,
+    smooth_dr: float,
+    reduce: bool,
+) -> Tensor:
+    """See :func:`local_correlation`. Plain torch: the specification of the operator."""
+    windows = [window] * (input.ndim - 2)
+    reach = [len(window) // 2] * len(windows)
+    x, y, weight = framed(input, target, mask, reach, "renormalise" if renormalise else "zero")
+    x, y = x - level(x, weight), y - level(y, weight)
+    maps = [x, y, x * x, y * y, x * y]
+    maps = torch.stack(maps if weight is None else [*(map * weight for map in maps), weight])
+    sum_x, sum_y, sum_xx, sum_yy, sum_xy, *counted = smooth(maps, windows, padded=weight is None)
+    mass = counted[0] if counted else torch.full_like(sum_x, sum(window) ** len(windows))
+    mass = torch.where(mass > 0, mass, torch.ones_like(mass))
+    var_x, flat_x = variance(sum_x, sum_xx, mass)
+    var_y, flat_y = variance(sum_y, sum_yy, mass)
+    cross = sum_xy - sum_x * sum_y / mass
+    cross = torch.where(flat_x | flat_y, torch.zeros_like(cross), cross)
+    result = cross * var_x.clamp_min(smooth_dr).rsqrt() * var_y.clamp_min(smooth_dr).rsqrt()
+    result = result if weight is None else result * weight
+    return result.sum(spatial_axes(result)) if reduce else result
+
+
+def _fake(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    window: list[float],
+    renormalise: bool,
+    smooth_dr: float,
+    reduce: bool,
+) -> Tensor:
+    return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
+
+
+OPERATOR = Operator("local_correlation", reference, _fake)
+
+
+def local_correlation(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    window: Sequence[float],
+    renormalise: bool = False,
+    smooth_dr: float = 1e-5,
+    reduce: bool = False,
+) -> Tensor:
+    r"""Correlation :math:`A / \sqrt{\max(B, dr) \max(C, dr)}` at every voxel.
+
+    A, B and C, the arguments, and what is a constant window are those of :func:`~medloss.ops.local_moments`.
+
+    Returns:
+        B C [spatial], or B C with ``reduce``; float64 for double input and float32 otherwise.
+    """
+    return OPERATOR(input, target, mask, [float(k) for k in window], renormalise, float(smooth_dr), reduce)

@@ -1,0 +1,145 @@
+"""``local_ssim`` and ``local_error`` in plain torch: the specification, and what serves where no fast path can."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from medloss.ops.local_moments.reference import smooth, variance
+from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
+
+
+def local_ssim(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    windows: list[float],
+    sizes: list[int],
+    border: str,
+    c1: float,
+    c2: float,
+    luminance: bool,
+    reduce: bool,
+) -> Tensor:
+    """See :func:`medloss.ops.local_moments.local_ssim`."""
+    scales = split(windows, sizes, input.ndim - 2)
+    reach = reach_of(scales)
+    x, y, weight = framed(input, target, mask, reach, border)
+    level_x, level_y = level(x, weight), level(y, weight)
+    x, y = x - level_x, y - level_y
+    d = x - y  # the sums of y follow from those of x and d, and equal images differ by nothing at all
+    maps = [x, d, x * x, y * y, d * d]
+    maps = torch.stack(maps if weight is None else [*(map * weight for map in maps), weight])
+    dissimilarity: Tensor | float = 0.0
+    for scale in scales:
+        moments = smooth(inner(maps, scale, reach) if weight is None else maps, scale, padded=weight is None)
+        mass = moments[5] if weight is not None else math.prod(sum(window) for window in scale)
+        if weight is not None:
+            mass = torch.where(mass > 0, mass, torch.ones_like(mass))
+        dissimilarity = either(dissimilarity, structure(*moments[:5], mass, c2))
+    if luminance:
+        mean_x, mean_d = moments[0] / mass + level_x, moments[1] / mass + (level_x - level_y)
+        energy = mean_x**2 + (mean_x - mean_d) ** 2 + c1
+        dissimilarity = either(dissimilarity, fraction(mean_d**2, energy))
+    dissimilarity = dissimilarity.clamp(0, 2)  # which it leaves by rounding alone
+    dissimilarity = dissimilarity if weight is None else dissimilarity * weight
+    return dissimilarity.sum(spatial_axes(dissimilarity)) if reduce else dissimilarity
+
+
+def local_error(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    windows: list[float],
+    sizes: list[int],
+    border: str,
+    reduce: bool,
+) -> Tensor:
+    """See :func:`medloss.ops.local_moments.local_error`."""
+    scales = split(windows, sizes, input.ndim - 2)
+    x, y, weight = framed(input, target, mask, reach_of(scales), border)
+    error = (x - y).abs()
+    if weight is None:
+        mean = smooth(error[None], scales[0], padded=True)[0] / math.prod(sum(window) for window in scales[0])
+    else:
+        total, mass = smooth(torch.stack([error * weight, weight]), scales[0], padded=False)
+        mean = weight * total / torch.where(mass > 0, mass, torch.ones_like(mass))
+    return mean.sum(spatial_axes(mean)) if reduce else mean
+
+
+def split(windows: list[float], sizes: list[int], rank: int) -> list[list[list[float]]]:
+    """The weights by scale and axis."""
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    each = [windows[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    return [each[i : i + rank] for i in range(0, len(each), rank)]
+
+
+def reach_of(scales: list[list[list[float]]]) -> list[int]:
+    """How far the largest window reaches along each axis."""
+    return [max(len(window) // 2 for window in axis) for axis in zip(*scales, strict=True)]
+
+
+def framed(
+    input: Tensor, target: Tensor, mask: Tensor | None, reach: list[int], border: str
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Both images with what lies beyond their border, or with the weights where windows count what they hold."""
+    dtype = accumulation_dtype(input)
+    weight = None if mask is None else mask.to(dtype).expand(input.shape)
+    x, y = blank(input.to(dtype), weight), blank(target.to(dtype), weight)
+    if weight is None and border == "renormalise":
+        weight = torch.ones_like(x)
+    if weight is None and border == "zero":
+        padding = [by for by in reversed(reach) for _ in range(2)]
+        x, y = torch.nn.functional.pad(x, padding), torch.nn.functional.pad(y, padding)
+    elif weight is None and border == "reflect":
+        x, y = reflected(x, reach), reflected(y, reach)
+    return x, y, weight
+
+
+def reflected(x: Tensor, reach: list[int]) -> Tensor:
+    """Mirrored at the outermost voxels. By joining: the padding of torch is not deterministic on a GPU."""
+    for axis, by in enumerate(reach, start=2):
+        size = x.shape[axis]
+        x = torch.cat([x.narrow(axis, 1, by).flip(axis), x, x.narrow(axis, size - 1 - by, by).flip(axis)], axis)
+    return x
+
+
+def level(x: Tensor, weight: Tensor | None) -> Tensor:
+    """A constant near the values of each sample and channel: their mean. No result depends on it but by rounding."""
+    axes = spatial_axes(x)
+    x = x.detach()
+    if weight is None:
+        return x.mean(axes, keepdim=True)
+    return (x * weight).sum(axes, keepdim=True) / weight.sum(axes, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def inner(maps: Tensor, scale: list[list[float]], reach: list[int]) -> Tensor:
+    """The part of framed maps that a smaller window needs."""
+    for axis, (window, by) in enumerate(zip(scale, reach, strict=True), start=3):
+        spare = by - len(window) // 2
+        maps = maps.narrow(axis, spare, maps.shape[axis] - 2 * spare)
+    return maps
+
+
+def structure(
+    sum_x: Tensor, sum_d: Tensor, sum_xx: Tensor, sum_yy: Tensor, sum_dd: Tensor, mass: Tensor | float, c2: float
+) -> Tensor:
+    """One minus contrast times structure: the variance of the difference over those of both images."""
+    var_x, var_y, var_d = (
+        variance(total, squares, mass)[0] / mass
+        for total, squares in ((sum_x, sum_xx), (sum_x - sum_d, sum_yy), (sum_d, sum_dd))
+    )
+    return fraction(var_d, var_x + var_y + c2)
+
+
+def fraction(part: Tensor, whole: Tensor) -> Tensor:
+    """``part / whole``, and 0 where the whole is 0."""
+    some = whole != 0  # not above: NaN is not to look like equal images
+    return torch.where(some, part, torch.zeros_like(part)) / torch.where(some, whole, torch.ones_like(whole))
+
+
+def either(a: Tensor | float, b: Tensor) -> Tensor:
+    """1 - (1 - a) (1 - b), with the digits of a small a and b."""
+    return a + b - a * b

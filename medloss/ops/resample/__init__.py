@@ -1,0 +1,34 @@
+"""``resample``: the values of a volume between its voxels, linearly."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from medloss.ops.operator import Operator
+from medloss.ops.resample import reference
+from medloss.ops.voxels import accumulation_dtype
+
+__all__ = ["resample"]
+
+
+def _fake(values: Tensor, positions: Tensor) -> Tensor:
+    return values.new_empty((*values.shape[:2], *positions.shape[2:]), dtype=accumulation_dtype(values))
+
+
+OPERATOR = Operator("resample", reference.resample, _fake)
+
+
+def resample(values: Tensor, positions: Tensor) -> Tensor:
+    """The values at some positions, by linear interpolation along each axis; beyond the border those of the border.
+
+    It is what ``grid_sample`` does with ``align_corners=True`` and ``padding_mode="border"``, with positions in voxels
+    and in the order of the array's axes, in 1D too, deterministic on every device, and with second derivatives.
+
+    Args:
+        values: B C [spatial] with d spatial axes, any floating dtype.
+        positions: in voxels, B d [any axes]; 0 is the centre of the first voxel.
+
+    Returns:
+        B C [any axes]; float64 for double values and float32 otherwise.
+    """
+    return OPERATOR(values, positions)

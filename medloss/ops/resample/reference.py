@@ -1,0 +1,35 @@
+"""``resample`` in plain torch: the specification of the operator, and what serves where no fast path can."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from medloss.ops.voxels import accumulation_dtype
+
+
+def resample(values: Tensor, positions: Tensor) -> Tensor:
+    """See :func:`medloss.ops.resample.resample`."""
+    dtype = accumulation_dtype(values)
+    voxels, points = values.to(dtype).flatten(2), positions.to(dtype).flatten(2)
+    sizes = values.shape[2:]
+    axes = [_bracket(points[:, axis], size) for axis, size in enumerate(sizes)]
+    total = torch.zeros_like(voxels[:, :, :1])
+    for corner in itertools.product((0, 1), repeat=len(sizes)):
+        index = torch.zeros_like(axes[0][0])
+        weight = torch.ones_like(axes[0][1])
+        for (below, part), side, size in zip(axes, corner, sizes, strict=True):
+            index = index * size + (below + side).clamp(max=size - 1)
+            weight = weight * (part if side else 1 - part)
+        picked = voxels.gather(2, index.unsqueeze(1).expand(-1, voxels.shape[1], -1))
+        total = total + weight.unsqueeze(1) * picked
+    return total.unflatten(2, positions.shape[2:])
+
+
+def _bracket(at: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The voxel below each position along an axis, and how far the position lies above it, 0 to 1."""
+    at = at.clamp(0, size - 1)
+    below = at.detach().floor().long().clamp(0, max(size - 2, 0))  # NaN is no index: some voxel, and NaN as a weight
+    return below, at - below
