@@ -18,17 +18,42 @@ ALIASES = {
     "lncc": "local_normalized_cross_correlation",
     "bending": "bending_energy",
     "ce": "cross_entropy",
+    "cldice": "soft_cldice",
+    "gce": "generalized_cross_entropy",
+    "gdl": "generalized_dice",
+    "iou": "jaccard",
+    "mi": "global_mutual_information",
+    "multi_scale_ssim": "ms_ssim",
+    "ncc": "normalized_cross_correlation",
+    "nmi": "normalized_mutual_information",
+    "ohem": "ohem_cross_entropy",
+    "svls": "spatially_varying_label_smoothing",
 }
 """Short names that the field uses."""
+SPELLED = {
+    "BoundaryDoU": "boundary_dou",
+    "DiceTopK": "dice_topk",
+    "GemanMcClure": "geman_mcclure",
+    "GradICON": "gradicon",
+    "MbLS": "mbls",
+    "MSSSIML1": "ms_ssim_l1",
+    "MultiScaleSSIM": "ms_ssim",
+    "SoftDiceclDice": "soft_dice_cldice",
+    "SoftclDice": "soft_cldice",
+    "TopK": "topk",
+}
+"""Names whose capitals do not tell the words apart."""
 
 
 def snake_case(name: str) -> str:
     """``DiceCELoss`` is ``dice_ce``.
 
-    >>> snake_case("DiceCELoss"), snake_case("LocalNormalizedCrossCorrelationLoss"), snake_case("MSELoss")
-    ('dice_ce', 'local_normalized_cross_correlation', 'mse')
+    >>> snake_case("DiceCELoss"), snake_case("LocalNormalizedCrossCorrelationLoss"), snake_case("SoftclDiceLoss")
+    ('dice_ce', 'local_normalized_cross_correlation', 'soft_cldice')
     """
     stem = name.removesuffix("Loss")
+    if stem in SPELLED:
+        return SPELLED[stem]
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", stem).lower()
 
 
