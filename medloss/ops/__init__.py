@@ -10,6 +10,7 @@ from medloss.ops.global_moments import global_moments
 from medloss.ops.joint_histogram import joint_histogram
 from medloss.ops.local_correlation import local_correlation
 from medloss.ops.local_moments import local_error, local_moments, local_ssim
+from medloss.ops.mind import mind
 from medloss.ops.pointwise import pointwise
 from medloss.ops.power_sums import power_sums
 from medloss.ops.region_sums import Column, Terms, region_sums
@@ -39,6 +40,7 @@ __all__ = [
     "local_moments",
     "local_ssim",
     "max_pool",
+    "mind",
     "nearest_source",
     "pointwise",
     "power_sums",

@@ -1,11 +1,11 @@
-"""The CPU kernel of ``local_moments`` beside its reference: value and gradient, borders, odd sizes, 1 to 3 axes."""
+"""The CPU kernel of ``local_moments`` and ``local_ssim`` beside the reference: value, gradient, borders, odd sizes."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from medloss.ops import BackendError, backend, local_moments, native
+from medloss.ops import BackendError, backend, local_moments, local_ssim, native
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 
@@ -81,3 +81,24 @@ def test_a_lopsided_window_is_the_reference_s() -> None:
     x = torch.rand(1, 1, 6, 7)
     with backend("native"), pytest.raises(BackendError, match="not symmetric"):
         local_moments(x, x, window=[0.1, 0.7, 0.2])
+
+
+UNLIKE = [[0.1, 0.2, 0.4, 0.2, 0.1], [1.0, 1.0, 1.0], [0.25, 0.5, 0.25]]
+
+
+@pytest.mark.parametrize("border", ["valid", "renormalise"])
+@pytest.mark.parametrize("mask", ["none", "per voxel", "per channel"])
+@pytest.mark.parametrize("shape", [(2, 3, 17), (1, 2, 9, 33), (2, 1, 8, 6, 40)], ids=str)
+def test_ssim_is_the_reference_in_double(shape, mask, border, poisoned) -> None:
+    x, y = torch.rand(shape, dtype=torch.float64) + 100, torch.rand(shape, dtype=torch.float64) + 100
+    weight = mask_of(mask, shape, torch.float64)
+    for reduce in (False, True):
+        options = {"windows": [UNLIKE[: len(shape) - 2]], "border": border, "c1": 1e-4, "c2": 9e-4, "reduce": reduce}
+        results = []
+        for name in ("native", "reference"):
+            with backend(name):
+                first = x.clone().requires_grad_()
+                value = local_ssim(first, y, weight, **options)
+                cotangent = torch.randn(value.shape, generator=torch.Generator().manual_seed(3), dtype=value.dtype)
+                results.append((value.detach(), torch.autograd.grad(value, first, cotangent)[0]))
+        torch.testing.assert_close(*results, rtol=1e-8, atol=1e-10)

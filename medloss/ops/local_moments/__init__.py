@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.local_moments import reference, ssim_reference
-from medloss.ops.local_moments.native import NativeLocalMoments
+from medloss.ops.local_moments.native import NativeLocalMoments, NativeLocalSSIM
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -111,7 +111,7 @@ def _error_fake(
     return _windows_fake(input, mask, sizes, border, reduce)
 
 
-SSIM_OPERATOR = Operator("local_ssim", ssim_reference.local_ssim, _ssim_fake)
+SSIM_OPERATOR = Operator("local_ssim", ssim_reference.local_ssim, _ssim_fake, (NativeLocalSSIM(),))
 ERROR_OPERATOR = Operator("local_error", ssim_reference.local_error, _error_fake)
 
 

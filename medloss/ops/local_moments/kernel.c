@@ -1,8 +1,9 @@
-/* local_moments on the CPU: the squared local correlation of two images, and its gradient in the first.
+/* local_moments and local_ssim on the CPU: the squared local correlation or the dissimilarity of two images, and its
+ * gradient in the first.
  *
- * Windows are separable. A plane's products are filtered along x and y and kept in a ring of as many planes as the window
- * is deep; the ring is combined along z, so that no map of the whole volume is ever made. The gradient has a second ring:
- * with A, B, C the window's (co)variances it is y K*(gA) + 2 x K*(gB) - K*(gA mean_y + 2 gB mean_x), three filtered maps.
+ * Windows are separable. A plane's products are filtered along x and y and kept in a ring of as many planes as the
+ * window is deep; the ring is combined along z, so that no map of the whole volume is ever made. The gradient has a
+ * second ring: for either statistic it is y K*a + x K*b - K*c with three maps a, b, c of the windows.
  * Sums over the volume are added plane by plane in double: the result does not depend on the number of threads.
  */
 #ifndef REAL
@@ -10,7 +11,8 @@
 #include "../native.h"
 
 enum { ZERO, RENORMALISE, MASKED }; /* what lies beyond the border */
-enum { X, Y, XX, YY, XY, MASS, MAPS };
+enum { X, Y, XX, YY, XY, MASS, MAPS }; /* for SSIM, Y is the difference and XY its square, and YY is of y still */
+enum { CORRELATION, SSIM };
 enum { ROUNDING = 32 }; /* as in reference.py */
 
 /* The weights of an axis, and the weight that lies inside the volume around each of its voxels. */
@@ -65,7 +67,7 @@ typedef REAL VECTOR __attribute__((vector_size(32), aligned(sizeof(REAL)), may_a
 typedef struct {
     const REAL *x, *y, *weight;
     const Axis *axes; /* depth, height, width */
-    int border, maps;
+    int border, maps, statistic, valid; /* valid: windows that reach beyond the border do not count */
     REAL mean_x, mean_y, volume, nr, dr;
 } PAIR;
 
@@ -106,8 +108,8 @@ static void NAME(rings_free)(RINGS *r) {
     free(r->sums);
 }
 
-/* A row as the weighted sum of rows: those of a window along y or z, or one row at shifts along x. Written with vectors,
- * as compilers fuse the two loops of the plain form into a scalar one. */
+/* A row as the weighted sum of rows: those of a window along y or z, or one row at shifts along x. Written with
+ * vectors, as compilers fuse the two loops of the plain form into a scalar one. */
 static inline void NAME(combine)(const REAL *const *rows, const double *window, int64_t count, int64_t pitch,
                                  REAL *restrict out) {
     for (int64_t x = 0; x < pitch; x += STEP) {
@@ -164,6 +166,15 @@ static inline void NAME(products)(const PAIR *p, const REAL *restrict x, const R
                                   const REAL *restrict weight, int64_t size, REAL *restrict sx, REAL *restrict sy,
                                   REAL *restrict sxx, REAL *restrict syy, REAL *restrict sxy, REAL *restrict mass) {
     const REAL mean_x = p->mean_x, mean_y = p->mean_y;
+    if (p->statistic == SSIM) {
+        for (int64_t i = 0; i < size; ++i) {
+            const REAL w = weight ? weight[i] : 1, u = w > 0 ? x[i] - mean_x : 0, v = w > 0 ? y[i] - mean_y : 0;
+            const REAL d = u - v;
+            sx[i] = w * u, sy[i] = w * d, sxx[i] = w * u * u, syy[i] = w * v * v, sxy[i] = w * d * d;
+            if (weight) mass[i] = w;
+        }
+        return;
+    }
     if (!weight) {
         for (int64_t i = 0; i < size; ++i) {
             const REAL u = x[i] - mean_x, v = y[i] - mean_y;
@@ -245,6 +256,56 @@ static inline void NAME(correlate)(const PAIR *p, const RINGS *r, const REAL *re
     }
 }
 
+/* One minus SSIM of each window of a row, as `correlate`; constants c1 and c2 lie in nr and dr. */
+static inline void NAME(dissimilate)(const PAIR *p, const RINGS *r, const REAL *restrict weight, REAL *restrict value,
+                                     REAL *restrict gA, REAL *restrict gB, REAL *restrict gM, int gradient) {
+    const REAL *restrict s = r->sums, flat = ROUNDING * EPSILON, level_x = p->mean_x, level_d = p->mean_x - p->mean_y;
+    const int64_t pitch = r->pitch;
+    for (int64_t i = 0; i < p->axes[2].size; ++i) {
+        const REAL mass = s[i + MASS * pitch], over = 1 / (mass > 0 ? mass : 1), w = weight ? weight[i] : 1;
+        const REAL sx = s[i], sd = s[i + Y * pitch], sy = sx - sd;
+        const REAL xx = s[i + XX * pitch], yy = s[i + YY * pitch], dd = s[i + XY * pitch];
+        const REAL found_x = xx - sx * sx * over, found_y = yy - sy * sy * over, found_d = dd - sd * sd * over;
+        const int flat_x = found_x <= flat * xx, flat_d = found_d <= flat * dd;
+        const REAL var_x = flat_x ? 0 : found_x * over, var_d = flat_d ? 0 : found_d * over;
+        const REAL var_y = found_y <= flat * yy ? 0 : found_y * over;
+        const REAL spread = var_x + var_y + p->dr, per_spread = spread != 0 ? 1 / spread : 0;
+        const REAL structure = spread != 0 ? var_d * per_spread : 0;
+        const REAL mean_x = sx * over + level_x, mean_d = sd * over + level_d, mean_y = mean_x - mean_d;
+        const REAL energy = mean_x * mean_x + mean_y * mean_y + p->nr, per_energy = energy != 0 ? 1 / energy : 0;
+        const REAL luminance = energy != 0 ? mean_d * mean_d * per_energy : 0;
+        const REAL result = structure + luminance - structure * luminance;
+        if (!gradient) {
+            value[i] = w * (result < 0 ? 0 : result > 2 ? 2 : result);
+            continue;
+        }
+        const REAL g = (result < 0 || result > 2) ? 0 : value[i] * w * over * 2;
+        const REAL a = flat_d ? 0 : g * (1 - luminance) * per_spread;
+        const REAL b = flat_x ? 0 : -g * (1 - luminance) * structure * per_spread;
+        const REAL m = g * (1 - structure) * (mean_d - luminance * mean_x) * per_energy;
+        gA[i] = a;
+        gB[i] = b;
+        gM[i] = a * sd * over + b * sx * over - m;
+    }
+}
+
+static inline void NAME(evaluate)(const PAIR *p, const RINGS *r, const REAL *weight, REAL *value, REAL *gA, REAL *gB,
+                                  REAL *gM, int gradient) {
+    if (p->statistic == SSIM)
+        NAME(dissimilate)(p, r, weight, value, gA, gB, gM, gradient);
+    else
+        NAME(correlate)(p, r, weight, value, gA, gB, gM, gradient);
+}
+
+/* The windows of row (z, y) that count: from `first` up to `last`, none where the row itself does not. */
+static inline void NAME(counted)(const PAIR *p, int64_t z, int64_t y, int64_t *first, int64_t *last) {
+    const Axis *a = p->axes;
+    const int64_t rz = a[0].length / 2, ry = a[1].length / 2, rx = a[2].length / 2;
+    const int inside = z >= rz && z < a[0].size - rz && y >= ry && y < a[1].size - ry;
+    *first = p->valid ? rx : 0;
+    *last = !p->valid ? a[2].size : inside ? a[2].size - rx : 0;
+}
+
 /* Correlations of the planes from `low` to `high`: the map, or the sum of each plane. */
 static void NAME(forward_planes)(const PAIR *p, RINGS *r, int64_t low, int64_t high, REAL *map, double *sums) {
     const Axis *a = p->axes;
@@ -256,10 +317,13 @@ static void NAME(forward_planes)(const PAIR *p, RINGS *r, int64_t low, int64_t h
         for (int64_t y = 0; y < a[1].size; ++y) {
             const int64_t at = (z * a[1].size + y) * a[2].size;
             REAL *value = map ? map + at : r->sums + (MAPS + 3) * r->pitch;
+            int64_t first, last;
+            NAME(counted)(p, z, y, &first, &last);
+            if (last <= first && !map) continue;
             NAME(sums_of_row)(p, r, z, y);
-            NAME(correlate)(p, r, p->weight ? p->weight + at : NULL, value, NULL, NULL, NULL, 0);
+            NAME(evaluate)(p, r, p->weight ? p->weight + at : NULL, value, NULL, NULL, NULL, 0);
             if (!map)
-                for (int64_t i = 0; i < a[2].size; ++i) total += (double)value[i];
+                for (int64_t i = first; i < last; ++i) total += (double)value[i];
         }
         if (!map) sums[z] = total;
     }
@@ -272,10 +336,13 @@ static void NAME(slopes_of_plane)(const PAIR *p, RINGS *r, int64_t z, const REAL
     REAL *restrict upstream = r->sums + (MAPS + 3) * r->pitch;
     for (int64_t y = 0; y < a[1].size; ++y) {
         const int64_t at = (z * a[1].size + y) * a[2].size;
-        for (int64_t i = 0; i < a[2].size; ++i) upstream[i] = grad ? grad[at + i] : all;
+        int64_t first, last;
+        NAME(counted)(p, z, y, &first, &last);
+        for (int64_t i = 0; i < a[2].size; ++i)
+            upstream[i] = i < first || i >= last ? 0 : grad ? grad[at + i] : all;
         NAME(sums_of_row)(p, r, z, y);
         REAL *out = r->padded + margin;
-        NAME(correlate)(p, r, p->weight ? p->weight + at : NULL, upstream, out, out + row, out + 2 * row, 1);
+        NAME(evaluate)(p, r, p->weight ? p->weight + at : NULL, upstream, out, out + row, out + 2 * row, 1);
         for (int m = 0; m < 3; ++m)
             NAME(filter_x)(a + 2, r->padded + m * row, r->pitch, r->slopes + m * r->plane + y * r->pitch);
     }
@@ -301,8 +368,8 @@ static void NAME(backward_planes)(const PAIR *p, RINGS *r, int64_t low, int64_t 
             const REAL *restrict x_row = p->x + at, *restrict y_row = p->y + at;
             const REAL *restrict w = p->weight ? p->weight + at : NULL;
             for (int64_t i = 0; i < a[2].size; ++i) {
-                REAL slope = (y_row[i] - p->mean_y) * s[i] + (x_row[i] - p->mean_x) * s[i + r->pitch] -
-                             s[i + 2 * r->pitch];
+                const REAL u = x_row[i] - p->mean_x, v = y_row[i] - p->mean_y;
+                REAL slope = (p->statistic == SSIM ? u - v : v) * s[i] + u * s[i + r->pitch] - s[i + 2 * r->pitch];
                 to[i] = w ? (w[i] > 0 ? w[i] * slope : 0) : slope;
             }
         }
@@ -328,11 +395,12 @@ static int64_t NAME(runs)(int64_t volumes, const Axis *depth, int threads) {
     return runs < most ? runs : (most > 1 ? most : 1);
 }
 
-static PAIR NAME(pair)(const REAL *x, const REAL *y, const REAL *weight, int64_t shared, int64_t volume, const Axis *axes,
-                       int border, double nr, double dr) {
+static PAIR NAME(pair)(const REAL *x, const REAL *y, const REAL *weight, int64_t shared, int64_t volume,
+                       const Axis *axes, const int *options, double nr, double dr) {
     const int64_t voxels = axes[0].size * axes[1].size * axes[2].size;
-    PAIR p = {x + volume * voxels, y + volume * voxels, weight ? weight + volume / shared * voxels : NULL, axes, border,
-              weight ? MAPS : MASS, 0, 0, 1, (REAL)nr, (REAL)dr};
+    const REAL *own = weight ? weight + volume / shared * voxels : NULL;
+    PAIR p = {x + volume * voxels, y + volume * voxels, own, axes, options[0],
+              weight ? MAPS : MASS, options[1], options[2], 0, 0, 1, (REAL)nr, (REAL)dr};
     double total = 1;
     for (int a = 0; a < 3; ++a) {
         double sum = 0;
@@ -347,7 +415,7 @@ static PAIR NAME(pair)(const REAL *x, const REAL *y, const REAL *weight, int64_t
 /* Forward where `out` is NULL: `map` or, without one, the `sums` of each volume. Backward into `out` with an upstream
  * `grad` map or, without one, the gradients `all` of each volume's sum. `shared`: volumes that have one weight. */
 static int NAME(sweep)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes, int64_t shared, Axis *axes,
-                       int64_t border, double nr, double dr, REAL *map, double *sums, const REAL *grad,
+                       const int *options, double nr, double dr, REAL *map, double *sums, const REAL *grad,
                        const REAL *all, REAL *out, int threads) {
     const int64_t depth = axes[0].size, runs = NAME(runs)(volumes, axes, threads);
     const int64_t voxels = depth * axes[1].size * axes[2].size;
@@ -360,7 +428,7 @@ static int NAME(sweep)(const REAL *x, const REAL *y, const REAL *weight, int64_t
             RINGS rings;
 #pragma omp for schedule(static)
             for (int64_t v = 0; v < volumes; ++v)
-                pairs[v] = NAME(pair)(x, y, weight, shared, v, axes, (int)border, nr, dr);
+                pairs[v] = NAME(pair)(x, y, weight, shared, v, axes, options, nr, dr);
             failed |= NAME(rings_alloc)(&rings, pairs, out != NULL);
 #pragma omp for collapse(2) schedule(dynamic)
             for (int64_t v = 0; v < volumes; ++v)
@@ -400,12 +468,15 @@ static void NAME(axes_free)(Axis *axes) {
 MEDLOSS_EXPORT int NAME(local_moments_forward)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes,
                                                int64_t shared, int64_t depth, int64_t height, int64_t width,
                                                const double *kz, int64_t nz, const double *ky, int64_t ny,
-                                               const double *kx, int64_t nx, int64_t border, double nr, double dr,
-                                               REAL *map, double *sums, int threads) {
+                                               const double *kx, int64_t nx, int64_t border, int64_t statistic,
+                                               int64_t valid, double nr, double dr, REAL *map, double *sums,
+                                               int threads) {
     Axis axes[3];
+    const int options[3] = {(int)border, (int)statistic, (int)valid};
     int failed = NAME(axes_of)(axes, depth, height, width, kz, nz, ky, ny, kx, nx);
     if (!failed)
-        failed = NAME(sweep)(x, y, weight, volumes, shared, axes, border, nr, dr, map, sums, NULL, NULL, NULL, threads);
+        failed = NAME(sweep)(x, y, weight, volumes, shared, axes, options, nr, dr, map, sums, NULL, NULL, NULL,
+                             threads);
     NAME(axes_free)(axes);
     return failed;
 }
@@ -413,12 +484,14 @@ MEDLOSS_EXPORT int NAME(local_moments_forward)(const REAL *x, const REAL *y, con
 MEDLOSS_EXPORT int NAME(local_moments_backward)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes,
                                                 int64_t shared, int64_t depth, int64_t height, int64_t width,
                                                 const double *kz, int64_t nz, const double *ky, int64_t ny,
-                                                const double *kx, int64_t nx, int64_t border, double nr, double dr,
-                                                const REAL *grad, const REAL *all, REAL *out, int threads) {
+                                                const double *kx, int64_t nx, int64_t border, int64_t statistic,
+                                                int64_t valid, double nr, double dr, const REAL *grad,
+                                                const REAL *all, REAL *out, int threads) {
     Axis axes[3];
+    const int options[3] = {(int)border, (int)statistic, (int)valid};
     int failed = NAME(axes_of)(axes, depth, height, width, kz, nz, ky, ny, kx, nx);
     if (!failed)
-        failed = NAME(sweep)(x, y, weight, volumes, shared, axes, border, nr, dr, NULL, NULL, grad, all, out, threads);
+        failed = NAME(sweep)(x, y, weight, volumes, shared, axes, options, nr, dr, NULL, NULL, grad, all, out, threads);
     NAME(axes_free)(axes);
     return failed;
 }

@@ -1,4 +1,4 @@
-"""The CPU path of ``local_moments``: says what ``kernel.c`` can take, and hands it volumes as depth, height, width."""
+"""The CPU path of ``local_moments`` and ``local_ssim``: says what ``kernel.c`` can take, and hands it the volumes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,69 @@ from medloss.ops import native
 from medloss.ops.voxels import accumulation_dtype
 
 ZERO, RENORMALISE, MASKED = range(3)
+CORRELATION, SSIM = range(2)
 LONGEST_WINDOW = 255
+
+
+def window_reasons(input: Tensor, windows: list[list[float]], needs: tuple[bool, ...] | None) -> list[str]:
+    """Why the rolling windows cannot serve; empty where they can."""
+    if input.device.type != "cpu":
+        return [f"input is on {input.device}, the kernel runs on the CPU"]
+    found = []
+    if native.unavailable():
+        found.append(f"there is no native library: {native.unavailable()}")
+    elif native.slow_machine():
+        found.append("the processor has no AVX2, without which torch is faster")
+    if not 3 <= input.ndim <= 5:
+        found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
+    if input.numel() == 0:
+        found.append("there are no voxels")
+    if max(map(len, windows)) > LONGEST_WINDOW:
+        found.append(f"the window's {max(map(len, windows))} weights are more than {LONGEST_WINDOW}")
+    if any(window != window[::-1] for window in windows):
+        found.append("the window is not symmetric, which the kernel's gradient takes for granted")
+    if needs is not None and any(needs[1:]):
+        found.append("a gradient of target or mask is asked for")
+    return found
+
+
+def volumes(
+    input: Tensor, target: Tensor, mask: Tensor | None, windows: list[list[float]]
+) -> tuple[Tensor | int | None, ...]:
+    """The kernel's first operands: images, mask, sizes and weights as depth, height and width."""
+    dtype = accumulation_dtype(input)
+    batch, channels, *spatial = input.shape
+    x, y = (tensor.detach().to(dtype).contiguous() for tensor in (input, target))
+    shared = 1
+    if mask is not None:
+        shared = channels if mask.shape[1] == 1 else 1
+        mask = mask.to(dtype).expand(batch, mask.shape[1], *spatial).contiguous()
+    k, one = [torch.tensor(window, dtype=torch.float64) for window in windows], torch.ones(1, dtype=torch.float64)
+    # the planes that roll are the first axis that the images have; a missing axis is one voxel that no window widens
+    sizes = {1: (1, 1, *spatial), 2: (spatial[0], 1, spatial[-1]), 3: tuple(spatial)}[len(spatial)]
+    weights = {1: (one, one, k[0]), 2: (k[0], one, k[-1]), 3: tuple(k)}[len(spatial)]
+    told = [value for window in weights for value in (window, window.numel())]
+    return (x, y, mask, batch * channels, shared, *sizes, *told)
+
+
+def forward(operands: tuple[Any, ...], shape: torch.Size, dtype: torch.dtype, reduce: bool) -> Tensor:
+    """The map, or the sums of the volumes."""
+    if not reduce:
+        map = torch.empty(shape, dtype=dtype)
+        native.call("local_moments_forward", dtype, *operands, map, None)
+        return map
+    sums = torch.empty(shape[:2], dtype=torch.float64)
+    native.call("local_moments_forward", dtype, *operands, None, sums)
+    return sums.to(dtype)
+
+
+def backward(operands: tuple[Any, ...], grad: Tensor, input: Tensor, reduce: bool) -> Tensor:
+    """The gradient of input, in its dtype."""
+    dtype = accumulation_dtype(input)
+    result = torch.empty(input.shape, dtype=dtype)
+    grad = grad.to(dtype).contiguous()
+    native.call("local_moments_backward", dtype, *operands, *((None, grad) if reduce else (grad, None)), result)
+    return result.to(input.dtype)
 
 
 class NativeLocalMoments:
@@ -21,62 +83,72 @@ class NativeLocalMoments:
 
     def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
         """Why the kernel cannot serve; empty where it can."""
-        input, _, _, window, *_ = args
-        if input.device.type != "cpu":
-            return [f"input is on {input.device}, the kernel runs on the CPU"]
-        found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
-        elif native.slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
-        if not 3 <= input.ndim <= 5:
-            found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
-        if input.numel() == 0:
-            found.append("there are no voxels")
-        if len(window) > LONGEST_WINDOW:
-            found.append(f"the window's {len(window)} weights are more than {LONGEST_WINDOW}")
-        if list(window) != list(window)[::-1]:
-            found.append("the window is not symmetric, which the kernel's gradient takes for granted")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target or mask is asked for")
-        return found
+        return window_reasons(args[0], [list(args[3])], needs)
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """The map, or B C with ``reduce``."""
         input, *_, reduce = args
-        dtype = accumulation_dtype(input)
-        if not reduce:
-            map = torch.empty(input.shape, dtype=dtype)
-            native.call("local_moments_forward", dtype, *_operands(args), map, None)
-            return map
-        sums = torch.empty(input.shape[:2], dtype=torch.float64)
-        native.call("local_moments_forward", dtype, *_operands(args), None, sums)
-        return sums.to(dtype)
+        return forward(self._operands(args), input.shape, accumulation_dtype(input), reduce)
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, in input's dtype."""
         input, *_, reduce = args
-        dtype = accumulation_dtype(input)
-        result = torch.empty(input.shape, dtype=dtype)
-        grad = grad.to(dtype).contiguous()
-        upstream = (None, grad) if reduce else (grad, None)
-        native.call("local_moments_backward", dtype, *_operands(args), *upstream, result)
-        return result.to(input.dtype)
+        return backward(self._operands(args), grad, input, reduce)
+
+    def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        input, target, mask, window, renormalise, smooth_nr, smooth_dr, _ = args
+        border = MASKED if mask is not None else RENORMALISE if renormalise else ZERO
+        told = volumes(input, target, mask, [list(window)] * (input.ndim - 2))
+        return (*told, border, CORRELATION, 0, smooth_nr, smooth_dr)
 
 
-def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
-    input, target, mask, window, renormalise, smooth_nr, smooth_dr, _ = args
-    dtype = accumulation_dtype(input)
-    batch, channels, *spatial = input.shape
-    x, y = (tensor.detach().to(dtype).contiguous() for tensor in (input, target))
-    shared = 1
-    if mask is not None:
-        shared = channels if mask.shape[1] == 1 else 1
-        mask = mask.to(dtype).expand(batch, mask.shape[1], *spatial).contiguous()
-    border = MASKED if mask is not None else RENORMALISE if renormalise else ZERO
-    k, one = torch.tensor(window, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    # the planes that roll are the first axis that the images have; a missing axis is one voxel that no window widens
-    sizes = {1: (1, 1, *spatial), 2: (spatial[0], 1, spatial[-1]), 3: tuple(spatial)}[len(spatial)]
-    windows = {1: (one, one, k), 2: (k, one, k), 3: (k, k, k)}[len(spatial)]
-    weights = [value for window in windows for value in (window, window.numel())]
-    return (x, y, mask, batch * channels, shared, *sizes, *weights, border, smooth_nr, smooth_dr)
+class NativeLocalSSIM:
+    """SSIM of one window, by the same rolling planes."""
+
+    name = "native"
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        input, _, mask, weights, sizes, border, _, _, luminance, _ = args
+        found = window_reasons(input, _axes(weights, sizes)[: input.ndim - 2], needs)
+        if len(sizes) != input.ndim - 2:
+            found.append("a product over several windows has no native kernel")
+        if mask is None and border not in ("valid", "renormalise"):
+            found.append(f"the border {border!r} has no native kernel")
+        if not luminance:
+            found.append("SSIM without its luminance has no native kernel")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """The map (of the valid windows alone where the border says so), or B C with ``reduce``."""
+        input, *_, reduce = args
+        values = forward(self._operands(args), input.shape, accumulation_dtype(input), reduce)
+        return values if reduce else values[self._inside(args)].contiguous()
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, in input's dtype."""
+        input, *_, reduce = args
+        if not reduce:
+            whole = grad.new_zeros(input.shape)
+            whole[self._inside(args)] = grad
+            grad = whole
+        return backward(self._operands(args), grad, input, reduce)
+
+    def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        input, target, mask, weights, sizes, border, c1, c2, _, _ = args
+        valid = int(border == "valid" and mask is None)
+        told = volumes(input, target, mask, _axes(weights, sizes))
+        return (*told, MASKED if mask is not None else RENORMALISE, SSIM, valid, c1, c2)
+
+    def _inside(self, args: tuple[Any, ...]) -> tuple[slice, ...]:
+        input, _, mask, _, sizes, border, *_ = args
+        if border != "valid" or mask is not None:
+            return (slice(None),)
+        cut = [slice(size // 2, extent - size // 2) for size, extent in zip(sizes, input.shape[2:])]
+        return (slice(None), slice(None), *cut)
+
+
+def _axes(weights: list[float], sizes: list[int]) -> list[list[float]]:
+    """The weights of each axis, which a schema holds one behind the other."""
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    return [list(weights[end - size : end]) for size, end in zip(sizes, ends)]
