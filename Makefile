@@ -24,11 +24,12 @@ help:
 demo: $(STAMP)
 	$(BIN)/medloss demo
 
+# Two processes: the contract matrix is some thousand small tests, each too small for two threads.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
