@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
-
-from medloss.base import ImageLoss
-from medloss.ops import pointwise
-from medloss.reduction import ratio
+from medloss.image.residual import ResidualLoss
 
 
 @dataclass(eq=False, kw_only=True)
-class MSELoss(ImageLoss):
+class MSELoss(ResidualLoss):
     r"""Mean squared difference of two images, over the voxels of a mask.
 
     .. math:: L = \frac{\sum_i w_i (x_i - y_i)^2}{\sum_i w_i}
@@ -34,15 +31,7 @@ class MSELoss(ImageLoss):
     tensor(4.5000)
     """
 
-    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The loss. See the class for shapes and errors."""
-        input, target, mask = self._images(input, target, mask)
-        if self.reduction == "none":
-            return pointwise(input, target, mask, penalty="squared")
-        total = pointwise(input, target, mask, penalty="squared", reduce=True).sum()
-        if self.reduction == "sum":
-            return total
-        mass = (
-            total.new_tensor(float(input.numel())) if mask is None else mask.expand(input.shape).sum(dtype=total.dtype)
-        )
-        return ratio(total, mass)
+    @property
+    def penalty(self) -> dict[str, Any]:
+        """r^2."""
+        return {"penalty": "squared"}

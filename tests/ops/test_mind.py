@@ -13,7 +13,7 @@ from medloss.ops.mind.reference import pairs_of
 
 
 def test_opcheck() -> None:
-    x = torch.rand(2, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+    x = torch.rand(2, 2, 9, dtype=torch.float64, requires_grad=True)
     torch.library.opcheck(torch.ops.medloss.mind.default, (x, x.detach().flip(2), None, 1, 1, "squared", False))
 
 

@@ -53,6 +53,7 @@ ROWS = {
             {"kernel_size": 3, "border": "renormalise"},
             {"kernel_size": 5, "kernel_type": "gaussian"},
             {"kernel_size": 5, "kernel_type": "triangular"},
+            {"kernel_size": 3, "signed": True},
         ],
         none="element",
         neighbourhood=True,

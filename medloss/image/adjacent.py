@@ -1,0 +1,35 @@
+"""What the losses of an image's differences between neighbouring voxels share: spacing, and what counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from medloss.base import FieldLoss, ImageLoss
+from medloss.image.voxel_mean import mass
+from medloss.ops import adjacent_differences
+from medloss.reduction import reduce
+
+
+@dataclass(eq=False, kw_only=True)
+class AdjacentLoss(ImageLoss):
+    """A loss of differences between neighbours, of which a mask must hold both.
+
+    Args:
+        spacing: size of a voxel along each axis (one number for all); differences are per unit of it.
+    """
+
+    spacing: Sequence[float] | float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        FieldLoss._sizes(self.spacing, None)
+
+    def _costs(self, input: Tensor, target: Tensor | None, mask: Tensor | None, **options: Any) -> Tensor:
+        """The reduced loss from the operator's value of each sample and channel."""
+        sizes = FieldLoss._sizes(self.spacing, input.ndim - 2)
+        values = adjacent_differences(input, target, mask, axis_scale=[1 / size for size in sizes], **options)
+        return reduce(values, self.reduction, mass(mask, input.shape, values) > 0)

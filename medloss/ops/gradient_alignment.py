@@ -1,0 +1,107 @@
+"""``gradient_alignment``: whether the edges of two images run alike, wherever they are bright or dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medloss.ops.operator import Operator
+from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
+
+__all__ = ["gradient_alignment"]
+
+
+def reference(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    axis_scale: list[float],
+    edge: float,
+    relative: bool,
+    reduce: bool,
+) -> Tensor:
+    """See :func:`gradient_alignment`. Plain torch: the specification of the operator."""
+    dtype = accumulation_dtype(input)
+    weight = torch.ones_like(input, dtype=dtype) if mask is None else mask.to(dtype).expand(input.shape)
+    normals = []
+    for image in (input, target):
+        slopes = gradient(blank(image.to(dtype), weight), weight > 0, axis_scale)
+        squares = (slopes * slopes).sum(0)
+        energy = edge**2
+        if relative:
+            axes = spatial_axes(squares)
+            mass = weight.sum(axes, keepdim=True)
+            mean = (squares * weight).sum(axes, keepdim=True) / torch.where(mass > 0, mass, torch.ones_like(mass))
+            energy = energy * mean
+        # a constant image has no direction, whose length would be 0 / 0
+        normals.append(slopes * (squares + energy).clamp_min(torch.finfo(dtype).tiny).rsqrt())
+    unlike = (1 - (normals[0] * normals[1]).sum(0) ** 2) * weight
+    return unlike.sum(spatial_axes(unlike)) if reduce else unlike
+
+
+def gradient(image: Tensor, seen: Tensor, axis_scale: list[float]) -> Tensor:
+    """Derivatives along each axis, axes B C [spatial].
+
+    Half the difference of both neighbours; the whole difference to one where the other is not there; 0 without any.
+    """
+    slopes = []
+    for axis, scale in enumerate(axis_scale, start=2):
+        size = image.shape[axis] - 1
+        pair = seen.narrow(axis, 1, size) & seen.narrow(axis, 0, size)
+        step = image.narrow(axis, 1, size) - image.narrow(axis, 0, size)
+        step = torch.where(pair, step, torch.zeros_like(step))
+        edge, ends = torch.zeros_like(image.narrow(axis, 0, 1)), torch.zeros_like(seen.narrow(axis, 0, 1))
+        total = torch.cat([step, edge], axis) + torch.cat([edge, step], axis)
+        count = torch.cat([pair, ends], axis).to(image.dtype) + torch.cat([ends, pair], axis).to(image.dtype)
+        slopes.append(scale * total / count.clamp_min(1))
+    return torch.stack(slopes)
+
+
+def _fake(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    axis_scale: list[float],
+    edge: float,
+    relative: bool,
+    reduce: bool,
+) -> Tensor:
+    return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
+
+
+OPERATOR = Operator("gradient_alignment", reference, _fake)
+
+
+def gradient_alignment(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    axis_scale: Sequence[float],
+    edge: float,
+    relative: bool = True,
+    reduce: bool = False,
+) -> Tensor:
+    r"""One minus the squared cosine between the gradients of two images at every voxel.
+
+    .. math:: 1 - \frac{\langle \nabla x, \nabla y \rangle^2}
+        {(|\nabla x|^2 + \epsilon_x^2)(|\nabla y|^2 + \epsilon_y^2)}
+
+    Args:
+        input: image, B C [spatial], any floating dtype.
+        target: image, B C [spatial].
+        mask: weight of each voxel, at least 0, B 1 [spatial] or B C [spatial]. The result is weighted, and nothing
+            under a zero is looked at: a voxel at the edge of the mask, or of the image, is compared with the neighbours
+            that it has.
+        axis_scale: factor on the derivative along each axis, one over the voxel's size.
+        edge: epsilon, below which a gradient is noise.
+        relative: whether epsilon counts in root mean squares of the gradient of each image, sample and channel.
+        reduce: sum over the voxels.
+
+    Returns:
+        B C [spatial], or B C with ``reduce``; float64 for double input and float32 otherwise.
+    """
+    scale = [float(factor) for factor in axis_scale]
+    return OPERATOR(input, target, mask, scale, float(edge), relative, reduce)

@@ -1,0 +1,61 @@
+"""Rows of the losses between images."""
+
+from row import Row
+
+UNLIKE = "input and target play different parts; a test of the loss holds the target's gradient"
+
+ROWS = {
+    "L1Loss": Row(none="element"),
+    "HuberLoss": Row(options=[{"delta": 0.3}], none="element"),
+    "RobustLoss": Row(options=[{"alpha": 1.3, "scale": 0.2}], none="element"),
+    "CharbonnierLoss": Row(options=[{"scale": 0.1}], none="element"),
+    "CauchyLoss": Row(none="element"),
+    "GemanMcClureLoss": Row(none="element"),
+    "WelschLoss": Row(none="element"),
+    "SSIMLoss": Row(
+        options=[{"window_size": 3}, {"window_size": 5, "border": "reflect", "convention": "half"}],
+        none=lambda case: "element" if "border" in case.options else "interior",
+        neighbourhood=True,
+        without={"one voxel": "whole and mirrored windows need more voxels and say so"},
+    ),
+    "MultiScaleSSIMLoss": Row(
+        options=[{"window_size": 3, "border": "renormalise", "scale_weights": (0.4, 0.6)}],
+        none="region",
+        neighbourhood=True,
+        saved=2.4,
+        without={
+            "one voxel": "there is nothing to halve, and it says so",
+            "window mask": "voxels are averaged in the volume's pairs, not in the box's; a test holds a box of pairs",
+        },
+    ),
+    "MSSSIML1Loss": Row(options=[{"sigmas": (0.5, 1.0), "alpha": 0.5}], none="voxel", neighbourhood=True),
+    "PSNRLoss": Row(none="sample"),
+    "TotalVariationLoss": Row(
+        options=[{}, {"isotropic": True}],
+        none="region",
+        neighbourhood=True,
+        without={"target gradient": "it looks at one image"},
+    ),
+    "GradientDifferenceLoss": Row(options=[{"alpha": 2.0}], none="region", neighbourhood=True),
+    "InverseDepthSmoothnessLoss": Row(
+        options=[{"sharpness": 3.0}],
+        none="region",
+        neighbourhood=True,
+        without={
+            "target gradient": UNLIKE,
+            "errors": "map and image may differ in channels; a test of the loss holds its errors",
+        },
+    ),
+    "FocalFrequencyLoss": Row(
+        none="region",
+        neighbourhood=True,
+        saved=2.9,
+        without={
+            "window mask": "a spectrum is that of the whole grid, where masked voxels differ by nothing",
+            "gradient": "the weights of the spectrum take no part in the gradient, as in the paper",
+            "second derivative": "the weights of the spectrum take no part in the gradient, as in the paper",
+        },
+    ),
+    "HeatmapKLDivLoss": Row(none="region", without={"target gradient": UNLIKE}),
+    "HeatmapJSDivLoss": Row(none="region"),
+}
