@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -85,11 +85,11 @@ class MapLoss(LabelLoss):
         with without_autocast(view.input.device.type):
             return self._reduced(view)
 
-    def _reduced(self, view: LabelView) -> Tensor:
+    def _reduced(self, view: LabelView, **given: Any) -> Tensor:  # what `compare` is handed beside the maps
         classes = view.input.shape[1]
         factors, first = self._factors(classes), self._first(classes)
         maps = label_maps(view, first)
-        values = self.compare(maps)
+        values = self.compare(maps, **given)
         if factors is not None:
             values = values * factors[first:].to(values.dtype)
         valid = maps.mass() > 0

@@ -18,7 +18,7 @@ PACKAGES = {"medloss": ROOT / "medloss", "medloss.transforms": ROOT / "transform
 FOUNDATION = {"labels", "reduction", "checks"}
 FAMILIES = {"segmentation", "registration", "image"}
 BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "base", "maps"}
-ABOVE_FAMILIES = {"backends", "names", "composite", "config", "functional"}
+ABOVE_FAMILIES = {"backends", "names", "composite", "multiscale", "supervision", "config", "functional"}
 CORE = BELOW_FAMILIES | FAMILIES | ABOVE_FAMILIES | {"_version", "deprecation"}
 
 # layer -> the layers of medloss that it may import (its own always). A layer is the first name after `medloss.`
@@ -35,6 +35,8 @@ MAY_IMPORT = {
     # what finds or joins losses of every family; `names` walks the namespace itself
     "names": {"", "base"},
     "composite": BELOW_FAMILIES | FAMILIES,
+    "multiscale": BELOW_FAMILIES | FAMILIES | {"composite"},
+    "supervision": BELOW_FAMILIES | FAMILIES,
     "config": BELOW_FAMILIES | FAMILIES | {"composite", "names"},
     "functional": BELOW_FAMILIES | FAMILIES | {"composite", "names"},
     "": CORE,  # medloss/__init__.py

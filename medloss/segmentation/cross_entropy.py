@@ -11,7 +11,7 @@ from torch import Tensor
 from medloss.base import LabelLoss
 from medloss.labels import LabelView
 from medloss.ops import Terms, pointwise
-from medloss.ops.voxels import voxel_weight
+from medloss.ops.voxels import membership, voxel_weight
 from medloss.reduction import ratio
 from medloss.sums import RegionSums, all_reduced
 
@@ -25,10 +25,11 @@ class CrossEntropyLoss(LabelLoss):
 
     with softmax probabilities p, memberships t, voxel weights w and class weights a (1 by default): the weighted mean
     over the voxels, as ``torch.nn.CrossEntropyLoss`` takes it. ``label_smoothing`` e adds
-    :math:`\frac{e}{N} \sum_c -a_c \log p_{ic}` to (1 - e) times the sum.
+    :math:`\frac{e}{N} \sum_c -a_c \log p_{ic}` over all classes to (1 - e) times the sum, at each voxel that counts.
 
     With ``sigmoid`` each channel is a binary problem of its own,
-    :math:`-a_c t \log p - (1 - t) \log(1 - p)`, averaged over voxels and channels; a then weighs the positives.
+    :math:`-a_c t \log p - (1 - t) \log(1 - p)`, averaged over voxels and channels; a then weighs the positives. The
+    two labels of each channel are smoothed alike: t becomes (1 - e) t + e / 2.
 
     Shape: input (logits) B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B [spatial],
     with ``sigmoid`` B N [spatial].
@@ -36,7 +37,7 @@ class CrossEntropyLoss(LabelLoss):
     Range: [0, inf).
 
     Limits: equals :class:`~medloss.FocalLoss` at gamma = 0, times N for the softmax (a focal loss averages over
-    elements).
+    elements). Without background it is the loss that ignores label 0.
 
     Args:
         softmax: stands by itself; there is nothing else but ``sigmoid``.
@@ -68,13 +69,16 @@ class CrossEntropyLoss(LabelLoss):
         super().__post_init__()
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"label_smoothing={self.label_smoothing!r} lies outside [0, 1]")
-        if self.label_smoothing and (self.sigmoid or not self.include_background):
-            raise ValueError("label_smoothing spreads over all classes of a softmax: it needs include_background=True")
 
     @property
     def needs(self) -> Terms:
         """Likelihoods, and those of all classes alike for label smoothing."""
-        return Terms.LIKELIHOOD | (Terms.UNIFORM if self.label_smoothing else Terms.NONE)
+        return Terms.LIKELIHOOD | (Terms.UNIFORM if self._swept_evenly else Terms.NONE)
+
+    @property
+    def _swept_evenly(self) -> bool:
+        """Whether the likelihood of evenly spread labels is one of the columns."""
+        return self.label_smoothing > 0 and self.softmax and self.include_background
 
     def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
         """Numerator and denominator from the sums; the voxel map where nothing is reduced."""
@@ -83,6 +87,7 @@ class CrossEntropyLoss(LabelLoss):
         factors = sums.columns.new_ones(classes) if factors is None else factors.to(sums.columns.dtype)
         if self.reduction == "none":
             return self._map(view, factors, first)
+        even = self._even(view, sums, factors, first) if self.label_smoothing else None
         sums, factors = sums.over_batch().classes_from(first), factors[first:]
         if self.reduction == "mean":
             sums = all_reduced(sums, self.process_group)
@@ -91,21 +96,46 @@ class CrossEntropyLoss(LabelLoss):
             total, mass = total + sums.nll_false, sums.voxels
         else:
             mass = factors * sums.target
-        if self.label_smoothing:
-            smooth = self.label_smoothing
-            total = (1 - smooth) * total + smooth / classes * factors * sums.nll_all
-        return total.sum() if self.reduction == "sum" else ratio(total.sum(), mass.sum())
+        total = total.sum()
+        if even is not None:
+            total = (1 - self.label_smoothing) * total + self.label_smoothing * even
+        return total if self.reduction == "sum" else ratio(total, mass.sum())
+
+    def _even(self, view: LabelView, sums: RegionSums, factors: Tensor, first: int) -> Tensor:
+        """What the labels would cost if they were spread evenly, summed over everything that counts."""
+        if self._swept_evenly:
+            parts = factors * sums.nll_all / factors.numel()
+        else:
+            parts = self._even_voxels(view, factors, first, reduce=True)
+        parts = RegionSums(parts.sum().view(1, 1, 1))
+        return (all_reduced(parts, self.process_group) if self.reduction == "mean" else parts).columns.sum()
+
+    def _even_voxels(self, view: LabelView, factors: Tensor, first: int, reduce: bool) -> Tensor:
+        """The likelihood terms of evenly spread labels: B N [spatial], or B N with ``reduce``."""
+        dtype = factors.dtype
+        mask = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
+        if first and self.softmax:  # voxels count as far as they are no background
+            others = 1 - membership(view.target, 1, view.indexed, dtype)[:, :1]
+            mask = others if mask is None else torch.where(mask > 0, mask * others, torch.zeros_like(mask))
+        even = factors.new_full((), 0.5 if self.sigmoid else 1 / factors.numel()).expand_as(view.input)
+        terms = pointwise(view.input, even, mask, penalty=view.activation, positive=factors, reduce=reduce)
+        return terms[:, first:] if self.sigmoid else terms
 
     def _map(self, view: LabelView, factors: Tensor, first: int) -> Tensor:
         counted = (torch.arange(factors.numel(), device=factors.device) >= first).to(factors.dtype)
-        penalty = {"penalty": view.activation, "positive": factors * counted, "negative": counted}
-        where = {"indexed": view.indexed, "ignore_index": view.ignore_index}
-        voxels = pointwise(view.input, view.target, view.mask, **where, **penalty)
-        if self.sigmoid:
-            return voxels[:, first:]
+        voxels = pointwise(
+            view.input,
+            view.target,
+            view.mask,
+            penalty=view.activation,
+            indexed=view.indexed,
+            ignore_index=view.ignore_index,
+            positive=factors * counted,
+            negative=counted,
+        )
+        voxels = voxels[:, first:] if self.sigmoid else voxels.sum(1)
         if self.label_smoothing:
-            mask = voxel_weight(view.target, view.mask, **where, dtype=voxels.dtype)
-            uniform = pointwise(view.input, torch.ones_like(view.input), mask, **penalty)
-            smooth = self.label_smoothing
-            voxels = (1 - smooth) * voxels + smooth / factors.numel() * uniform
-        return voxels.sum(1)
+            even = self._even_voxels(view, factors, first, reduce=False)
+            even = even if self.sigmoid else even.sum(1)
+            voxels = (1 - self.label_smoothing) * voxels + self.label_smoothing * even
+        return voxels

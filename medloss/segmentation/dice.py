@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from medloss.base import RegionLoss
 from medloss.ops import Terms
+from medloss.segmentation.overlap import OverlapLoss
 from medloss.sums import RegionSums
 
 
 @dataclass(eq=False, kw_only=True)
-class DiceLoss(RegionLoss):
+class DiceLoss(OverlapLoss):
     r"""Soft Dice: one minus twice the overlap over the sum of both regions.
 
     .. math::
@@ -52,7 +53,6 @@ class DiceLoss(RegionLoss):
 
     squared_pred: bool = False
     jaccard: bool = False
-    soft_label: bool = False
 
     @property
     def needs(self) -> Terms:
@@ -63,13 +63,84 @@ class DiceLoss(RegionLoss):
 
     def finalise(self, sums: RegionSums) -> Tensor:
         """1 - (2 I + nr) / (D + dr)."""
-        overlap = sums.overlap
-        if self.soft_label and not self.squared_pred:
-            overlap = (sums.input + sums.target - sums.difference) / 2
+        overlap = sums.overlap if self.squared_pred else self.overlap(sums)
         total = sums.input_squares + sums.target_squares if self.squared_pred else sums.input + sums.target
         if self.jaccard:
             total = 2 * (total - overlap)
         return 1 - (2 * overlap + self.smooth_nr) / (total + self.smooth_dr)
+
+
+@dataclass(eq=False, kw_only=True)
+class JaccardLoss(OverlapLoss):
+    r"""Soft Jaccard: one minus the intersection of both regions over their union.
+
+    .. math:: L = 1 - \frac{I + nr}{S + T - I + dr}
+
+    for each sample and class, with I the overlap, S the sum of the prediction and T that of the target.
+
+    Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
+
+    Range: [0, 1] for hard targets, 0 where prediction and target are equal.
+
+    Limits: equals :class:`~medloss.TverskyLoss` at alpha = beta = 1; of the Dice loss D it is 2 D / (1 + D).
+
+    Args:
+        soft_label: overlap as :math:`(S + T - \sum w |p - t|) / 2`, whose minimum is at p = t for soft targets too (the
+            Jaccard metric loss of [2]).
+
+    Raises:
+        ShapeError: target or mask does not fit the input.
+        ValueError: the faults of :class:`~medloss.DiceLoss`.
+
+    References:
+        [1] Rahman and Wang, Optimizing intersection-over-union in deep neural networks for image segmentation, ISVC
+        2016. [2] Wang et al., Jaccard metric losses: optimizing the Jaccard index with soft labels, NeurIPS 2023.
+
+    >>> import torch, medloss
+    >>> input, target = torch.tensor([[[1.0, 1.0, 0.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]])
+    >>> medloss.JaccardLoss(smooth_nr=0, smooth_dr=0)(input, target)  # 1 - 1 / 3
+    tensor(0.6667)
+    """
+
+    def finalise(self, sums: RegionSums) -> Tensor:
+        """1 - (I + nr) / (S + T - I + dr)."""
+        overlap = self.overlap(sums)
+        return 1 - (overlap + self.smooth_nr) / (sums.input + sums.target - overlap + self.smooth_dr)
+
+
+@dataclass(eq=False, kw_only=True)
+class LogCoshDiceLoss(DiceLoss):
+    r"""Logarithm of the hyperbolic cosine of the Dice loss, which is flat where the Dice loss is small.
+
+    .. math:: L = \log \cosh L_{Dice}
+
+    for each sample and class, before the mean over them.
+
+    Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
+
+    Range: [0, log cosh 1] = [0, 0.434] for hard targets.
+
+    Limits: half the square of :class:`~medloss.DiceLoss` where that is small.
+
+    Args:
+        squared_pred, jaccard, soft_label: see :class:`~medloss.DiceLoss`.
+
+    Raises:
+        ShapeError: target or mask does not fit the input.
+        ValueError: the faults of :class:`~medloss.DiceLoss`.
+
+    References:
+        [1] Jadon, A survey of loss functions for semantic segmentation, CIBCB 2020, section III.
+
+    >>> import torch, medloss
+    >>> input, target = torch.tensor([[[1.0, 1.0, 0.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]])
+    >>> medloss.LogCoshDiceLoss(smooth_nr=0, smooth_dr=0)(input, target)  # log cosh(1 / 2)
+    tensor(0.1201)
+    """
+
+    def finalise(self, sums: RegionSums) -> Tensor:
+        """log cosh L, as log(1 + 2 sinh^2(L / 2)), which keeps its digits where L is small."""
+        return torch.log1p(2 * torch.sinh(super().finalise(sums) / 2).square())
 
 
 @dataclass(eq=False, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from medloss.base import LabelLoss
 from medloss.labels import LabelView
 from medloss.ops import Terms, pointwise
 from medloss.reduction import ratio
-from medloss.sums import RegionSums
+from medloss.sums import RegionSums, all_reduced
 
 
 @dataclass(eq=False, kw_only=True)
@@ -42,6 +43,7 @@ class FocalLoss(LabelLoss):
             alpha. None weighs all alike.
         softmax: classes exclude each other. The default is a sigmoid per class.
         include_background: whether channel 0 counts; it leaves after the activation.
+        process_group: add up numerator and denominator over the processes: ``"world"``, or a group.
 
     Raises:
         ShapeError: target or mask does not fit the input.
@@ -59,6 +61,7 @@ class FocalLoss(LabelLoss):
 
     gamma: float = 2.0
     alpha: float | tuple[float, ...] | list[float] | None = None
+    process_group: Any = None
 
     def __post_init__(self) -> None:
         if not self.softmax:
@@ -94,8 +97,11 @@ class FocalLoss(LabelLoss):
                 negative=negative,
             )
             return voxels[:, first:]
-        total = (positive * sums.focal_true + negative * sums.focal_false)[:, first:].sum()
-        return total if self.reduction == "sum" else ratio(total, sums.voxels[:, first:].sum())
+        sums, positive, negative = sums.over_batch().classes_from(first), positive[first:], negative[first:]
+        if self.reduction == "mean":
+            sums = all_reduced(sums, self.process_group)
+        total = (positive * sums.focal_true + negative * sums.focal_false).sum()
+        return total if self.reduction == "sum" else ratio(total, sums.voxels.sum())
 
     def _balance(self, classes: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """The factor of each class on its true and on its false terms."""

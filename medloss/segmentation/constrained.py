@@ -1,0 +1,53 @@
+"""Cross-entropy with a constraint on the logits, which keeps them from growing without end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medloss import checks
+from medloss.base import swept
+from medloss.labels import LabelView, view_labels
+from medloss.ops.operator import without_autocast
+from medloss.ops.voxels import accumulation_dtype
+from medloss.reduction import ratio
+from medloss.segmentation.cross_entropy import CrossEntropyLoss
+from medloss.sums import RegionSums, all_reduced
+
+
+@dataclass(eq=False, kw_only=True)
+class ConstrainedCrossEntropyLoss(CrossEntropyLoss):
+    """Cross-entropy plus ``alpha`` times the mean of a penalty; a subclass writes :meth:`constraint`."""
+
+    alpha: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.at_least("alpha", self.alpha, 0)
+        if self.sigmoid:
+            raise ValueError(f"{type(self).__name__} constrains the logits of a softmax: it takes no sigmoid")
+
+    def constraint(self, view: LabelView) -> Tensor:
+        """The penalty of each logit times the voxel's weight, B N [spatial]."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss. See the class for shapes and errors."""
+        view = view_labels(input, target, mask, **self.sweep)
+        # the gradients of both terms may cancel: they meet before they are rounded to half precision
+        view = view._replace(input=view.input.to(accumulation_dtype(view.input)))
+        return self.evaluate(view, swept(view, [self]))
+
+    def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
+        """Cross-entropy and constraint, each the mean over what it counts."""
+        entropy, first = super().evaluate(view, sums), self._first(view.input.shape[1])
+        with without_autocast(view.input.device.type):
+            penalty = self.constraint(view)[:, first:]
+            if self.reduction != "mean":
+                penalty = penalty.mean(1)
+                return entropy + self.alpha * (penalty if self.reduction == "none" else penalty.sum())
+            pair = torch.stack([penalty.sum(), sums.voxels[:, first:].sum()])
+            total, mass = all_reduced(RegionSums(pair), self.process_group).columns
+            return entropy + self.alpha * ratio(total, mass)

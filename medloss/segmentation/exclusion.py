@@ -1,0 +1,94 @@
+"""Exclusion: an unlabelled class does not lie where another one is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medloss.base import RegionLoss, swept
+from medloss.labels import LabelView, view_labels
+from medloss.ops.voxels import accumulation_dtype, voxel_weight
+from medloss.segmentation.partial_labels import check_labelled, counting, labelled_classes, of_label, per_voxel
+from medloss.sums import RegionSums
+
+
+@dataclass(eq=False, kw_only=True)
+class ExclusionLoss(RegionLoss):
+    r"""Overlap of each unlabelled class with the labelled foreground, where classes exclude each other.
+
+    .. math::
+        L_c = \frac{2 \sum_i w_i p_{ic} e_i + nr}{\sum_i w_i p_{ic} + \sum_i w_i e_i + dr}, \qquad
+        e_i = \sum_{c' > 0 \text{ labelled}} t_{ic'}
+
+    for each sample and unlabelled class, with prediction p, membership t and voxel weight w: the Dice coefficient with
+    the voxels that are known to be something else. It complements :class:`~medloss.MarginalDiceCELoss`, which leaves
+    the unlabelled classes to themselves; add both with :class:`~medloss.WeightedSum`.
+
+    Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial], class_present B N; ``"none"`` gives
+    B N, ``batch`` 1 N, with 0 for the labelled classes, which are no entries of the mean.
+
+    Range: [0, 1] for hard targets.
+
+    Limits: 0 where all classes are labelled, or none but the background.
+
+    Args:
+        labelled: numbers of the classes that the targets label; the background 0 always counts among them. None: all.
+            ``class_present`` in the call, which says so for each sample and class (true where labelled), goes before
+            this option.
+        batch: sum over the samples that do not label a class, before the formula.
+        empty: ``"skip"`` leaves out samples without labelled foreground.
+        smooth_nr, smooth_dr: added to numerator and denominator; what is not there must not overlap, so the former is
+            0 by default.
+
+    Raises:
+        ShapeError: target, mask or class_present does not fit the input.
+        ValueError: a class number outside the classes, or the faults of :class:`~medloss.DiceLoss`.
+
+    References:
+        [1] Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ segmentation, MedIA 2021.
+
+    >>> import torch, medloss
+    >>> p = torch.tensor([[[0.5, 0.5], [0.25, 0.5], [0.25, 0.0]]])
+    >>> loss = medloss.ExclusionLoss(labelled=[1], to_onehot_y=True)
+    >>> loss(p, torch.tensor([[[1, 0]]]))  # class 2: 2 (1/4) / (1/4 + 1)
+    tensor(0.4000)
+    """
+
+    labelled: Sequence[int] | None = None
+    smooth_nr: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_labelled(self.labelled)
+
+    def finalise(self, sums: RegionSums) -> Tensor:
+        """(2 I + nr) / (S + T + dr)."""
+        return (2 * sums.overlap + self.smooth_nr) / (sums.input + sums.target + self.smooth_dr)
+
+    def forward(
+        self, input: Tensor, target: Tensor, mask: Tensor | None = None, *, class_present: Tensor | None = None
+    ) -> Tensor:
+        """The loss. See the class for shapes and errors."""
+        view = view_labels(input, target, mask, **self.sweep)
+        return self._against(view, labelled_classes(view, self.labelled, class_present))
+
+    def evaluate(self, view: LabelView, sums: RegionSums | None) -> Tensor:
+        """The loss from the view: what was summed over it is of other targets."""
+        return self._against(view, labelled_classes(view, self.labelled, None))
+
+    def _against(self, view: LabelView, present: Tensor) -> Tensor:
+        """The overlap of every class with the labelled foreground, in the mean where the class is not labelled."""
+        dtype = accumulation_dtype(view.input)
+        foreground = present & (torch.arange(present.shape[1], device=present.device) > 0)
+        if view.indexed:
+            known = of_label(foreground, view)
+        else:
+            shown = per_voxel(foreground, view)
+            known = torch.where(shown, view.target, torch.zeros_like(view.target)).sum(1, keepdim=True)
+        weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
+        known = known.to(dtype).expand(view.input.shape)
+        view = view._replace(target=known, mask=weight, indexed=False, ignore_index=None)
+        return super().evaluate(view, counting(swept(view, [self]), ~present))

@@ -1,0 +1,100 @@
+"""Hausdorff distance by distance transforms: an error costs as much as it is far from either border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medloss import checks
+from medloss.maps import LabelMaps
+from medloss.ops import border_distance
+from medloss.reduction import ratio
+from medloss.segmentation.distances import DistanceLoss, counted, inside
+
+
+@dataclass(eq=False, kw_only=True)
+class HausdorffDTLoss(DistanceLoss):
+    r"""Hausdorff distance estimated by squared errors times their distances from both borders.
+
+    .. math::
+        L = \frac{1}{\sum_i w_i} \sum_i w_i (p_i - t_i)^2 \bigl(d_p(i)^\alpha + d_t(i)^\alpha\bigr)
+
+    for each sample and class. :math:`d_p(i)` is the Euclidean distance from voxel i to the nearest one on the other
+    side of the border of the prediction (probability above 1/2), :math:`d_t` that of the target; both are constants
+    for the gradient. A region that is empty or full has no border: d = 0. Under a mask distances go to the nearest
+    voxel that counts.
+
+    A call computes four distance transforms per class: inside and outside, of prediction and target.
+
+    Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial], distance_map B N [spatial]; ``"none"``
+    gives B N.
+
+    Range: [0, inf), 0 where prediction and target are equal, and where neither has a border.
+
+    Limits: alpha = 0 is twice the mean squared error. Scales with the spacing to the power of alpha.
+
+    Args:
+        alpha: exponent of the distances, at least 0: how much more a far error costs than a near one.
+        spacing: size of a voxel along each axis, in mm for instance; also an argument of the call.
+
+    The call takes ``distance_map``, the distances :math:`d_t` of all N classes, which saves two of the transforms:
+    :class:`medloss.transforms.DistanceMap` makes it with ``signed=False``.
+
+    Raises:
+        ShapeError: target, mask or distance_map does not fit the input.
+        ValueError: alpha below 0, a spacing that is not above 0, or the faults of :class:`~medloss.DiceLoss`.
+
+    References:
+        [1] Karimi and Salcudean, Reducing the Hausdorff distance in medical image segmentation with convolutional
+        neural networks, IEEE TMI 2020 (the loss from distance transforms).
+
+    >>> import torch, medloss
+    >>> target, input = torch.tensor([[[0.0, 0, 1, 1]]]), torch.tensor([[[0.0, 1, 1, 1]]])
+    >>> medloss.HausdorffDTLoss()(input, target)  # one error, at distance 1 from either border: (1 + 1) / 4
+    tensor(0.5000)
+    """
+
+    alpha: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.at_least("alpha", self.alpha, 0)
+
+    def compare(self, maps: LabelMaps, spacing: list[float], distance_map: Tensor | None) -> Tensor:
+        """The weighted mean over the voxels."""
+        measure = {"valid": maps.valid, "spacing": spacing, "dtype": maps.input.dtype}
+        if distance_map is None:
+            to_target = border_distance(inside(maps.target), **measure)
+        else:
+            to_target = counted(distance_map, maps)
+        far = border_distance(inside(maps.input), **measure).pow(self.alpha) + to_target.pow(self.alpha)
+        return ratio(maps.weighted((maps.input - maps.target) ** 2 * far).flatten(2).sum(-1), maps.mass())
+
+
+@dataclass(eq=False, kw_only=True)
+class LogHausdorffDTLoss(HausdorffDTLoss):
+    r"""Logarithm of one plus the Hausdorff distance of :class:`HausdorffDTLoss`: of the size of a Dice loss.
+
+    .. math:: L = \log(1 + L_{\text{HausdorffDT}})
+
+    for each sample and class, before the mean over them.
+
+    Shape, options, errors: see :class:`HausdorffDTLoss`.
+
+    Range: [0, inf).
+
+    Limits: equals :class:`HausdorffDTLoss` where that is small.
+
+    References: as :class:`HausdorffDTLoss`.
+
+    >>> import torch, medloss
+    >>> target, input = torch.tensor([[[0.0, 0, 1, 1]]]), torch.tensor([[[0.0, 1, 1, 1]]])
+    >>> medloss.LogHausdorffDTLoss()(input, target)  # log 1.5
+    tensor(0.4055)
+    """
+
+    def compare(self, maps: LabelMaps, spacing: list[float], distance_map: Tensor | None) -> Tensor:
+        """log(1 + L)."""
+        return torch.log1p(super().compare(maps, spacing, distance_map))

@@ -1,0 +1,58 @@
+"""Powers of the log-likelihood of each voxel, for the compounds that have such a term."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.base import LabelLoss
+from medloss.labels import LabelView
+from medloss.ops import power_sums
+from medloss.reduction import ratio
+from medloss.sums import RegionSums, all_reduced
+
+
+@dataclass(eq=False, kw_only=True)
+class LikelihoodPowerLoss(LabelLoss):
+    """Mean of a power of each log-likelihood, over voxels and channels.
+
+    Args:
+        exponent: of each log-likelihood.
+        positive: factor on what a voxel is of.
+        negative: factor on what it is not of.
+        per_voxel: mean over the voxels and sum over the channels.
+    """
+
+    exponent: float = 1.0
+    positive: float = 1.0
+    negative: float = 0.0
+    per_voxel: bool = False
+    process_group: Any = None
+
+    def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
+        """The weighted sums of the powers, over the number of voxels."""
+        classes = view.input.shape[1]
+        factors, first = self._factors(classes), self._first(classes)
+        powers = power_sums(
+            view.input,
+            view.target,
+            view.mask,
+            error="likelihood",
+            exponent=self.exponent,
+            activation=view.activation,
+            indexed=view.indexed,
+            ignore_index=view.ignore_index,
+        )
+        total = self.positive * powers[..., 0] + self.negative * powers[..., 1]
+        if factors is not None:
+            total = total * factors.to(total.dtype)
+        joined = RegionSums(torch.stack([total, sums.voxels], -1)).over_batch().classes_from(first)
+        if self.reduction == "mean":
+            joined = all_reduced(joined, self.process_group)
+        total, voxels = (joined.columns[..., column].sum() for column in (0, 1))
+        if self.reduction == "sum":
+            return total
+        return ratio(total, voxels) * (classes - first if self.per_voxel else 1)

@@ -1,0 +1,180 @@
+"""Lovasz: the convex extension of the Jaccard loss, which a gradient can follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medloss import checks
+from medloss.base import LabelLoss
+from medloss.labels import LabelView, view_labels
+from medloss.maps import LabelMaps, label_maps
+from medloss.ops import sorted_errors
+from medloss.ops.operator import without_autocast
+from medloss.reduction import ratio, reduce
+from medloss.sums import RegionSums
+
+CLASSES = ("present", "all")
+
+
+@dataclass(eq=False, kw_only=True)
+class _LovaszLoss(LabelLoss):
+    """What both Lovasz losses share: rows of errors, one for each image and class."""
+
+    per_image: bool = True
+
+    def errors(self, maps: LabelMaps) -> Tensor:
+        """The error of each voxel, B N [spatial]."""
+        raise NotImplementedError
+
+    def pooled(self, values: Tensor, maps: LabelMaps, factors: Tensor | None) -> Tensor:
+        """The loss from the values of each image and class, B N."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss. See the class for shapes and errors."""
+        return self.evaluate(view_labels(input, target, mask, **self.sweep), None)
+
+    def evaluate(self, view: LabelView, sums: RegionSums | None) -> Tensor:
+        """The loss, reduced; from the voxels, whatever was summed over them."""
+        classes = view.input.shape[1]
+        factors, first = self._factors(classes), self._first(classes)
+        with without_autocast(view.input.device.type):
+            maps = label_maps(view, first)
+            rows = [self._rows(maps, map) for map in (self.errors(maps), maps.target)]
+            weight = None if maps.weight is None else self._rows(maps, maps.weight)
+            values = sorted_errors(*rows, weight)
+            return self.pooled(values, maps, None if factors is None else factors[first:].to(values.dtype))
+
+    def _rows(self, maps: LabelMaps, map: Tensor) -> Tensor:
+        """A map as B N V, or as 1 N V where the batch is one image."""
+        if self.per_image:
+            return map.flatten(2)
+        return map.movedim(1, 0).flatten(1).unsqueeze(0)
+
+    def _counted(self, maps: LabelMaps, map: Tensor) -> Tensor:
+        """The sum over each row of B N [spatial] or B 1 [spatial], B N or 1 N."""
+        return self._rows(maps, map).expand(-1, maps.input.shape[1], -1).sum(-1)
+
+    def _voxels(self, maps: LabelMaps) -> Tensor:
+        """Whether each row has any voxel, B N or 1 N."""
+        ones = torch.ones_like(maps.input[:, :1]) if maps.weight is None else maps.weight
+        return self._counted(maps, ones) > 0
+
+
+@dataclass(eq=False, kw_only=True)
+class LovaszSoftmaxLoss(_LovaszLoss):
+    r"""Lovasz extension of the Jaccard loss of each class, at the errors of the probabilities.
+
+    .. math::
+        L = \frac{1}{|C|} \sum_{c \in C} a_c \sum_k e_{(k)} (J_k - J_{k-1}), \qquad e_i = |t_{ic} - p_{ic}|
+
+    for each image, with the errors of a class in falling order, :math:`J_k` one minus intersection over union where the
+    first k voxels are wrong and all others right (each voxel counts with its weight), class weights a (1 by default)
+    and the classes C that count. In the backward pass the order stands still.
+
+    Shape: input (logits) B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B, or 1
+    with ``per_image=False``.
+
+    Range: [0, 1].
+
+    Limits: where every probability is 0 or 1, equals :class:`~medloss.DiceLoss` with ``jaccard`` and no smoothing.
+
+    Args:
+        softmax: stands by itself, unless ``sigmoid`` or ``other_act`` is given.
+        classes: ``"present"``: those that the target of the image has; an image with none of them leaves the mean.
+            ``"all"``: an absent class costs its largest probability in the image.
+        per_image: one loss for each image, averaged over the images; otherwise the batch is one image.
+        include_background: whether class 0 counts; it leaves after the activation.
+        weight: factor per class; the mean still divides by the number of classes.
+
+    Raises:
+        ShapeError: target or mask does not fit the input.
+        ValueError: an unknown option, more than one activation, or a loss left without a class.
+
+    References:
+        [1] Berman et al., The Lovasz-Softmax loss, CVPR 2018, sections 2 and 3.
+
+    >>> import torch, medloss
+    >>> p = torch.tensor([[[0.5, 0.75], [0.5, 0.25]]])  # of two voxels, both of class 0
+    >>> target = torch.tensor([[[0, 0]]])
+    >>> loss = medloss.LovaszSoftmaxLoss(to_onehot_y=True)
+    >>> loss(p.log(), target)  # (1/2 + 1/4) / 2
+    tensor(0.3750)
+    """
+
+    classes: str = "present"
+
+    def __post_init__(self) -> None:
+        self.softmax = self.softmax or not (self.sigmoid or self.other_act is not None)
+        super().__post_init__()
+        checks.choice("classes", self.classes, CLASSES)
+
+    def errors(self, maps: LabelMaps) -> Tensor:
+        """How far the probability is from the membership."""
+        return (maps.target - maps.input).abs()
+
+    def pooled(self, values: Tensor, maps: LabelMaps, factors: Tensor | None) -> Tensor:
+        """The mean over the classes that count, then over the images that have any."""
+        counted = self._voxels(maps)
+        if self.classes == "present":
+            counted = counted & (self._counted(maps, maps.target) > 0)
+        values = values if factors is None else values * factors
+        counted = counted.expand(values.shape)
+        values = torch.where(counted, values, torch.zeros_like(values)).sum(1)
+        number = counted.sum(1)
+        return reduce(ratio(values, number.to(values.dtype)), self.reduction, number > 0)
+
+
+@dataclass(eq=False, kw_only=True)
+class LovaszHingeLoss(_LovaszLoss):
+    r"""Lovasz extension of the Jaccard loss of a binary problem, at the hinge errors of its logits.
+
+    .. math::
+        L = a_c \sum_k \max(e_{(k)}, 0) (J_k - J_{k-1}), \qquad e_i = 1 - z_i (2 t_i - 1)
+
+    for each image and channel, with logits z, the errors in falling order, and :math:`J_k` one minus intersection over
+    union where the first k voxels are wrong and all others right. In the backward pass the order stands still.
+
+    Shape: input (logits) B N [spatial], each channel a problem of its own, target B N (for one channel B too) or B 1
+    [spatial], mask B 1 [spatial]; ``"none"`` gives B N, or 1 N with ``per_image=False``.
+
+    Range: [0, inf).
+
+    Limits: 0 where every logit is on its side by at least 1; logits of 1 and -1 give twice
+    :class:`~medloss.DiceLoss` with ``jaccard`` of the prediction that they stand for, without smoothing.
+
+    Args:
+        per_image: one loss for each image, averaged over the images; otherwise the batch is one image.
+        include_background: whether channel 0 counts.
+        weight: factor per channel; the mean still divides by the number of channels.
+
+    Raises:
+        ShapeError: target or mask does not fit the input.
+        ValueError: an activation, which the hinge has no use for, or a loss left without a channel.
+
+    References:
+        [1] Berman et al., The Lovasz-Softmax loss, CVPR 2018, section 2.
+        [2] Yu and Blaschko, Learning submodular losses with the Lovasz hinge, ICML 2015.
+
+    >>> import torch, medloss
+    >>> logits, target = torch.tensor([[[2.0, -0.5]]]), torch.tensor([[[1, 1]]])
+    >>> medloss.LovaszHingeLoss()(logits, target)  # the wrong voxel's error is 1.5, and one of two is lost with it
+    tensor(0.7500)
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.activation != "none" or self.other_act is not None:
+            raise ValueError("the hinge is of the logits themselves: it takes no activation")
+
+    def errors(self, maps: LabelMaps) -> Tensor:
+        """By how much a logit misses its side."""
+        return torch.relu(1 - maps.input * (2 * maps.target - 1))
+
+    def pooled(self, values: Tensor, maps: LabelMaps, factors: Tensor | None) -> Tensor:
+        """The mean over images and channels."""
+        values = values if factors is None else values * factors
+        return reduce(values, self.reduction, self._voxels(maps))

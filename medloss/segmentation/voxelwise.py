@@ -1,0 +1,126 @@
+"""What losses share that are a penalty of each voxel's logits: how the classes weigh, and what the mean divides by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.base import LabelLoss
+from medloss.labels import LabelView, view_labels
+from medloss.ops import pointwise
+from medloss.ops.operator import without_autocast
+from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
+from medloss.reduction import ratio
+from medloss.sums import RegionSums, all_reduced
+
+
+@dataclass(eq=False, kw_only=True)
+class VoxelwiseLoss(LabelLoss):
+    """A penalty of each voxel's logits: a softmax by itself, or with ``sigmoid`` a problem of its own per channel.
+
+    A subclass writes :meth:`penalise`. The mean is that of :class:`~medloss.CrossEntropyLoss`: with a softmax over
+    voxels that weigh as their classes do, with ``sigmoid`` over voxels and channels.
+    """
+
+    def __post_init__(self) -> None:
+        if self.sigmoid and self.softmax:
+            raise ValueError(
+                f"sigmoid and softmax exclude each other: {type(self).__name__} takes the softmax by itself"
+            )
+        self.softmax = not self.sigmoid
+        super().__post_init__()
+
+    def penalise(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
+        """The penalty B N [spatial], times the voxel's weight and the factor of the class's true or false part."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss. See the class for shapes and errors."""
+        return self.evaluate(view_labels(input, target, mask, **self.sweep), None)
+
+    def evaluate(self, view: LabelView, sums: RegionSums | None) -> Tensor:
+        """The loss, reduced; from the voxels, whatever was summed over them."""
+        with without_autocast(view.input.device.type):
+            return self.look(view)
+
+    def look(self, view: LabelView) -> Tensor:
+        """The loss, reduced."""
+        raise NotImplementedError
+
+    def penalties(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
+        """The weighted penalty of each voxel, B [spatial]; with ``sigmoid`` B N [spatial]."""
+        values = self.penalise(view, positive, negative)
+        return values[:, self._first(view.input.shape[1]) :] if self.sigmoid else values.sum(1)
+
+    def class_factors(self, view: LabelView) -> tuple[Tensor, Tensor]:
+        """The factor of each class on its true and on its false part; 0 where it does not count."""
+        classes, dtype = view.input.shape[1], accumulation_dtype(view.input)
+        first, factors = self._first(classes), self._factors(classes)
+        counted = (torch.arange(classes, device=view.input.device) >= first).to(dtype)
+        return (counted if factors is None else counted * factors.to(dtype)), counted
+
+    def mass(self, view: LabelView, factors: Tensor) -> Tensor:
+        """What each voxel adds to the denominator of the mean, of the shape of :meth:`penalties`."""
+        weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, factors.dtype)
+        if self.sigmoid:
+            first = self._first(view.input.shape[1])
+            ones = torch.ones_like(view.input[:, first:], dtype=factors.dtype)
+            if weight is None:
+                return ones
+            return ones * (weight[:, first:] if weight.shape[1] > 1 else weight)
+        if weight is not None and weight.shape[1] > 1:  # a weight for each class of a voxel
+            members = blank(membership(view.target, factors.numel(), view.indexed, factors.dtype), weight)
+            return (members * weight * factors.view(1, -1, *[1] * (members.ndim - 2))).sum(1)
+        mass = class_weight(view, factors)
+        return (mass if weight is None else blank(mass, weight) * weight)[:, 0]
+
+
+def class_weight(view: LabelView, factors: Tensor) -> Tensor:
+    """The factor of the class of each voxel, B 1 [spatial]; nothing for a label outside the classes."""
+    if not view.indexed:
+        members = view.target.to(factors.dtype)
+        return (members * factors.view(1, -1, *[1] * (members.ndim - 2))).sum(1, keepdim=True)
+    known = (view.target >= 0) & (view.target < factors.numel())
+    index = torch.where(known, view.target, torch.zeros_like(view.target)).long()
+    return torch.where(known & (index == view.target), factors[index], torch.zeros_like(factors[index]))
+
+
+@dataclass(eq=False, kw_only=True)
+class LikelihoodLoss(VoxelwiseLoss):
+    """A function of the likelihood of the labels, averaged over the voxels; a subclass says which of ``pointwise``."""
+
+    process_group: Any = None
+
+    def penalty(self) -> tuple[str, float]:
+        """The name of the penalty and its parameter."""
+        raise NotImplementedError
+
+    def penalise(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
+        """The penalty of each voxel and class."""
+        penalty, parameter = self.penalty()
+        return pointwise(
+            view.input,
+            view.target,
+            view.mask,
+            penalty=penalty,
+            indexed=view.indexed,
+            ignore_index=view.ignore_index,
+            gamma=parameter,
+            positive=positive,
+            negative=negative,
+        )
+
+    def look(self, view: LabelView) -> Tensor:
+        """The map, its sum, or the sum over the mass."""
+        positive, negative = self.class_factors(view)
+        values = self.penalties(view, positive, negative)
+        if self.reduction == "none":
+            return values
+        if self.reduction == "sum":
+            return values.sum()
+        pair = torch.stack([values.sum(), self.mass(view, positive).sum()])
+        total, mass = all_reduced(RegionSums(pair), self.process_group).columns
+        return ratio(total, mass)

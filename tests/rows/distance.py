@@ -1,0 +1,31 @@
+"""Rows of the losses over distances and over instances."""
+
+from row import Row
+
+MULTICLASS = {"softmax": True, "to_onehot_y": True}
+
+ROWS = {
+    "BoundaryLoss": Row(
+        options=[MULTICLASS, {"sigmoid": True, "spacing": 2.5, "include_background": False}],
+        neighbourhood=True,
+        saved=2.1,
+    ),
+    "HausdorffDTLoss": Row(options=[{**MULTICLASS, "alpha": 1.5}], neighbourhood=True, saved=3.1),
+    "LogHausdorffDTLoss": Row(options=[{"sigmoid": True, "empty": "skip"}], neighbourhood=True, saved=3.1),
+    "GeneralizedSurfaceLoss": Row(
+        options=[{**MULTICLASS, "weight": [1.0, 2.0, 0.5]}], none="sample", neighbourhood=True, saved=3.1
+    ),
+    "DistancePenalisedCELoss": Row(
+        options=[{**MULTICLASS, "weight": [1.0, 2.0, 0.5]}, {"sigmoid": True, "include_background": False}],
+        none=lambda case: "element" if case.options.get("sigmoid") else "voxel",
+        neighbourhood=True,
+        joined=lambda case: "weight" in case.options,
+        saved=3.1,
+    ),
+    "BlobDiceLoss": Row(options=[{**MULTICLASS, "max_instances": 8}], neighbourhood=True, saved=4.1),
+    "CCDiceLoss": Row(
+        options=[{"sigmoid": True, "spacing": 0.5, "alpha": 0.5, "max_instances": 8, "connectivity": 1}],
+        neighbourhood=True,
+        saved=4.1,
+    ),
+}

@@ -1,0 +1,49 @@
+"""Rows of the losses over erosion, dilation and skeletons."""
+
+from row import Row
+
+MULTICLASS = {"softmax": True, "to_onehot_y": True}
+COMPOUND = "a compound adds values of unlike shapes and has no none"
+BARE = {"smooth_nr": 1e-5, "smooth_dr": 1e-5}  # the default of 1 is not small beside the sums of so few voxels
+WEIGHT = [1.0, 2.0, 0.5]
+MAPS = 2.0
+"""The prediction after the activation, and the target's memberships."""
+
+ROWS = {
+    "SoftclDiceLoss": Row(
+        options=[{**MULTICLASS, **BARE, "iter_": 1, "weight": WEIGHT}],
+        none="sample",
+        neighbourhood=True,
+        saved=MAPS,
+    ),
+    "SoftDiceclDiceLoss": Row(
+        options=[{**BARE, "sigmoid": True, "iter_": 0, "alpha": 0.3}],
+        none="",
+        neighbourhood=True,
+        saved=1 + MAPS,  # and the logits, for the Dice
+        without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND},
+    ),
+    "HausdorffERLoss": Row(
+        options=[{"sigmoid": True, "k": 3, "weight": WEIGHT}],
+        neighbourhood=True,
+        saved=MAPS,
+    ),
+    "BoundaryF1Loss": Row(
+        options=[{**MULTICLASS, "include_background": False, "theta": 3}],
+        neighbourhood=True,
+        saved=MAPS,
+    ),
+    "SkeletonRecallLoss": Row(
+        options=[{**MULTICLASS, "iter_": 0, "radius": 1}],
+        neighbourhood=True,
+        saved=MAPS,
+    ),
+    "BoundaryDoULoss": Row(options=[{**MULTICLASS, "weight": WEIGHT, "alpha_max": 0.5}], neighbourhood=True),
+    "DuoLoss": Row(
+        options=[{**MULTICLASS, "theta": 1}],
+        none="",
+        neighbourhood=True,
+        saved=3 * MAPS,  # for Lovasz the sorted errors and their order too
+        without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND},
+    ),
+}

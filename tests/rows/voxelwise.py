@@ -1,0 +1,88 @@
+"""Rows of the losses that go voxel by voxel: likelihoods, ranks, calibration, partial labels."""
+
+from row import Row
+
+MULTICLASS = {"softmax": True, "to_onehot_y": True}
+WEIGHT = [1.0, 2.0, 0.5]
+COMPOUND = "a compound adds values of unlike shapes and has no none"
+
+
+def voxels(case):
+    """B [spatial], or with a sigmoid B N [spatial]."""
+    return "element" if case.options.get("sigmoid") else "voxel"
+
+
+def weighted(case):
+    """A mean over weighted voxels is not that of the samples' means."""
+    return "weight" in case.options
+
+
+ROWS = {
+    "LovaszSoftmaxLoss": Row(
+        options=[MULTICLASS, {**MULTICLASS, "classes": "all", "weight": WEIGHT}],
+        none="sample",
+        saved=4.2,  # probabilities and errors go to the operator, which keeps them with the memberships
+    ),
+    "LovaszHingeLoss": Row(options=[{"to_onehot_y": True}], saved=5.2),
+    "TopKLoss": Row(
+        options=[{**MULTICLASS, "k": 30.0, "weight": WEIGHT}],
+        none="sample",
+        saved=2.2,  # which voxels were chosen
+    ),
+    "OhemCrossEntropyLoss": Row(
+        options=[{**MULTICLASS, "thresh": 0.3, "min_kept": 5, "weight": WEIGHT}],
+        none="sample",
+        saved=2.2,
+    ),
+    "DiceTopKLoss": Row(
+        options=[{**MULTICLASS, "include_background": False}],
+        none="",
+        saved=2.2,
+        without={
+            "reductions": COMPOUND,
+            "none": COMPOUND,
+            "samples": COMPOUND,
+            "processes": "each process ranks its own voxels; the Dice term is that of the joined batch",
+        },
+    ),
+    "SoftBCELoss": Row(
+        options=[{"to_onehot_y": True, "smooth_factor": 0.1, "pos_weight": [1.0, 3.0, 0.5]}],
+        none="element",
+    ),
+    "PolyLoss": Row(options=[{**MULTICLASS, "weight": WEIGHT}, {"sigmoid": True}], none=voxels, joined=weighted),
+    "GeneralizedCrossEntropyLoss": Row(options=[MULTICLASS], none=voxels),
+    "SymmetricCrossEntropyLoss": Row(
+        options=[{**MULTICLASS, "weight": WEIGHT}],
+        none="voxel",
+        joined=True,
+        saved=2.2,  # the weight of each voxel's class
+    ),
+    "NACLLoss": Row(
+        options=[
+            {**MULTICLASS, "alpha": 0.5, "border": "zero"},
+            {**MULTICLASS, "kernel_type": "gaussian", "sigma": 0.7, "distance": "l2"},
+        ],
+        none="voxel",
+        neighbourhood=True,
+        saved=2.8,  # the shares of the classes, as large as the logits
+    ),
+    "MbLSLoss": Row(options=[{**MULTICLASS, "margin": 0.5}], none="voxel"),
+    "SpatiallyVaryingLabelSmoothingLoss": Row(
+        options=[MULTICLASS],
+        none="voxel",
+        neighbourhood=True,
+        saved=2.2,  # the smoothed labels, as large as the logits
+    ),
+    "ACELoss": Row(options=[{**MULTICLASS, "bins": 5}], saved=2.2),
+    "MarginalDiceCELoss": Row(
+        options=[{**MULTICLASS, "labelled": [1]}],
+        none="",
+        saved=4.2,  # the merged logits, and what made them
+        without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND},
+    ),
+    "ExclusionLoss": Row(
+        options=[{**MULTICLASS, "labelled": [1]}],
+        saved=2.1,  # the labelled foreground: one map, seen as one for each class
+        without={"reductions": "labelled classes are no entries of the mean"},
+    ),
+}
