@@ -7,8 +7,27 @@ other meta data.
 
 from __future__ import annotations
 
+from medloss.transforms.border_weights import BorderWeightMap, BorderWeightMapd
+from medloss.transforms.components import ComponentLabels, ComponentLabelsd
+from medloss.transforms.distances import DistanceMap, DistanceMapd
 from medloss.transforms.fields import WarpField, WarpFieldd
 from medloss.transforms.labels import RemapLabels, RemapLabelsd
 from medloss.transforms.masks import LossMask, LossMaskd
+from medloss.transforms.skeletons import SkeletonMap, SkeletonMapd
 
-__all__ = ["LossMask", "LossMaskd", "RemapLabels", "RemapLabelsd", "WarpField", "WarpFieldd"]
+__all__ = [
+    "BorderWeightMap",
+    "BorderWeightMapd",
+    "ComponentLabels",
+    "ComponentLabelsd",
+    "DistanceMap",
+    "DistanceMapd",
+    "LossMask",
+    "LossMaskd",
+    "RemapLabels",
+    "RemapLabelsd",
+    "SkeletonMap",
+    "SkeletonMapd",
+    "WarpField",
+    "WarpFieldd",
+]

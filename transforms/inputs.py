@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
+from monai.utils import ensure_tuple
 from torch import Tensor
 
 
@@ -53,3 +55,34 @@ def naming(key: Hashable) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         raise type(error)(f"key {key!r}: {error}") from error
+
+
+def checked_spacing(spacing: Sequence[float] | float | None) -> tuple[float, ...] | None:
+    """The spacing as numbers, one or one per axis; None stands for the affine's."""
+    if spacing is None:
+        return None
+    sizes = tuple(float(size) for size in ensure_tuple(spacing))
+    if not sizes or not all(0 < size < float("inf") for size in sizes):
+        raise ValueError(f"spacing must be above 0 along every axis, not {spacing!r}")
+    return sizes
+
+
+def voxel_sizes(img: Any, spacing: tuple[float, ...] | None) -> list[float]:
+    """The size of a voxel of ``img`` along each spatial axis: the spacing, else the lengths of the affine's columns."""
+    axes = len(img.shape) - 1
+    if spacing is None:
+        if not isinstance(img, MetaTensor):
+            return [1.0] * axes
+        columns = img.affine[:-1, :axes]
+        return torch.linalg.vector_norm(columns, dim=0).tolist()
+    if len(spacing) not in (1, axes):
+        raise ValueError(f"spacing has {len(spacing)} entries and the label {axes} spatial axes")
+    return list(spacing) * (axes if len(spacing) == 1 else 1)
+
+
+def one_for_each(names: KeysCollection, keys: Sequence[Hashable], what: str) -> tuple[Hashable, ...]:
+    """The keys of results, one for each key."""
+    names = ensure_tuple(names)
+    if len(names) != len(keys) or len(set(names)) != len(names):
+        raise ValueError(f"{what} must name one result for each of keys {tuple(keys)}, but is {names}")
+    return names

@@ -1,0 +1,103 @@
+"""Skeletons of label maps, for the losses that follow vessels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends, convert_to_dst_type
+
+from medloss.ops import max_pool
+from medloss.transforms.inputs import as_tensor, naming, one_for_each, spatial_shape
+from medloss.transforms.labels import whole_numbers
+from medloss.transforms.thinning import thinned
+
+
+class SkeletonMap(Transform):
+    """The centreline of what is labelled, widened to a tube, as :class:`medloss.SkeletonRecallLoss` takes it.
+
+    The region of all labels above 0 together is thinned to lines of one voxel: as connected as the region, with its
+    loops. The tube around them keeps the labels, so that a vessel that changes its name has one line through it.
+
+    **Put it after every spatial augmentation**: resampling breaks thin lines.
+
+    Args:
+        radius: by how many voxels the line is widened along each axis, within the region; 0 for the line itself.
+
+    Shape:
+        label ``C[spatial]``; the result is the same, with 0 off the skeleton. With several channels each is a region of
+        its own.
+
+    Raises:
+        ValueError: a label that is no whole number, or a negative radius.
+
+    Example:
+        >>> import torch
+        >>> from medloss.transforms import SkeletonMap
+        >>> SkeletonMap(radius=0)(torch.tensor([[[1, 1, 1, 2, 2], [1, 1, 1, 2, 2], [1, 1, 1, 2, 2], [0, 0, 0, 0, 0]]]))
+        tensor([[[0, 0, 0, 0, 0],
+                 [1, 1, 1, 2, 0],
+                 [0, 0, 0, 0, 0],
+                 [0, 0, 0, 0, 0]]])
+    """
+
+    backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
+
+    def __init__(self, radius: int = 2) -> None:
+        if not isinstance(radius, int) or radius < 0:
+            raise ValueError(f"radius={radius!r} must be a number of voxels, at least 0")
+        self.radius = radius
+
+    def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+        """The skeleton of ``img``, of the same kind and type."""
+        spatial_shape(img, "label")
+        label = as_tensor(img, "label")
+        whole_numbers(label)  # or it is no label
+        lines = torch.stack([thinned(channel > 0) for channel in label])
+        tube = max_pool(lines.float()[None], size=2 * self.radius + 1)[0] > 0
+        skeleton = torch.where(tube & (label > 0), label, torch.zeros_like(label))
+        return convert_to_dst_type(skeleton, dst=img, dtype=label.dtype)[0]
+
+
+class SkeletonMapd(MapTransform):
+    """:class:`SkeletonMap` for the label maps ``keys`` of a dictionary; each gets a map of its own.
+
+    **Put it after every spatial augmentation.**
+
+    Args:
+        keys: keys of the label maps.
+        skeleton_keys: where the skeletons are put, one for each of ``keys``.
+        radius: as in :class:`SkeletonMap`.
+
+    Example:
+        >>> import torch
+        >>> from medloss.transforms import SkeletonMapd
+        >>> SkeletonMapd("label", radius=0)({"label": torch.ones(1, 3, 5, dtype=torch.uint8)})["skeleton"]
+        tensor([[[0, 0, 0, 0, 0],
+                 [1, 1, 1, 1, 0],
+                 [0, 0, 0, 0, 0]]], dtype=torch.uint8)
+    """
+
+    backend = SkeletonMap.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        skeleton_keys: KeysCollection = "skeleton",
+        radius: int = 2,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.skeleton_keys = one_for_each(skeleton_keys, self.keys, "skeleton_keys")
+        self.skeleton = SkeletonMap(radius)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key, skeleton_key in self.key_iterator(result, self.skeleton_keys):
+            with naming(key):
+                result[skeleton_key] = self.skeleton(result[key])
+        return result
