@@ -1,6 +1,7 @@
 """The statistics that losses share, as operators of PyTorch. The only place with kernels, and without modules."""
 
 from medloss.ops.adjacent_differences import adjacent_differences
+from medloss.ops.calibration_error import calibration_error
 from medloss.ops.components import components
 from medloss.ops.confusion import confusion
 from medloss.ops.differences import differences, jacobian_determinant, jacobian_penalty
@@ -27,6 +28,7 @@ __all__ = [
     "backend",
     "border_distance",
     "boundary_sums",
+    "calibration_error",
     "components",
     "confusion",
     "differences",

@@ -2,6 +2,7 @@
 
 from medloss.registration.bending_energy import BendingEnergyLoss
 from medloss.registration.chamfer import ChamferLoss
+from medloss.registration.correlation_ratio import CorrelationRatioLoss
 from medloss.registration.curvature import CurvatureLoss
 from medloss.registration.diffusion import DiffusionLoss
 from medloss.registration.elasticity import DivergenceLoss, LinearElasticityLoss
@@ -10,13 +11,16 @@ from medloss.registration.inverse_consistency import GradICONLoss, InverseConsis
 from medloss.registration.jacobian import JacobianLoss
 from medloss.registration.landmark import LandmarkLoss
 from medloss.registration.lncc import LocalNormalizedCrossCorrelationLoss
+from medloss.registration.mind import MINDSSCLoss
 from medloss.registration.mutual_information import GlobalMutualInformationLoss
 from medloss.registration.normalized_cross_correlation import NormalizedCrossCorrelationLoss
+from medloss.registration.normalized_gradient_field import NormalizedGradientFieldLoss
 from medloss.registration.normalized_mutual_information import NormalizedMutualInformationLoss
 
 __all__ = [
     "BendingEnergyLoss",
     "ChamferLoss",
+    "CorrelationRatioLoss",
     "CurvatureLoss",
     "DiffusionLoss",
     "DivergenceLoss",
@@ -29,6 +33,8 @@ __all__ = [
     "LandmarkLoss",
     "LinearElasticityLoss",
     "LocalNormalizedCrossCorrelationLoss",
+    "MINDSSCLoss",
     "NormalizedCrossCorrelationLoss",
+    "NormalizedGradientFieldLoss",
     "NormalizedMutualInformationLoss",
 ]

@@ -107,6 +107,7 @@ def _check_range(name: str, value: Any) -> None:
 
 
 def _check_within(image: Tensor, mask: Tensor | None, ranges: Tensor, name: str) -> None:
+    image = image.detach()
     low, high = (bound.view(-1, *[1] * (image.ndim - 1)) for bound in ranges.unbind(1))
     outside = (image < low) | (image > high)
     if mask is not None:

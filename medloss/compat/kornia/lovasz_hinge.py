@@ -15,6 +15,7 @@ def lovasz_hinge_loss(pred: Tensor, target: Tensor) -> Tensor:
 
     One loss for each image, averaged over the batch.
 
+    >>> import torch
     >>> pred = torch.tensor([[[[2.0, -0.5]]]])
     >>> lovasz_hinge_loss(pred, torch.tensor([[[1, 1]]]))
     tensor(0.7500)

@@ -34,6 +34,7 @@ def lovasz_softmax_loss(pred: Tensor, target: Tensor, weight: Optional[Tensor] =
     Of logits B C H W and labels B H W, a scalar: the mean over images and all classes of each one's value times its
     weight. A batch of one image stands beside every target.
 
+    >>> import torch
     >>> p = torch.tensor([[[[0.5, 0.75]], [[0.5, 0.25]]]])
     >>> lovasz_softmax_loss(p.log(), torch.tensor([[[0, 0]]]))  # (1/2 + 1/4) / 2 and 1/2
     tensor(0.4375)

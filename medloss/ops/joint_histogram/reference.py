@@ -116,7 +116,7 @@ def spline(places: Tensor, bins: int, order: int) -> Tensor:
     distance = (position.unsqueeze(-1) - centres).abs()
     if order == 0:
         weights = (distance < 0.5).to(places.dtype) + 0.5 * (distance == 0.5).to(places.dtype)
-        return weights / weights.sum(-1, keepdim=True)
+        return weights + 0 * distance  # a slope of 0, and not the lack of one
     near = (4 - 6 * distance**2 + 3 * distance**3) / 6
     far = (2 - distance).clamp_min(0) ** 3 / 6
     return torch.where(distance < 1, near, far)
