@@ -16,16 +16,20 @@ from medloss.base import FieldLoss, ImageLoss, LabelLoss, Loss, PointLoss, Term
 from medloss.checks import ShapeError, check_values
 from medloss.composite import MaskedLoss, Schedule, WeightedSum
 from medloss.image import *
+from medloss.multiscale import MultiScaleLoss
 from medloss.registration import *
 from medloss.segmentation import *
+from medloss.supervision import DeepSupervisionLoss
 
 __all__ = [
     "BackendError",
+    "DeepSupervisionLoss",
     "FieldLoss",
     "ImageLoss",
     "LabelLoss",
     "Loss",
     "MaskedLoss",
+    "MultiScaleLoss",
     "PointLoss",
     "Schedule",
     "ShapeError",

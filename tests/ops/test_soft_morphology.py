@@ -151,7 +151,7 @@ MAPS = ("soft_skeleton", "max_pool", "erosion_hausdorff")
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("shape", [(7,), (4, 3), (3, 2, 3)])
+@pytest.mark.parametrize("shape", [(6,), (3, 3), (2, 2, 3)])
 @pytest.mark.parametrize("name", PUBLIC)
 def test_gradients(name: str, shape: tuple[int, ...], masked: bool) -> None:
     """The values are far apart, so that no step of gradcheck changes a winner."""

@@ -11,8 +11,6 @@
 
 enum { LANES = 8, MOST_REACH = 32, WIDTH = 72 }; /* 2 * MOST_REACH + 1, in whole lanes */
 enum { LEAST_BLOCK = 16384 };
-enum { COMMON_REACH = 3 }; /* of sigma = 1/2 in float: compiled with its loops unrolled */
-#define INLINE static inline __attribute__((always_inline))
 
 #define REAL float
 #define SUFFIX f32
@@ -73,11 +71,11 @@ static inline REAL NAME(clamp)(REAL value, REAL low, REAL high) { /* NaN passes 
 /* The weights of a Gaussian window that sum to one, and its first bin, counted from the margin. With the distance d to
  * the nearest centre, exp(-s (d - k)^2) is up to a common factor q^k exp(-s k^2), where q = exp(2 s d): one exponential
  * for all bins. For the slope every weight is multiplied by 2 s (k - mean of k). */
-INLINE int NAME(gaussian)(const CALL *c, const SCALE *s, REAL value, const int h, const int columns, double *w,
-                          double *slope) {
+static inline int NAME(gaussian)(const CALL *c, const SCALE *s, REAL value, int columns, double *w, double *slope) {
     const REAL place = (NAME(clamp)(value, s->low, s->high) - s->low) * s->factor;
     int nearest = place >= 0 ? (int)(place + (REAL)0.5) : 0; /* NaN: any bin, its weights are NaN */
     if (nearest > c->bins - 1) nearest = c->bins - 1;
+    const int h = c->reach;
     const double q = (double)EXP((REAL)(2 * c->sharpness) * (place - (REAL)nearest)), r = 1 / q;
     double up = 1, down = 1, sum, mean = 0;
     w[h] = 1;
@@ -138,43 +136,33 @@ static inline int NAME(box)(const CALL *c, const SCALE *s, REAL value, double *w
 }
 
 /* The corner of a voxel's windows in a histogram, and their weights. */
-INLINE int64_t NAME(windows)(const CALL *c, const SCALE *sx, const SCALE *sy, const int h, const int columns, REAL x,
-                             REAL y, double *wx, double *wy, double *slope) {
+static inline int64_t NAME(windows)(const CALL *c, const SCALE *sx, const SCALE *sy, REAL x, REAL y, double *wx,
+                                    double *wy, double *slope) {
     if (c->spline) {
         const int64_t row = NAME(cubic)(c, sx, x, wx, slope);
         return row * c->side + NAME(box)(c, sy, y, wy);
     }
-    const int64_t row = NAME(gaussian)(c, sx, x, h, 2 * h + 1, wx, slope);
-    return row * c->side + NAME(gaussian)(c, sy, y, h, columns, wy, NULL);
+    const int64_t row = NAME(gaussian)(c, sx, x, c->rows, wx, slope);
+    return row * c->side + NAME(gaussian)(c, sy, y, c->columns, wy, NULL);
 }
 
-INLINE void NAME(count_voxels)(const CALL *c, const SCALE *sx, const SCALE *sy, const int h, const int rows,
-                               const int columns, int64_t start, int64_t end, double *counts) {
+static void NAME(count_block)(const CALL *c, const SCALE *sx, const SCALE *sy, int64_t start, int64_t end,
+                              double *counts) {
     double wx[WIDTH], wy[WIDTH];
     for (int64_t i = start; i < end; ++i) {
         const REAL weight = c->mask ? c->mask[i] : 1;
         if (!(weight > 0)) continue;
-        double *corner = counts + NAME(windows)(c, sx, sy, h, columns, c->x[i], c->y[i], wx, wy, NULL);
-        for (int a = 0; a < rows; ++a, corner += c->side) {
+        double *corner = counts + NAME(windows)(c, sx, sy, c->x[i], c->y[i], wx, wy, NULL);
+        for (int a = 0; a < c->rows; ++a, corner += c->side) {
             const double wa = (double)weight * wx[a];
-            for (int k = 0; k < columns; k += LANES)
+            for (int k = 0; k < c->columns; k += LANES)
                 for (int lane = 0; lane < LANES; ++lane) corner[k + lane] += wa * wy[k + lane];
         }
     }
 }
 
-static void NAME(count_block)(const CALL *c, const SCALE *sx, const SCALE *sy, int64_t start, int64_t end,
-                              double *counts) {
-    if (c->spline)
-        NAME(count_voxels)(c, sx, sy, 0, 4, LANES, start, end, counts);
-    else if (c->reach == COMMON_REACH)
-        NAME(count_voxels)(c, sx, sy, COMMON_REACH, 2 * COMMON_REACH + 1, LANES, start, end, counts);
-    else
-        NAME(count_voxels)(c, sx, sy, c->reach, c->rows, c->columns, start, end, counts);
-}
-
-INLINE void NAME(slope_voxels)(const CALL *c, const SCALE *sx, const SCALE *sy, const int h, const int rows,
-                               const int columns, int64_t start, int64_t end, const double *table, REAL *out) {
+static void NAME(slope_block)(const CALL *c, const SCALE *sx, const SCALE *sy, int64_t start, int64_t end,
+                              const double *table, REAL *out) {
     double wx[WIDTH], wy[WIDTH], slope[WIDTH];
     const REAL first = 2, last = (REAL)(c->bins - 3);
     for (int64_t i = start; i < end; ++i) {
@@ -186,27 +174,17 @@ INLINE void NAME(slope_voxels)(const CALL *c, const SCALE *sx, const SCALE *sy, 
         }
         out[i] = 0;
         if (!moves) continue;
-        const double *corner = table + NAME(windows)(c, sx, sy, h, columns, x, c->y[i], wx, wy, slope);
+        const double *corner = table + NAME(windows)(c, sx, sy, x, c->y[i], wx, wy, slope);
         double total = 0;
-        for (int k = 0; k < columns; k += LANES) {
+        for (int k = 0; k < c->columns; k += LANES) {
             double sum[LANES] = {0};
-            for (int a = 0; a < rows; ++a)
+            for (int a = 0; a < c->rows; ++a)
                 for (int lane = 0; lane < LANES; ++lane) sum[lane] += slope[a] * corner[a * c->side + k + lane];
             for (int lane = 0; lane < LANES; ++lane) sum[lane] *= wy[k + lane];
             total += ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
         }
         out[i] = (REAL)((double)weight * (double)sx->factor * total);
     }
-}
-
-static void NAME(slope_block)(const CALL *c, const SCALE *sx, const SCALE *sy, int64_t start, int64_t end,
-                              const double *table, REAL *out) {
-    if (c->spline)
-        NAME(slope_voxels)(c, sx, sy, 0, 4, LANES, start, end, table, out);
-    else if (c->reach == COMMON_REACH)
-        NAME(slope_voxels)(c, sx, sy, COMMON_REACH, 2 * COMMON_REACH + 1, LANES, start, end, table, out);
-    else
-        NAME(slope_voxels)(c, sx, sy, c->reach, c->rows, c->columns, start, end, table, out);
 }
 
 /* Voxels of a block: so many that the histograms of all blocks together stay below the size of the images. */
