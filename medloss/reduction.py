@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -37,3 +39,33 @@ def ratio(total: Tensor, mass: Tensor) -> Tensor:
     """``total / mass``, and 0 with a gradient of 0 where there is no mass."""
     some = mass > 0
     return torch.where(some, total, torch.zeros_like(total)) / torch.where(some, mass, torch.ones_like(mass))
+
+
+def mass(mask: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:
+    """The sum of the weights of each sample and channel, B C, in the dtype of ``like``.
+
+    Args:
+        mask: the weights, B 1 or B C [spatial], or None where each is 1.
+        shape: B C [spatial].
+        like: a tensor of the wanted dtype and device.
+    """
+    voxels = 1
+    for size in shape[2:]:
+        voxels *= size
+    if mask is None:
+        return like.new_full(tuple(shape[:2]), float(voxels))
+    return mask.expand(tuple(shape)).sum(tuple(range(2, len(shape))), dtype=like.dtype)
+
+
+def voxel_mean(values: Tensor, mask: Tensor | None, shape: Sequence[int], reduction: str) -> Tensor:
+    """Reduce what an operator has weighted by a mask: the mean is over voxels and channels, by their weights.
+
+    Args:
+        values: a map B C [spatial], or its sums B C where something is reduced.
+        mask, shape: see :func:`mass`; the shape is the map's.
+        reduction: ``"none"``, ``"sum"`` or ``"mean"``.
+    """
+    if reduction == "none":
+        return values
+    total = values.sum()
+    return total if reduction == "sum" else ratio(total, mass(mask, shape, values).sum())

@@ -162,6 +162,11 @@ def cases(
     return [case for case in found if when(case)]
 
 
+def is_first(case: LossCase) -> bool:
+    """Whether a case is its loss's first: the dear cells run on that one in full, and on the others in part."""
+    return cases(case.kind, when=lambda other: other.name == case.name)[0].options is case.options
+
+
 def ranked(*kinds: str, cell: str, when: Callable[[LossCase], bool] = lambda case: True) -> list[Any]:
     """Every case with every rank that it takes: the arguments of ``parametrize("case,rank", ...)``."""
     import pytest

@@ -9,9 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from medloss.base import FieldLoss, ImageLoss
-from medloss.image.voxel_mean import mass
 from medloss.ops import adjacent_differences
-from medloss.reduction import reduce
+from medloss.reduction import mass, reduce
 
 
 @dataclass(eq=False, kw_only=True)

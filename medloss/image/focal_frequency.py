@@ -9,10 +9,9 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.base import ImageLoss
-from medloss.image.voxel_mean import mass
 from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype, blank
-from medloss.reduction import ratio, reduce
+from medloss.reduction import mass, ratio, reduce
 
 
 @dataclass(eq=False, kw_only=True)

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.base import ImageLoss
-from medloss.image.voxel_mean import mass
 from medloss.ops import pointwise
-from medloss.reduction import ratio, reduce
+from medloss.reduction import mass, ratio, reduce
 
 
 @dataclass(eq=False, kw_only=True)

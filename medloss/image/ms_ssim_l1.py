@@ -10,10 +10,10 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import ImageLoss
 from medloss.image.residual import above_zero
-from medloss.image.voxel_mean import voxel_mean
 from medloss.image.windows import map_shape, window
 from medloss.ops import local_error, local_ssim
 from medloss.ops.voxels import accumulation_dtype
+from medloss.reduction import voxel_mean
 
 TINY = 1e-12
 """Weights below this part of a window's largest one are left out: no rounding would see them."""

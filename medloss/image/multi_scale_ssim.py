@@ -10,12 +10,11 @@ from torch import Tensor
 
 from medloss.checks import ShapeError
 from medloss.image.ssim import StructuralLoss
-from medloss.image.voxel_mean import mass
 from medloss.image.windows import by, least_voxels, map_shape
 from medloss.ops import local_ssim
 from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype, blank
-from medloss.reduction import ratio, reduce
+from medloss.reduction import mass, ratio, reduce
 
 
 @dataclass(eq=False, kw_only=True)

@@ -10,9 +10,8 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import ImageLoss
 from medloss.image.residual import above_zero
-from medloss.image.voxel_mean import mass
 from medloss.ops import pointwise
-from medloss.reduction import ratio, reduce
+from medloss.reduction import mass, ratio, reduce
 
 
 @dataclass(eq=False, kw_only=True)

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from medloss.base import ImageLoss
-from medloss.image.voxel_mean import voxel_mean
 from medloss.ops import pointwise
+from medloss.reduction import voxel_mean
 
 
 @dataclass(eq=False, kw_only=True)

@@ -10,9 +10,9 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import ImageLoss
 from medloss.image.residual import above_zero
-from medloss.image.voxel_mean import voxel_mean
 from medloss.image.windows import KINDS, check_window, map_shape, per_axis, window
 from medloss.ops import local_ssim
+from medloss.reduction import voxel_mean
 
 
 @dataclass(eq=False, kw_only=True)

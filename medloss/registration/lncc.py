@@ -9,7 +9,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import ImageLoss
 from medloss.ops import local_correlation, local_moments
-from medloss.registration.voxel_mean import voxel_mean
+from medloss.reduction import voxel_mean
 from medloss.registration.windows import KINDS, window
 
 
@@ -85,4 +85,4 @@ class LocalNormalizedCrossCorrelationLoss(ImageLoss):
             correlation = local_correlation(input, target, mask, **options)
         else:
             correlation = local_moments(input, target, mask, smooth_nr=self.smooth_nr, **options)
-        return voxel_mean(-correlation, input, mask, self.reduction)
+        return voxel_mean(-correlation, mask, input.shape, self.reduction)

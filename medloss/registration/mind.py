@@ -10,7 +10,7 @@ from medloss import checks
 from medloss.base import ImageLoss
 from medloss.ops import mind
 from medloss.ops.mind import PENALTIES
-from medloss.registration.voxel_mean import voxel_mean
+from medloss.reduction import voxel_mean
 
 
 @dataclass(eq=False, kw_only=True)
@@ -78,4 +78,4 @@ class MINDSSCLoss(ImageLoss):
             penalty=self.penalty,
             reduce=self.reduction != "none",
         )
-        return voxel_mean(values, input, mask, self.reduction)
+        return voxel_mean(values, mask, input.shape, self.reduction)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss.base import FieldLoss, ImageLoss
 from medloss.ops import gradient_alignment
-from medloss.registration.voxel_mean import voxel_mean
+from medloss.reduction import voxel_mean
 
 
 @dataclass(eq=False, kw_only=True)
@@ -83,4 +83,4 @@ class NormalizedGradientFieldLoss(ImageLoss):
             relative=self.relative,
             reduce=self.reduction != "none",
         )
-        return voxel_mean(values, input, mask, self.reduction)
+        return voxel_mean(values, mask, input.shape, self.reduction)

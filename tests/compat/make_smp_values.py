@@ -2,9 +2,9 @@
 
 It pulls another torch, and so needs an environment of its own; its losses need nothing but torch, its encoders more:
 
-    python -m venv /tmp/smp && /tmp/smp/bin/pip install torch==2.13.0 numpy
-    /tmp/smp/bin/pip install --no-deps segmentation-models-pytorch==0.6.0
-    /tmp/smp/bin/python tests/compat/make_smp_values.py
+    python -m venv ENV && ENV/bin/pip install torch==2.13.0 numpy
+    ENV/bin/pip install --no-deps segmentation-models-pytorch==0.6.0
+    ENV/bin/python tests/compat/make_smp_values.py
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def losses() -> types.ModuleType:
 
 def main() -> None:
     """Write the file."""
-    sys.path.insert(0, str(HERE))
+    sys.path.insert(0, str(HERE.parent))
     smp_cases = importlib.import_module("smp_cases")
     package, rows = losses(), []
     for case in smp_cases.cases():
@@ -48,14 +48,17 @@ def main() -> None:
         "made by": "tests/compat/make_smp_values.py",
         "call": "loss = getattr(segmentation_models_pytorch.losses, loss)([mode,] **options); loss(y_pred, y_true)",
     }
-    made["signatures"] = {
-        name: str(inspect.signature(getattr(package, name).__init__)) for name in package.__all__ if "MODE" not in name
-    }
+    made["signatures"] = {name: signatures(getattr(package, name)) for name in package.__all__ if "MODE" not in name}
     made["faults"] = {key: fault(package, call) for key, call in smp_cases.faults().items()}
     lines = ",\n".join("  " + json.dumps(row) for row in rows)
     text = json.dumps(made, indent=1)[:-2] + ',\n "cases": [\n' + lines + "\n ]\n}\n"
     (HERE / "data" / "smp_0_6_0.json").write_text(text)
     print(f"{len(rows)} cases")
+
+
+def signatures(kind: type) -> dict[str, str]:
+    """Of the constructor and of a call."""
+    return {method: str(inspect.signature(getattr(kind, method))) for method in ("__init__", "forward")}
 
 
 def fault(package: types.ModuleType, call: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def test_structural_similarity(seed, rank, size, reduction, padding, eps, max_va
     both(*[("ssim_loss", "SSIMLoss"), ("ssim3d_loss", "SSIM3DLoss")][rank - 2], options, *pair, rtol=2e-3)
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")  # of the peer, which lets PyTorch broadcast
 @few
 @given(
     seed=SEED, channels=st.sampled_from([1, 2, 3]), reduction=REDUCTION, dtype=DTYPE,

@@ -1,8 +1,6 @@
 """The focal loss of segmentation-models-pytorch."""
 # ruff: noqa: UP006, UP035, UP045 - annotations are part of the signature, the peer's to the letter
 
-from __future__ import annotations
-
 from typing import List, Optional
 
 import torch

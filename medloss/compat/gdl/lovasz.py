@@ -1,8 +1,6 @@
 """The Lovasz losses of segmentation-models-pytorch and of geo-deep-learning."""
 # ruff: noqa: UP045 - annotations are part of the signature, the peer's to the letter
 
-from __future__ import annotations
-
 from typing import Optional
 
 import torch

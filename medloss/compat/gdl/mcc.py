@@ -1,7 +1,5 @@
 """The Matthews correlation of segmentation-models-pytorch."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn.modules.loss import _Loss
 

@@ -1,8 +1,6 @@
 """The losses of overlapping regions of segmentation-models-pytorch: Dice, Jaccard, Tversky."""
 # ruff: noqa: UP006, UP035, UP045 - annotations are part of the signature, the peer's to the letter
 
-from __future__ import annotations
-
 from typing import Any, List, Optional
 
 import torch

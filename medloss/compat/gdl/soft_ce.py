@@ -1,8 +1,6 @@
 """The cross-entropy of segmentation-models-pytorch."""
 # ruff: noqa: UP045 - annotations are part of the signature, the peer's to the letter
 
-from __future__ import annotations
-
 from typing import Optional
 
 import torch

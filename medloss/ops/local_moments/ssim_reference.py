@@ -27,7 +27,8 @@ def local_ssim(
     scales = split(windows, sizes, input.ndim - 2)
     reach = reach_of(scales)
     x, y, weight = framed(input, target, mask, reach, border)
-    level_x, level_y = level(x, weight), level(y, weight)
+    # of the images and not of the zeros around them, which would draw it away from the values that it is to cancel
+    level_x, level_y = (level(blank(image.to(x.dtype), weight), weight) for image in (input, target))
     x, y = x - level_x, y - level_y
     d = x - y  # the sums of y follow from those of x and d, and equal images differ by nothing at all
     maps = [x, d, x * x, y * y, d * d]

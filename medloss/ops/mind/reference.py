@@ -13,7 +13,7 @@ from medloss.ops.local_moments.reference import smooth
 from medloss.ops.operator import transformed
 from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
 
-CHUNK = 2**22
+CHUNK = 2**21
 """Patch distances that exist at a time: the volume is taken in slabs, and the backward pass computes a slab's again."""
 
 NOISE_RANGE = (1e-3, 1e3)
