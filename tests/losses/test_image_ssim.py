@@ -212,7 +212,7 @@ def test_one_dimension() -> None:
 
 @pytest.mark.parametrize("border", ["zero", "reflect", "renormalise"])
 def test_an_offset_costs_no_digits_at_any_border(border: str) -> None:
-    """Contrast 1 at offset 1000: float32 is float64. The zeros around the image must not draw away what is taken off."""
+    """Contrast 1 at offset 1000: float32 is float64. Zeros around the image must not move the level taken off."""
     x, y = (torch.rand(1, 1, 40, 40, dtype=torch.float64) + 1000 for _ in range(2))
     loss = medloss.MSSSIML1Loss(sigmas=(1.0, 2.0), alpha=1.0, compensation=1.0, border=border)
     torch.testing.assert_close(loss(x.float(), y.float()).double(), loss(x, y), rtol=1e-4, atol=0)
