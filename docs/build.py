@@ -50,8 +50,8 @@ a test that shows both.
 
 def sentence(text: str) -> str:
     """The first sentence, on one line."""
-    first = re.split(r"(?<=[.:])\s", " ".join(text.split("\n\n")[0].split()))[0]
-    return plain(first.rstrip(":")).rstrip(".")
+    first = re.split(r"(?<=\.)\s", " ".join(text.split("\n\n")[0].split()))[0]
+    return plain(first).rstrip(".")
 
 
 def plain(text: str) -> str:
