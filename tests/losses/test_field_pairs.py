@@ -130,11 +130,11 @@ def test_faults(name: str) -> None:
 
 
 def test_pairs_are_not_offered_where_there_is_one_field() -> None:
-    assert {"inverse_consistency", "grad_icon"} == set(loss_names("field_pair"))
-    assert not {"inverse_consistency", "grad_icon"} & set(loss_names("field"))
-    with pytest.raises(LossConfigError, match=r"loss\.grad_icon: grad_icon compares a field with its inverse"):
-        build_loss({"grad_icon": {}}, kind="field")
-    loss = build_loss({"grad_icon": {"weight": 2.0}, "inverse_consistency": None}, kind="field_pair")
+    assert {"inverse_consistency", "gradicon"} == set(loss_names("field_pair"))
+    assert not {"inverse_consistency", "gradicon"} & set(loss_names("field"))
+    with pytest.raises(LossConfigError, match=r"loss\.gradicon: gradicon compares a field with its inverse"):
+        build_loss({"gradicon": {}}, kind="field")
+    loss = build_loss({"gradicon": {"weight": 2.0}, "inverse_consistency": None}, kind="field_pair")
     one, two = smooth(6, 5, seed=0), smooth(6, 5, seed=1)
     expected = 2 * medloss.GradICONLoss()(one, two) + medloss.InverseConsistencyLoss()(one, two)
     torch.testing.assert_close(loss(one, two), expected)
