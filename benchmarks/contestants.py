@@ -120,6 +120,13 @@ def kornia(name: str, *args: Any, **kwargs: Any) -> Maker:
     return make
 
 
+def kornia_lovasz() -> Callable[..., Tensor]:
+    """kornia's Lovász-Softmax, which takes images alone: volumes are handed over as images of one column."""
+    import kornia.losses
+
+    return lambda x, y: kornia.losses.lovasz_softmax_loss(x.flatten(2).unsqueeze(-1), y[:, 0].flatten(1).unsqueeze(-1))
+
+
 def smp(name: str, **kwargs: Any) -> Maker:
     """A loss of segmentation-models-pytorch, in an environment that has it."""
 

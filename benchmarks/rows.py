@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contestants import Row, kornia, medloss, monai, msssim_package, smp, torch_cross_entropy
+import torch
+from contestants import Row, kornia, kornia_lovasz, medloss, monai, msssim_package, smp, torch_cross_entropy
 
 MULTI = {"softmax": True, "to_onehot_y": True}
 CUBE = (128, 128, 128)
 SMALL = (64, 64, 64)
 TINY = (16, 16, 16)
+DISTANCES = 1 - torch.eye(14)
 DICE_CE = {"monai": monai("DiceCELoss", **MULTI)}
 
 ROWS = [
@@ -22,10 +24,10 @@ ROWS = [
          "monai": monai("FocalLoss", to_onehot_y=True, use_softmax=True)}),
     Row("ce", "labels", CUBE, medloss("CrossEntropyLoss", to_onehot_y=True), {"torch": torch_cross_entropy}),
     Row("gwdl", "labels", CUBE,
-        medloss("GeneralizedWassersteinDiceLoss", dist_matrix=[[float(i != j) for j in range(14)] for i in range(14)]),
-        {"monai": monai("GeneralizedWassersteinDiceLoss", [[float(i != j) for j in range(14)] for i in range(14)])}),
+        medloss("GeneralizedWassersteinDiceLoss", dist_matrix=DISTANCES),
+        {"monai": monai("GeneralizedWassersteinDiceLoss", DISTANCES)}),
     Row("lovasz", "labels", SMALL, medloss("LovaszSoftmaxLoss", to_onehot_y=True),
-        {"smp": smp("LovaszLoss"), "kornia": kornia("lovasz_softmax_loss")}, classes=4),
+        {"smp": smp("LovaszLoss"), "kornia": kornia_lovasz}, classes=4),
     Row("hausdorff_dt", "labels", SMALL, medloss("HausdorffDTLoss", **MULTI),
         {"monai": monai("HausdorffDTLoss", **MULTI)}, classes=4, target="blobs"),
     Row("cldice", "labels", SMALL, medloss("SoftclDiceLoss", **MULTI, iter_=3),

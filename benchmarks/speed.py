@@ -81,6 +81,8 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     report = {"machine": machine.describe(), "dtype": given.dtype, "rounds": given.rounds, "rows": {}}
+    if given.rows and given.out.is_file():  # measured again: the other rows stay
+        report["rows"] = json.loads(given.out.read_text())["rows"]
     for row in [BY_NAME[name] for name in given.rows] or ROWS:
         result = measure(row, given.rounds, getattr(torch, given.dtype), given.device)
         report["rows"][row.name] = result

@@ -17,7 +17,7 @@ def table() -> str:
     about = speed["machine"]
     lines = [
         f"{about['processor']}, {about['threads']} threads, torch {about['torch']}, kernels {about['kernels']}, "
-        f"{speed['dtype']}; forward and backward, median of {speed['rounds']} interleaved rounds; memory: peak beyond "
+        f"{speed['dtype']}; forward and backward, median of interleaved rounds; memory: peak beyond "
         "the inputs in a fresh process, in units of the first tensor (1 is the gradient alone).",
         "",
         "| row | ours ms | over the floor | peer | peer ms | ratio | memory ours | memory peer |",
