@@ -4,7 +4,7 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-INPUTS := setup.cfg setup.py pyproject.toml constraints.txt medloss/_version.py medloss/ops/build.py $(wildcard medloss/ops/*.h medloss/ops/*/kernel.c)
+INPUTS := setup.cfg setup.py pyproject.toml constraints.txt medloss/_version.py medloss/ops/build.py $(wildcard medloss/ops/*.[ch] medloss/ops/*/*.[ch])
 
 # The first Python 3.10 to 3.12 found, the machine's own before the others.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \

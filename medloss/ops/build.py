@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
@@ -37,8 +38,13 @@ def machine() -> str:
 
 
 def levels() -> dict[str, tuple[str, ...]]:
-    """Instruction sets that the library holds on this architecture, best first, with their compiler flags."""
-    return LEVELS.get(machine(), {"base": ()})
+    """Instruction sets that the library holds on this architecture, best first, with their compiler flags.
+
+    ``MEDLOSS_BUILD_LEVELS=v3`` builds fewer, for the one who edits a kernel on a machine that runs no other.
+    """
+    offered = LEVELS.get(machine(), {"base": ()})
+    wanted = os.environ.get("MEDLOSS_BUILD_LEVELS", "").split(",")
+    return {level: flags for level, flags in offered.items() if level in wanted} or offered
 
 
 def sources(ops: Path) -> list[Path]:
@@ -49,7 +55,7 @@ def sources(ops: Path) -> list[Path]:
 def library_name(ops: Path) -> str:
     """The library's file name, which changes with any source, flag, system or architecture."""
     digest = hashlib.sha256(repr((FLAGS, levels(), sys.platform, machine())).encode())
-    for path in [ops / "native.h", ops / "native.c", *sources(ops)]:
+    for path in [*sorted(ops.glob("*.[ch]")), *sorted(ops.glob("*/*.[ch]"))]:
         digest.update(path.read_bytes())
     return f"libmedloss-{digest.hexdigest()[:16]}.so"
 
@@ -75,16 +81,36 @@ def build(ops: Path, folder: Path) -> Path:
 
 
 def _compile(compiler: str, ops: Path, scratch: Path, openmp: tuple[str, ...]) -> Path:
-    objects = [scratch / "native.o"]
-    _run(compiler, *FLAGS, *openmp, "-c", str(ops / "native.c"), "-o", str(objects[0]))
+    jobs = [(ops / "native.c", "native.o", ())]
     for source in sources(ops):
         for level, flags in levels().items():
-            objects.append(scratch / f"{source.parent.name}_{level}.o")
-            suffix = f"-DMEDLOSS_LEVEL={level}"
-            _run(compiler, *FLAGS, *openmp, *flags, suffix, "-c", str(source), "-o", str(objects[-1]))
+            jobs.append((source, f"{source.parent.name}_{level}.o", (*flags, f"-DMEDLOSS_LEVEL={level}")))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(lambda job: _object(compiler, ops, scratch, *job, openmp), jobs))
     library = scratch / "library.so"
     _run(compiler, "-shared", *openmp, *map(str, objects), "-lm", "-o", str(library))
     return library
+
+
+def _object(
+    compiler: str, ops: Path, scratch: Path, source: Path, name: str, flags: tuple[str, ...], openmp: tuple[str, ...]
+) -> Path:
+    """One source at one level, compiled anew or, with ``MEDLOSS_OBJECTS=folder``, taken from there if it stands."""
+    command = (compiler, *FLAGS, *openmp, *flags, "-c", str(source))
+    kept = os.environ.get("MEDLOSS_OBJECTS")
+    if not kept:
+        _run(*command, "-o", str(scratch / name))
+        return scratch / name
+    digest = hashlib.sha256(repr((compiler, FLAGS, openmp, flags)).encode())
+    for path in (*sorted(ops.glob("*.h")), *sorted(source.parent.glob("*.[ch]"))):
+        digest.update(path.read_bytes())
+    found = Path(kept) / f"{digest.hexdigest()[:16]}_{name}"
+    if not found.is_file():
+        found.parent.mkdir(parents=True, exist_ok=True)
+        _run(*command, "-o", str(scratch / name))
+        shutil.copyfile(scratch / name, found.with_suffix(f".{os.getpid()}"))
+        os.replace(found.with_suffix(f".{os.getpid()}"), found)
+    return found
 
 
 def _run(*command: str) -> None:

@@ -34,6 +34,9 @@ class FastPath(Protocol):
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient with respect to the operator's first tensor."""
 
+    # A path that takes `needs` of a later tensor has also
+    #     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor
+
 
 class Decision(NamedTuple):
     """What ran, and why the others did not."""

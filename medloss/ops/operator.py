@@ -38,7 +38,8 @@ class Operator:
         reference: plain torch, annotated (the schema is inferred from the annotations), differentiable any number of
             times. Its arguments are positional.
         fake: the same arguments to an empty result of the right shape and dtype.
-        paths: fast paths, best first. Their backward serves the gradient of the first tensor.
+        paths: fast paths, best first. Their backward serves the gradient of the first tensor, and that of a later one
+            where the path takes ``needs`` of it and has a ``backward_of(index, grad, args)``.
     """
 
     def __init__(
@@ -52,12 +53,12 @@ class Operator:
         schema = torch.library.infer_schema(reference, mutates_args=())
         arguments = schema.split(" -> ")[0].strip("()")
         LIBRARY.define(name + schema)
-        LIBRARY.define(f"{name}_backward(Tensor grad, {arguments}) -> Tensor")
+        LIBRARY.define(f"{name}_backward(Tensor grad, int index, {arguments}) -> Tensor")
         LIBRARY.impl(name, self._forward, "CompositeExplicitAutograd")
         LIBRARY.impl(f"{name}_backward", self._backward_kernel, "CompositeExplicitAutograd")
         torch.library.register_fake(f"medloss::{name}", fake, lib=LIBRARY)
         torch.library.register_fake(
-            f"medloss::{name}_backward", lambda grad, *args: torch.empty_like(args[0]), lib=LIBRARY
+            f"medloss::{name}_backward", lambda grad, index, *args: torch.empty_like(args[index]), lib=LIBRARY
         )
         torch.library.register_autograd(
             f"medloss::{name}", self._backward, setup_context=self._setup_context, lib=LIBRARY
@@ -78,11 +79,11 @@ class Operator:
         with without_autocast(args[0].device.type):
             return self.reference(*args)
 
-    def _backward_kernel(self, grad: Tensor, *args: Any) -> Tensor:
-        path = choose(self.name, self.paths, args, needs=(True,))
+    def _backward_kernel(self, grad: Tensor, index: int, *args: Any) -> Tensor:
+        path = choose(self.name, self.paths, args, needs=tuple(at == index for at in range(len(args))))
         if path is None:  # chosen while tracing, on another machine: the closed form is all that this node has
             raise RuntimeError(f"medloss::{self.name}_backward was recorded with a fast path that this machine lacks")
-        return path.backward(grad, args)
+        return path.backward_of(index, grad, args) if index else path.backward(grad, args)
 
     def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.is_tensor = tuple(isinstance(value, Tensor) for value in inputs)
@@ -97,7 +98,8 @@ class Operator:
         needs = tuple(ctx.needs_input_grad)
         second_order = torch.is_grad_enabled()
         if not second_order and choose(self.name, self.paths, args, needs=needs) is not None:
-            return (self._call_backward(grad.contiguous(), *args), *(None for _ in args[1:]))
+            grad = grad.contiguous()
+            return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))
         return self._differentiate(grad, args, needs, second_order)
 
     def _differentiate(
