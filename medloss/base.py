@@ -208,7 +208,7 @@ def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
         terms=terms,
         gamma=gammas.pop() if gammas else 0.0,
     )
-    return RegionSums(columns)
+    return RegionSums(columns, target_grad=view.target.requires_grad)
 
 
 @dataclass(eq=False, kw_only=True)

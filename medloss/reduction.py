@@ -25,20 +25,21 @@ def reduce(values: Tensor, reduction: str, valid: Tensor | None = None) -> Tenso
     tensor(3.)
     """
     if valid is not None:
-        values = torch.where(valid, values, torch.zeros_like(values))
+        values = torch.where(valid, values, 0.0)
     if reduction == "none":
         return values
     if reduction == "sum":
         return values.sum()
     if valid is None:
         return values.mean()
-    return values.sum() / valid.expand_as(values).sum().clamp_min(1)
+    valid = valid if valid.shape == values.shape else valid.expand_as(values)
+    return values.sum() / valid.sum().clamp_min(1)
 
 
 def ratio(total: Tensor, mass: Tensor) -> Tensor:
     """``total / mass``, and 0 with a gradient of 0 where there is no mass."""
     some = mass > 0
-    return torch.where(some, total, torch.zeros_like(total)) / torch.where(some, mass, torch.ones_like(mass))
+    return torch.where(some, total, 0.0) / torch.where(some, mass, 1.0)
 
 
 def mass(mask: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:

@@ -13,22 +13,33 @@ def _column(column: Column, meaning: str) -> Any:
     return property(lambda sums: sums.columns[..., int(column)], doc=meaning)
 
 
+def _column_of_target(column: Column, meaning: str) -> Any:
+    return property(lambda sums: sums.given[..., int(column)], doc=meaning)
+
+
 class RegionSums:
     """What ``region_sums`` returned, B N columns, and each column by name as B N.
 
     Sums over the voxels, with voxel weight w, prediction p and membership t; minus logarithms of the likelihood; q the
     probability of what is true.
+
+    Args:
+        columns: the sums.
+        target_grad: whether the columns of the target alone pass on a gradient.
     """
 
-    def __init__(self, columns: Tensor) -> None:
+    def __init__(self, columns: Tensor, target_grad: bool = True) -> None:
         self.columns = columns
+        self.target_grad = target_grad
+        # what no gradient can reach stays out of the graph, each node of which costs as much as a small volume
+        self.given = columns if target_grad else columns.detach()
 
     overlap = _column(Column.OVERLAP, "w p t")
     input = _column(Column.INPUT, "w p")
-    target = _column(Column.TARGET, "w t")
-    voxels = _column(Column.VOXELS, "w")
+    target = _column_of_target(Column.TARGET, "w t")
+    voxels = _column_of_target(Column.VOXELS, "w")
     input_squares = _column(Column.INPUT_SQUARES, "w p p")
-    target_squares = _column(Column.TARGET_SQUARES, "w t t")
+    target_squares = _column_of_target(Column.TARGET_SQUARES, "w t t")
     difference = _column(Column.DIFFERENCE, "w |p - t|")
     nll_true = _column(Column.NLL_TRUE, "w t (-log p)")
     nll_false = _column(Column.NLL_FALSE, "w (1 - t) (-log(1 - p)), of the sigmoid")
@@ -38,11 +49,11 @@ class RegionSums:
 
     def classes_from(self, first: int) -> RegionSums:
         """Without the classes before ``first``."""
-        return RegionSums(self.columns[:, first:])
+        return RegionSums(self.columns[:, first:], self.target_grad) if first else self
 
     def over_batch(self) -> RegionSums:
         """Summed over the samples, 1 N."""
-        return RegionSums(self.columns.sum(0, keepdim=True))
+        return RegionSums(self.columns.sum(0, keepdim=True), self.target_grad)
 
 
 def all_reduced(sums: RegionSums, process_group: Any) -> RegionSums:
@@ -53,4 +64,4 @@ def all_reduced(sums: RegionSums, process_group: Any) -> RegionSums:
     from torch.distributed.nn.functional import all_reduce
 
     group = distributed.group.WORLD if process_group == "world" else process_group
-    return RegionSums(all_reduce(sums.columns, group=group))
+    return RegionSums(all_reduce(sums.columns, group=group), sums.target_grad)

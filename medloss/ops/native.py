@@ -71,6 +71,7 @@ def level() -> str:
     return wanted if wanted in offered and offered.index(wanted) >= offered.index(best) else best
 
 
+@functools.cache
 def slow_machine() -> bool:
     """Whether only baseline x86-64 kernels would run, which lose to torch."""
     return build.machine() == "x86_64" and level() == "base"
@@ -89,19 +90,24 @@ def call(kernel: str, dtype: torch.dtype, *args: Tensor | int | float | None) ->
     Raises:
         MemoryError: the kernel found no scratch memory.
     """
-    passed = [_as_c(value) for value in args]
-    largest = max((value.numel() for value in args if isinstance(value, Tensor)), default=0)
+    function = _symbol(kernel, dtype)
+    if function.argtypes is None:  # a kernel's arguments are of the same kinds at every call
+        function.argtypes = [*map(_kind, args), ctypes.c_int]
+    largest, passed = 0, []
+    for value in args:
+        if isinstance(value, Tensor):
+            if not value.is_cpu:
+                raise ValueError(f"a native kernel was given a tensor on {value.device}")
+            largest = max(largest, value.numel())
+            passed.append(value.data_ptr())
+        else:
+            passed.append(value)
     threads = torch.get_num_threads() if largest >= WORTH_THREADS else 1
-    status = _symbol(kernel, dtype)(*passed, ctypes.c_int(threads))
-    if status:
+    if function(*passed, threads):
         raise MemoryError(f"{kernel} found no memory for its scratch")
 
 
-def _as_c(value: Tensor | int | float | None) -> Any:
-    if value is None:
-        return ctypes.c_void_p(None)
-    if isinstance(value, Tensor):
-        if value.device.type != "cpu":
-            raise ValueError(f"a native kernel was given a tensor on {value.device}")
-        return ctypes.c_void_p(value.data_ptr())
-    return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)
+def _kind(value: Tensor | int | float | None) -> Any:
+    if value is None or isinstance(value, Tensor):
+        return ctypes.c_void_p
+    return ctypes.c_double if isinstance(value, float) else ctypes.c_int64

@@ -18,6 +18,7 @@ from torch.library import Library
 from medloss.ops.dispatch import FastPath, choose
 
 LIBRARY = Library("medloss", "FRAGMENT")
+PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def without_autocast(device: str) -> torch.autocast:
@@ -28,6 +29,27 @@ def without_autocast(device: str) -> torch.autocast:
 def transformed() -> bool:
     """Whether ``torch.func`` or forward-mode differentiation is at work, which see through plain torch alone."""
     return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def eager(args: tuple[Any, ...]) -> bool:
+    """Whether nobody looks on: plain tensors, no tracer and no dispatch mode, so that the dispatcher can be spared."""
+    if torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
+        return False
+    return all(type(value) in PLAIN for value in args if isinstance(value, Tensor))
+
+
+class _Eager(torch.autograd.Function):
+    """The operator without the dispatcher, which on a small volume costs as much as the sums."""
+
+    @staticmethod
+    def forward(ctx: Any, operator: Operator, *args: Any) -> Tensor:
+        operator._setup_context(ctx, args, None)
+        ctx.operator = operator
+        return operator._forward(*args)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *ctx.operator._backward(ctx, grad, needs=ctx.needs_input_grad[1:], direct=True))
 
 
 class Operator:
@@ -67,10 +89,12 @@ class Operator:
         self._call_backward = getattr(torch.ops.medloss, f"{name}_backward").default
 
     def __call__(self, *args: Any) -> Tensor:
-        if not torch.compiler.is_compiling() and transformed():
+        if torch.compiler.is_compiling():
+            return self._call(*args)
+        if transformed():
             with without_autocast(args[0].device.type):
                 return self.reference(*args)
-        return self._call(*args)
+        return _Eager.apply(self, *args) if eager(args) else self._call(*args)
 
     def _forward(self, *args: Any) -> Tensor:
         path = choose(self.name, self.paths, args)
@@ -83,24 +107,29 @@ class Operator:
         path = choose(self.name, self.paths, args, needs=tuple(at == index for at in range(len(args))))
         if path is None:  # chosen while tracing, on another machine: the closed form is all that this node has
             raise RuntimeError(f"medloss::{self.name}_backward was recorded with a fast path that this machine lacks")
-        return path.backward_of(index, grad, args) if index else path.backward(grad, args)
+        return _gradient(path, index, grad, args)
 
-    def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> None:
         ctx.is_tensor = tuple(isinstance(value, Tensor) for value in inputs)
         ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
         ctx.options = tuple(None if isinstance(value, Tensor) else value for value in inputs)
 
-    def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def _backward(
+        self, ctx: Any, grad: Tensor, needs: tuple[bool, ...] | None = None, direct: bool = False
+    ) -> tuple[Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
         args = tuple(
             next(saved) if tensor else option for tensor, option in zip(ctx.is_tensor, ctx.options, strict=True)
         )
-        needs = tuple(ctx.needs_input_grad)
+        needs = tuple(ctx.needs_input_grad if needs is None else needs)
         second_order = torch.is_grad_enabled()
-        if not second_order and choose(self.name, self.paths, args, needs=needs) is not None:
-            grad = grad.contiguous()
-            return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))
-        return self._differentiate(grad, args, needs, second_order)
+        path = None if second_order else choose(self.name, self.paths, args, needs=needs)
+        if path is None:
+            return self._differentiate(grad, args, needs, second_order)
+        grad = grad.contiguous()
+        if direct:
+            return tuple(_gradient(path, at, grad, args) if need else None for at, need in enumerate(needs))
+        return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))
 
     def _differentiate(
         self, grad: Tensor, args: tuple[Any, ...], needs: tuple[bool, ...], second_order: bool
@@ -115,3 +144,8 @@ class Operator:
             result = self.reference(*args)
             found = iter(torch.autograd.grad(result, wanted, grad, create_graph=second_order, allow_unused=True))
         return tuple(next(found) if need else None for need in needs)
+
+
+def _gradient(path: FastPath, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    """The gradient of one argument by a fast path."""
+    return path.backward_of(index, grad, args) if index else path.backward(grad, args)

@@ -45,7 +45,11 @@ class CompoundLoss(RegionLoss):
         view = view_labels(input, target, mask, **self.sweep)
         sums = swept(view, list(self._parts.values()))
         raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
-        return {name: Term(value, self._weights[name], self._weights[name] * value) for name, value in raw.items()}
+        weights = self._weights
+        return {
+            name: Term(value, weights[name], value if weights[name] == 1 else weights[name] * value)
+            for name, value in raw.items()
+        }
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The sum of the weighted terms."""

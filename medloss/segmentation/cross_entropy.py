@@ -76,6 +76,11 @@ class CrossEntropyLoss(LabelLoss):
         return Terms.LIKELIHOOD | (Terms.UNIFORM if self._swept_evenly else Terms.NONE)
 
     @property
+    def _plain(self) -> bool:
+        """Whether the loss is the likelihood over the voxels and nothing else: few calls, which rule small volumes."""
+        return self.softmax and self.reduction != "none" and not self.label_smoothing and self.process_group is None
+
+    @property
     def _swept_evenly(self) -> bool:
         """Whether the likelihood of evenly spread labels is one of the columns."""
         return self.label_smoothing > 0 and self.softmax and self.include_background
@@ -84,6 +89,10 @@ class CrossEntropyLoss(LabelLoss):
         """Numerator and denominator from the sums; the voxel map where nothing is reduced."""
         classes = view.input.shape[1]
         first, factors = self._first(classes), self._factors(classes)
+        if factors is None and self._plain:
+            sums = sums.classes_from(first)
+            total = sums.nll_true.sum()
+            return total if self.reduction == "sum" else ratio(total, sums.target.sum())
         factors = sums.columns.new_ones(classes) if factors is None else factors.to(sums.columns.dtype)
         if self.reduction == "none":
             return self._map(view, factors, first)
