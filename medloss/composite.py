@@ -80,6 +80,11 @@ class WeightedSum(nn.Module):
         """The losses by name."""
         return dict(self._losses.items())
 
+    @property
+    def weights(self) -> dict[str, float | Schedule]:
+        """The weights by name, schedules as they are."""
+        return dict(self._weights)
+
     def set_epoch(self, epoch: int) -> None:
         """Move the schedules to an epoch, counted from 0."""
         self.epoch = int(epoch)

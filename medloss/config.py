@@ -7,22 +7,38 @@
     edges: {name: dice_ce, schedule: {from: 0.0, to: 0.1, epochs: 50}, softmax: true}
 
 The label is the loss's name unless ``name`` says otherwise. ``weight`` is the term's weight and ``class_weight`` the
-loss's own factors per class. There is no code in it: nothing is imported by path, nothing evaluated. Needs pydantic.
+loss's own factors per class. A wrapper takes the loss that it goes around under ``loss``, with its name and options:
+
+.. code-block:: yaml
+
+    lesions: {name: blob, weight: 0.5, beta: 2.0, loss: {dice_ce: {softmax: true, to_onehot_y: true}}}
+
+There is no code in it: nothing is imported by path, nothing evaluated. Needs pydantic.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
+
+from torch import nn
 
 from medloss.base import FieldPairLoss, Loss
 from medloss.composite import Schedule, WeightedSum
+from medloss.multiscale import MultiScaleLoss
 from medloss.names import ALIASES, losses
+from medloss.segmentation import BlobLoss, ConnectedComponentLoss
 
-NOT_IN_YAML = ("other_act", "process_group")
+NOT_IN_YAML = ("other_act", "process_group", "loss")
 OUR_KEYS = ("name", "weight", "schedule")
+WRAPPERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
+    "blob": (BlobLoss, ("label",)),
+    "connected_component": (ConnectedComponentLoss, ("label",)),
+    "multi_scale": (MultiScaleLoss, ("label", "image")),
+}
+"""The losses around another loss, and the kinds of loss that they go around."""
 
 
 class LossConfigError(ValueError):
@@ -58,7 +74,7 @@ def build_loss(mapping: Mapping[str, Any], kind: str | None = None, path: str = 
     if not isinstance(mapping, Mapping) or not mapping:
         raise LossConfigError([f"{path}: expected a mapping of at least one loss, such as {{dice: {{softmax: true}}}}"])
     faults: list[str] = []
-    made: dict[str, Loss] = {}
+    made: dict[str, nn.Module] = {}
     weights: dict[str, float | Schedule] = {}
     for label, entry in mapping.items():
         here = f"{path}.{label}"
@@ -66,28 +82,52 @@ def build_loss(mapping: Mapping[str, Any], kind: str | None = None, path: str = 
         if not isinstance(entry, Mapping):
             faults.append(f"{here}: expected a mapping of options, not {entry!r}")
             continue
-        cls = _named(entry.get("name", label), kind, here, faults)
         weights[label] = _weight(entry, here, faults)
-        if cls is not None:
-            options = {key: value for key, value in entry.items() if key not in OUR_KEYS}
-            loss = _constructed(cls, options, here, faults)
-            if loss is not None:
-                made[label] = loss
+        loss = _loss(entry.get("name", label), entry, kind, here, faults)
+        if loss is not None:
+            made[label] = loss
     if faults:
         raise LossConfigError(faults)
     return WeightedSum(made, weights)
+
+
+def wraps(name: Any, kind: str | None = None) -> bool:
+    """Whether this is the name of a loss around another one, of a kind or any."""
+    return name in WRAPPERS and (kind is None or kind in WRAPPERS[name][1])
+
+
+def _loss(name: Any, entry: Mapping[str, Any], kind: str | None, here: str, faults: list[str]) -> nn.Module | None:
+    """The loss of one entry, with the one inside it where it is a wrapper's."""
+    options = {key: value for key, value in entry.items() if key not in OUR_KEYS}
+    if not wraps(name, kind):
+        cls = _named(name, kind, here, faults)
+        return None if cls is None else _constructed(cls, options, here, faults)
+    inside = options.pop("loss", None)
+    if not isinstance(inside, Mapping) or len(inside) != 1:
+        faults.append(f"{here}.loss: {name} goes around one loss, such as {{dice: {{}}}}, not {inside!r}")
+        return None
+    label, given = next(iter(inside.items()))
+    there, given = f"{here}.loss.{label}", {} if given is None else given
+    if not isinstance(given, Mapping):
+        faults.append(f"{there}: expected a mapping of options, not {given!r}")
+        return None
+    for key in sorted({"weight", "schedule"} & set(given)):
+        faults.append(f"{there}.{key}: the weight of a term stands outside, in {here}")
+    found = _loss(given.get("name", label), given, kind, there, faults)
+    return None if found is None else _constructed(WRAPPERS[name][0], options, here, faults, found)
 
 
 def _named(name: Any, kind: str | None, here: str, faults: list[str]) -> type[Loss] | None:
     known = loss_names(kind)
     if name in known:
         return known[name]
+    wrappers = [wrapper for wrapper in WRAPPERS if wraps(wrapper, kind)]
     if kind == "field" and name in loss_names("field_pair"):
         faults.append(f"{here}: {name} compares a field with its inverse, and here there is one field alone")
-    elif name in loss_names():
+    elif name in loss_names() or name in WRAPPERS:
         faults.append(f"{here}: {name} is no {kind} loss; choose one of {', '.join(sorted(known))}")
     else:
-        faults.append(f"{here}: no loss is named {name!r}{suggestion(str(name), known)}")
+        faults.append(f"{here}: no loss is named {name!r}{suggestion(str(name), [*known, *wrappers])}")
     return None
 
 
@@ -121,7 +161,9 @@ def _weight(entry: Mapping[str, Any], here: str, faults: list[str]) -> float | S
     return made
 
 
-def _constructed(cls: type[Loss], options: dict[str, Any], here: str, faults: list[str]) -> Loss | None:
+def _constructed(
+    cls: type[nn.Module], options: dict[str, Any], here: str, faults: list[str], *inside: nn.Module
+) -> nn.Module | None:
     model = options_model(cls)
     known = list(model.model_fields)
     unknown = [key for key in options if key not in known]
@@ -142,13 +184,13 @@ def _constructed(cls: type[Loss], options: dict[str, Any], here: str, faults: li
     if "class_weight" in given:
         given["weight"] = given.pop("class_weight")
     try:
-        return cls(**given)
+        return cls(*inside, **given)
     except (TypeError, ValueError) as fault:
         faults.append(f"{here}: {fault}")
         return None
 
 
-def options_model(cls: type[Loss]) -> Any:
+def options_model(cls: type[nn.Module]) -> Any:
     """A pydantic model of a loss's options, made from its constructor: types, defaults, and a JSON schema.
 
     Raises:
@@ -158,11 +200,11 @@ def options_model(cls: type[Loss]) -> Any:
         from pydantic import ConfigDict, create_model
     except ImportError as fault:
         raise ImportError("losses from a mapping need pydantic: pip install 'medloss[apps]'") from fault
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls if issubclass(cls, Loss) else cls.__init__)
     options: dict[str, Any] = {}
-    for field in fields(cls):
-        if field.name not in NOT_IN_YAML:
-            name = "class_weight" if field.name == "weight" else field.name
-            options[name] = (hints[field.name], ... if field.default is MISSING else field.default)
+    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+        if name not in NOT_IN_YAML:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            options["class_weight" if name == "weight" else name] = (hints[name], default)
     config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
     return create_model(f"{cls.__name__}Options", __config__=config, **options)

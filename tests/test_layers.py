@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "composite": BELOW_FAMILIES | FAMILIES,
     "multiscale": BELOW_FAMILIES | FAMILIES | {"composite"},
     "supervision": BELOW_FAMILIES | FAMILIES,
-    "config": BELOW_FAMILIES | FAMILIES | {"composite", "names"},
+    "config": BELOW_FAMILIES | FAMILIES | {"composite", "multiscale", "names"},
     "functional": BELOW_FAMILIES | FAMILIES | {"composite", "names"},
     "": CORE,  # medloss/__init__.py
     "compat": CORE,

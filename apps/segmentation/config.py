@@ -112,6 +112,29 @@ class Data(Model):
         return self
 
 
+class DeepSupervision(Model):
+    """Training on ``outputs`` coarser outputs of the network beside the finest one; 0 for that alone.
+
+    ``weights``: ``exp`` (1, 1/2, 1/4, ...), ``same``, ``two`` (1, then 1/2), or one number for each output, the finest
+    first; they are divided by their sum. ``resize``: how the labels become as coarse as an output, ``nearest``, or
+    ``max``, which loses no small lesion.
+    """
+
+    outputs: int = pydantic.Field(0, ge=0)
+    weights: Literal["exp", "same", "two"] | list[Annotated[float, pydantic.Field(ge=0)]] = "exp"
+    resize: Literal["nearest", "max"] = "nearest"
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> DeepSupervision:
+        if isinstance(self.weights, list) and len(self.weights) != self.outputs + 1:
+            raise ValueError(
+                f"weights has {len(self.weights)} numbers for {self.outputs} coarser outputs and the finest"
+            )
+        if isinstance(self.weights, list) and not sum(self.weights) > 0:
+            raise ValueError("weights: at least one must be above 0")
+        return self
+
+
 class Network(Model):
     """A network of MONAI by name; ``channels`` per level, the first at full resolution, each level half of the last.
 
@@ -123,6 +146,21 @@ class Network(Model):
     channels: list[Size] = pydantic.Field([16, 32, 64, 128], min_length=2)
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)
     norm: Literal["instance", "batch"] = "instance"
+    deep_supervision: DeepSupervision = DeepSupervision()  # of dynunet and segresnet
+
+    @pydantic.model_validator(mode="after")
+    def _check_supervision(self) -> Network:
+        outputs, count = self.deep_supervision.outputs, len(self.channels)
+        most = max(count - 2, 0)
+        if outputs and self.name not in ("dynunet", "segresnet"):
+            raise ValueError(f"deep_supervision: {self.name} has one output; dynunet and segresnet have more")
+        if outputs > max(most, 0):
+            raise ValueError(
+                f"deep_supervision.outputs: {outputs}, and {len(self.channels)} channels leave {max(most, 0)}"
+            )
+        if outputs and self.name == "segresnet" and self.dropout:
+            raise ValueError("deep_supervision: segresnet has no dropout then; set dropout to 0, or take dynunet")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Network:

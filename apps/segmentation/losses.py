@@ -20,11 +20,15 @@ def complete_losses(mapping: LossMapping) -> LossMapping:
 
 
 def _complete(label: str, options: Any) -> Any:
-    from medloss.config import loss_names
+    from medloss.config import loss_names, wraps
 
     if options is not None and not isinstance(options, dict):
         return options  # a fault that the check of the losses will tell
     options = dict(options or {})
+    if wraps(options.get("name", label)):
+        if isinstance(options.get("loss"), dict):
+            options["loss"] = complete_losses(options["loss"])
+        return options
     loss = loss_names(kind="label").get(options.get("name", label))
     known = {field.name for field in dataclasses.fields(loss)} if dataclasses.is_dataclass(loss) else set()
     if "softmax" in known and not any(name in options for name in ACTIVATIONS):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from monai.inferers import SlidingWindowInferer
-from monai.networks.nets import BasicUNet, DynUNet, SegResNet, UNet
+from monai.networks.nets import BasicUNet, DynUNet, SegResNet, SegResNetDS, UNet
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.segmentation.config import Inference, Network
@@ -16,7 +16,11 @@ LARGEST_PATCH = 96  # voxels along an axis, when the configuration leaves the pa
 
 
 def build_network(config: Network, classes: int) -> torch.nn.Module:
-    """A 3D network from one channel to ``classes`` logits (B, classes, i, j, k)."""
+    """A 3D network from one channel to ``classes`` logits (B, classes, i, j, k).
+
+    With deep supervision it answers in training with a list of several resolutions, or with a stack of its outputs.
+    """
+    coarser = config.deep_supervision.outputs
     channels, dropout, norm = list(config.channels), config.dropout, (config.norm, {"affine": True})
     if config.name == "unet":
         strides = [2] * (len(channels) - 1)
@@ -36,16 +40,14 @@ def build_network(config: Network, classes: int) -> torch.nn.Module:
             norm_name=norm,
             dropout=dropout or None,
             res_block=True,
+            deep_supervision=coarser > 0,
+            deep_supr_num=max(coarser, 1),
         )
+    down, up = [1, 2, 2, 4, 4, 4][: len(channels)], [1] * (len(channels) - 1)
+    if coarser:
+        return SegResNetDS(3, channels[0], 1, classes, norm=norm, blocks_down=down, blocks_up=up, dsdepth=coarser + 1)
     return SegResNet(
-        3,
-        channels[0],
-        1,
-        classes,
-        dropout_prob=dropout or None,
-        norm=norm,
-        blocks_down=[1, 2, 2, 4, 4, 4][: len(channels)],
-        blocks_up=[1] * (len(channels) - 1),
+        3, channels[0], 1, classes, dropout_prob=dropout or None, norm=norm, blocks_down=down, blocks_up=up
     )
 
 

@@ -17,6 +17,7 @@ from medloss.apps.common.training import pick_device
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data import Prepared, build_loaders, faults_of_the_data, prepare
 from medloss.apps.segmentation.network import build_inferer, build_network
+from medloss.apps.segmentation.supervision import supervised
 from medloss.apps.segmentation.transforms import IMAGE, LABEL, MASK
 from medloss.apps.segmentation.validation import Validator
 from medloss.config import build_loss
@@ -103,7 +104,8 @@ def dry_run(config: Config) -> str:
 def _build(prepared: Prepared, device: torch.device) -> tuple[torch.nn.Module, Any]:
     seed_epoch(prepared.config.seed, 0)
     network = build_network(prepared.config.model, prepared.classes.count).to(device)
-    return network, build_loss(prepared.config.loss, kind="label").to(device)
+    loss = supervised(build_loss(prepared.config.loss, kind="label"), prepared.config.model.deep_supervision)
+    return network, loss.to(device)
 
 
 def _validator(prepared: Prepared, loader: Any, network: torch.nn.Module, device: torch.device) -> Validator | None:

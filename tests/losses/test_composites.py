@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -121,6 +123,32 @@ def test_all_faults_of_a_mapping_are_told_at_once() -> None:
         assert part in message
     with pytest.raises(LossConfigError, match="at least one loss"):
         build_loss({})
+
+
+def test_a_mapping_may_go_around_a_loss(batch) -> None:
+    loss = build_loss({"lesions": {"name": "blob", "weight": 0.5, "beta": 2.0, "loss": {"dice": LABELS}}}, "label")
+    expected = 0.5 * medloss.BlobLoss(medloss.DiceLoss(**LABELS), beta=2.0)(*batch)
+    torch.testing.assert_close(loss(*batch), expected)
+    images = torch.rand(1, 1, 9, 9), torch.rand(1, 1, 9, 9)
+    loss = build_loss({"multi_scale": {"scales": [0, 1], "loss": {"mse": None}}}, "image")
+    torch.testing.assert_close(loss(*images), medloss.MultiScaleLoss(medloss.MSELoss(), scales=[0, 1])(*images))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "kind", "message"),
+    [
+        ({"blob": {}}, "label", "loss.blob.loss: blob goes around one loss"),
+        ({"blob": {"loss": {"dcie": {}}}}, "label", "loss.blob.loss.dcie: no loss is named 'dcie'; did you mean dice?"),
+        ({"blob": {"loss": {"dice": {"weight": 2}}}}, "label", "loss.blob.loss.dice.weight: the weight of a term"),
+        ({"blob": {"loss": {"dice": {}}, "bta": 1}}, "label", "loss.blob.bta: unknown option of BlobLoss"),
+        ({"blb": {"loss": {"dice": {}}}}, "label", "did you mean blob"),
+        ({"multi_scale": {"loss": {"ce": {}}}}, "label", "loss.multi_scale: CrossEntropyLoss is a loss of logits"),
+        ({"multi_scale": {"loss": {"bending": {}}}}, "field", "loss.multi_scale: multi_scale is no field loss"),
+    ],
+)
+def test_faults_around_a_loss(mapping, kind, message) -> None:
+    with pytest.raises(LossConfigError, match=re.escape(message)):
+        build_loss(mapping, kind)
 
 
 def test_names_are_those_of_the_namespace() -> None:

@@ -115,6 +115,53 @@ def test_networks_by_name(settings, network):
     assert network["model.name"] in text and "one training step" in text
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"model.name": "dynunet", "model.channels": "[4,4,8]"},
+        {"model.name": "segresnet", "model.channels": "[8,16,32]"},
+    ],
+)
+def test_deep_supervision_trains_and_predicts(settings, tmp_path, network):
+    coarser = {"model.deep_supervision": "{outputs: 1, weights: [2, 1], resize: max}"}
+    folder = run(settings(**network, **coarser, **{"train.epochs": 1}), tmp_path / "run")
+    row = read_csv(folder.path / "history.csv")[-1]
+    assert float(row["loss"]) > 0 and 0 <= float(row["dice"]) <= 1
+    assert training.load_run(folder.path)[1].model.deep_supervision.weights == [2, 1]
+
+
+def test_deep_supervision_is_the_weighted_mean_over_the_outputs():
+    from medloss import DiceLoss
+    from medloss.apps.segmentation.config import DeepSupervision
+    from medloss.apps.segmentation.supervision import supervised
+    from medloss.config import build_loss
+    from medloss.supervision import nearest
+
+    fine, coarse = torch.randn(1, 3, 8, 8, 8), torch.randn(1, 3, 4, 4, 4)
+    target = torch.randint(0, 3, (1, 1, 8, 8, 8))
+    options = {"softmax": True, "to_onehot_y": True}
+    loss = supervised(build_loss({"dice": {"weight": 0.5, **options}}, "label"), DeepSupervision(outputs=1))
+    dice = DiceLoss(**options)
+    expected = 0.5 * (2 * dice(fine, target) + dice(coarse, nearest(target, (4, 4, 4)))) / 3
+    torch.testing.assert_close(loss([fine, coarse], target), expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"name": "unet", "deep_supervision": {"outputs": 1}}, "unet has one output"),
+        ({"name": "dynunet", "channels": [4, 8, 8], "deep_supervision": {"outputs": 2}}, "3 channels leave 1"),
+        ({"name": "dynunet", "deep_supervision": {"outputs": 1, "weights": [1]}}, "1 numbers for 1 coarser"),
+        ({"name": "segresnet", "dropout": 0.1, "deep_supervision": {"outputs": 1}}, "no dropout"),
+    ],
+)
+def test_deep_supervision_that_cannot_be(model, message):
+    from medloss.apps.segmentation.config import Network
+
+    with pytest.raises(ValueError, match=message):
+        Network(**model)
+
+
 def test_ignored_voxels_do_not_count(settings, dataset, tmp_path):
     import nibabel as nib
     import numpy as np
