@@ -10,7 +10,7 @@ INPUTS := setup.cfg setup.py pyproject.toml constraints.txt medloss/_version.py 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help demo test quick lint notebooks docs clean
+.PHONY: help demo test quick lint notebooks docs bench clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint       ruff"
 	@echo "make notebooks  run the tutorials again at full size, in place"
 	@echo "make docs       write the generated pages of the documentation again"
+	@echo "make bench      time and memory of this machine, ours and the peers'"
 	@echo "make clean      remove .venv and what was built"
 
 demo: $(STAMP)
@@ -51,6 +52,15 @@ $(STAMP): $(INPUTS)
 
 docs: $(STAMP)
 	$(BIN)/python docs/build.py
+
+# Ours and the peers on this machine: half an hour on two quiet cores.
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target benchmarks/.peers -r benchmarks/peers.txt
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py --dtype bfloat16 --out benchmarks/results/speed_bf16.json dice_ce dice focal lncc_k9
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/table.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info medloss/ops/_native

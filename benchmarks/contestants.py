@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,70 +81,3 @@ def floor(inputs: list[Tensor]) -> None:
     """The least that any loss of these tensors must do: read the input, then read it again and write its gradient."""
     inputs[0].sum()
     inputs[0].clone()
-
-
-def monai(name: str, *args: Any, **kwargs: Any) -> Maker:
-    """A loss of MONAI."""
-
-    def make() -> Callable[..., Tensor]:
-        import monai.losses
-
-        return getattr(monai.losses, name)(*args, **kwargs)
-
-    return make
-
-
-def medloss(name: str, **kwargs: Any) -> Maker:
-    """A loss of this package."""
-
-    def make() -> Callable[..., Tensor]:
-        import medloss
-
-        return getattr(medloss, name)(**kwargs)
-
-    return make
-
-
-def kornia(name: str, *args: Any, **kwargs: Any) -> Maker:
-    """A function of kornia.losses; index targets lose their channel."""
-
-    def make() -> Callable[..., Tensor]:
-        import kornia.losses
-
-        function = getattr(kornia.losses, name)
-        return lambda x, y: function(
-            x, y[:, 0] if y.ndim == x.ndim and not y.is_floating_point() else y, *args, **kwargs
-        )
-
-    return make
-
-
-def kornia_lovasz() -> Callable[..., Tensor]:
-    """kornia's Lovász-Softmax, which takes images alone: volumes are handed over as images of one column."""
-    import kornia.losses
-
-    return lambda x, y: kornia.losses.lovasz_softmax_loss(x.flatten(2).unsqueeze(-1), y[:, 0].flatten(1).unsqueeze(-1))
-
-
-def smp(name: str, **kwargs: Any) -> Maker:
-    """A loss of segmentation-models-pytorch, in an environment that has it."""
-
-    def make() -> Callable[..., Tensor]:
-        import segmentation_models_pytorch as package
-
-        loss = getattr(package.losses, name)(mode="multiclass", **kwargs)
-        return lambda x, y: loss(x.flatten(2).unsqueeze(-1), y[:, 0].flatten(1).unsqueeze(-1))
-
-    return make
-
-
-def torch_cross_entropy() -> Callable[..., Tensor]:
-    """torch's own."""
-    return lambda x, y: torch.nn.functional.cross_entropy(x, y[:, 0])
-
-
-def msssim_package() -> Callable[..., Tensor]:
-    """SSIM of pytorch-msssim, in an environment that has it."""
-    from pytorch_msssim import SSIM
-
-    return lambda x, y: 1 - SSIM(data_range=1.0, channel=1, spatial_dims=x.ndim - 2)(x, y)

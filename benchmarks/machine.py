@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-PEERS = ("monai", "kornia", "segmentation-models-pytorch", "pytorch-msssim")
+PEERS = ("monai", "kornia", "segmentation-models-pytorch", "pytorch-msssim", "nnunetv2", "fireants")
+FOLDER = Path(__file__).resolve().parent / ".peers"
 
 
 def describe() -> dict[str, object]:
@@ -39,7 +40,5 @@ def processor() -> str:
 
 def version(package: str) -> str | None:
     """An installed package's version."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    found = [*metadata.distributions(name=package), *metadata.distributions(name=package, path=[str(FOLDER)])]
+    return found[0].version if found else None

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import plain
 import torch
-from contestants import Row, kornia, kornia_lovasz, medloss, monai, msssim_package, smp, torch_cross_entropy
+from contestants import Row
+from peers import (
+    compiled,
+    fireants,
+    kornia,
+    kornia_lovasz,
+    medloss,
+    monai,
+    msssim_package,
+    nnunet_dice_ce,
+    smp,
+    torch_cross_entropy,
+)
 
 MULTI = {"softmax": True, "to_onehot_y": True}
 CUBE = (128, 128, 128)
+MIDDLE = (96, 96, 96)
 SMALL = (64, 64, 64)
 TINY = (16, 16, 16)
 DISTANCES = 1 - torch.eye(14)
+OURS_DICE_CE = medloss("DiceCELoss", **MULTI)
 DICE_CE = {"monai": monai("DiceCELoss", **MULTI)}
+LNCC = "LocalNormalizedCrossCorrelationLoss"
 
 ROWS = [
-    Row("dice_ce", "labels", CUBE, medloss("DiceCELoss", **MULTI), DICE_CE),
-    Row("dice", "labels", CUBE, medloss("DiceLoss", **MULTI), {"monai": monai("DiceLoss", **MULTI)}),
+    Row("dice_ce", "labels", CUBE, OURS_DICE_CE,
+        {**DICE_CE, "nnunet": nnunet_dice_ce, "compiled": compiled(plain.dice_ce)}),
+    Row("dice", "labels", CUBE, medloss("DiceLoss", **MULTI),
+        {"monai": monai("DiceLoss", **MULTI), "smp": smp("DiceLoss")}),
     Row("gdl", "labels", CUBE, medloss("GeneralizedDiceLoss", **MULTI),
         {"monai": monai("GeneralizedDiceLoss", **MULTI)}),
     Row("tversky", "labels", CUBE, medloss("TverskyLoss", **MULTI), {"monai": monai("TverskyLoss", **MULTI)}),
-    Row("dice_focal", "labels", CUBE, medloss("DiceFocalLoss", **MULTI), {"monai": monai("DiceFocalLoss", **MULTI)}),
+    Row("dice_focal", "labels", CUBE, medloss("DiceFocalLoss", **MULTI),
+        {"monai": monai("DiceFocalLoss", **MULTI), "compiled": compiled(plain.dice_focal)}),
     Row("focal", "labels", CUBE, medloss("FocalLoss", **MULTI),
         {"kornia": kornia("focal_loss", alpha=None, reduction="mean"),
          "monai": monai("FocalLoss", to_onehot_y=True, use_softmax=True)}),
@@ -32,34 +51,36 @@ ROWS = [
         {"monai": monai("HausdorffDTLoss", **MULTI)}, classes=4, target="blobs"),
     Row("cldice", "labels", SMALL, medloss("SoftclDiceLoss", **MULTI, iter_=3),
         {"monai": monai("SoftclDiceLoss", iter_=3, softmax=True, to_onehot_y=True)}, classes=2, target="blobs"),
-    Row("lncc_k9", "images", CUBE, medloss("LocalNormalizedCrossCorrelationLoss", kernel_size=9),
-        {"monai": monai("LocalNormalizedCrossCorrelationLoss", kernel_size=9)}),
-    Row("lncc_k3", "images", CUBE, medloss("LocalNormalizedCrossCorrelationLoss", kernel_size=3),
-        {"monai": monai("LocalNormalizedCrossCorrelationLoss", kernel_size=3)}),
+    Row("lncc_k9", "images", CUBE, medloss(LNCC, kernel_size=9),
+        {"monai": monai(LNCC, kernel_size=9), "fireants": fireants(LNCC, spatial_dims=3, kernel_size=9),
+         "compiled": compiled(plain.lncc)}),
+    Row("lncc_k3", "images", CUBE, medloss(LNCC, kernel_size=3),
+        {"monai": monai(LNCC, kernel_size=3), "fireants": fireants(LNCC, spatial_dims=3, kernel_size=3)}),
     Row("lncc_gauss9", "images", CUBE,
-        medloss("LocalNormalizedCrossCorrelationLoss", kernel_size=9, kernel_type="gaussian"),
-        {"monai": monai("LocalNormalizedCrossCorrelationLoss", kernel_size=9, kernel_type="gaussian")}),
-    Row("mi_gauss", "images", (96, 96, 96), medloss("GlobalMutualInformationLoss"),
-        {"monai": monai("GlobalMutualInformationLoss")}),
-    Row("mi_bspline", "images", (96, 96, 96), medloss("GlobalMutualInformationLoss", kernel_type="b-spline"),
+        medloss(LNCC, kernel_size=9, kernel_type="gaussian"),
+        {"monai": monai(LNCC, kernel_size=9, kernel_type="gaussian")}),
+    Row("mi_gauss", "images", MIDDLE, medloss("GlobalMutualInformationLoss"),
+        {"monai": monai("GlobalMutualInformationLoss"), "fireants": fireants("GlobalMutualInformationLoss")}),
+    Row("mi_bspline", "images", MIDDLE, medloss("GlobalMutualInformationLoss", kernel_type="b-spline"),
         {"monai": monai("GlobalMutualInformationLoss", "b-spline")}),
     Row("ssim_3d", "images", SMALL, medloss("SSIMLoss"),
         {"pytorch-msssim": msssim_package, "monai": monai("SSIMLoss", 3)}),
-    Row("bending", "field", CUBE, medloss("BendingEnergyLoss"), {"monai": monai("BendingEnergyLoss")}),
+    Row("ssim_3d_128", "images", CUBE, medloss("SSIMLoss"), {"pytorch-msssim": msssim_package}),
+    Row("bending", "field", CUBE, medloss("BendingEnergyLoss"),
+        {"monai": monai("BendingEnergyLoss"), "compiled": compiled(plain.bending)}),
     Row("diffusion", "field", CUBE, medloss("DiffusionLoss"), {"monai": monai("DiffusionLoss")}),
-    # few and many classes, batches of slices, channels-last, and volumes so small that the calls themselves count
-    Row("dice_ce_n2", "labels", CUBE, medloss("DiceCELoss", **MULTI), DICE_CE, classes=2),
-    Row("dice_ce_n42", "labels", (96, 96, 96), medloss("DiceCELoss", **MULTI), DICE_CE,
-        classes=42),
-    Row("dice_ce_2d", "labels", (256, 256), medloss("DiceCELoss", **MULTI), DICE_CE,
-        classes=4, batch=16),
-    Row("dice_ce_channels_last", "labels", CUBE, medloss("DiceCELoss", **MULTI), DICE_CE,
-        layout="channels_last"),
-    Row("dice_ce_tiny", "labels", TINY, medloss("DiceCELoss", **MULTI), DICE_CE,
-        classes=4),
+    # few and many classes, large volumes, batches of slices, channels-last, and volumes so small that calls count
+    Row("dice_ce_n2", "labels", CUBE, OURS_DICE_CE, DICE_CE, classes=2),
+    Row("dice_ce_n4", "labels", MIDDLE, OURS_DICE_CE, DICE_CE, classes=4, batch=2),
+    Row("dice_ce_n42", "labels", MIDDLE, OURS_DICE_CE, DICE_CE, classes=42),
+    Row("dice_ce_n105", "labels", MIDDLE, OURS_DICE_CE, DICE_CE, classes=105),
+    Row("dice_ce_192", "labels", (192, 192, 192), OURS_DICE_CE, DICE_CE, classes=4),
+    Row("dice_ce_2d", "labels", (256, 256), OURS_DICE_CE, DICE_CE, classes=4, batch=16),
+    Row("dice_ce_channels_last", "labels", CUBE, OURS_DICE_CE, DICE_CE, layout="channels_last"),
+    Row("dice_ce_tiny", "labels", TINY, OURS_DICE_CE, DICE_CE, classes=4),
     Row("dice_tiny", "labels", TINY, medloss("DiceLoss", **MULTI), {"monai": monai("DiceLoss", **MULTI)}, classes=4),
-    Row("lncc_tiny", "images", TINY, medloss("LocalNormalizedCrossCorrelationLoss", kernel_size=9),
-        {"monai": monai("LocalNormalizedCrossCorrelationLoss", kernel_size=9)}),
+    Row("lncc_tiny", "images", TINY, medloss(LNCC, kernel_size=9),
+        {"monai": monai(LNCC, kernel_size=9)}),
     Row("bending_tiny", "field", TINY, medloss("BendingEnergyLoss"), {"monai": monai("BendingEnergyLoss")}),
 ]  # fmt: skip
 BY_NAME = {row.name: row for row in ROWS}

@@ -20,6 +20,7 @@ from contestants import Row, floor, step, tensors
 from rows import BY_NAME, ROWS
 
 RESULTS = Path(__file__).resolve().parent / "results"
+LONGEST_ROW = 60.0  # seconds
 
 
 def clocked(run: Callable[[], object]) -> tuple[float, float]:
@@ -53,7 +54,8 @@ def measure(row: Row, rounds: int, dtype: torch.dtype, device: str) -> dict[str,
         calls[name] = lambda call=call, repeat=repeat: [call() for _ in range(repeat)]
         times[name] = [(0.0, float(repeat))]
     repeats = {name: taken.pop()[1] for name, taken in times.items()}
-    for _ in range(rounds):
+    once = sum(clocked(call)[0] for call in calls.values())
+    for _ in range(max(3, min(rounds, int(LONGEST_ROW / once)))):  # rows with a peer of seconds have fewer rounds
         for name, call in calls.items():
             wall, cpu = clocked(call)
             times[name].append((wall / repeats[name], cpu / repeats[name]))

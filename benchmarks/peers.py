@@ -1,0 +1,117 @@
+"""Whom we run beside: each function makes what makes a loss, so that a missing package leaves a gap and no error.
+
+The packages of ``peers.txt`` lie without their requirements in ``.peers`` (``make bench`` puts them there). Their own
+``__init__`` is passed over where it would import those, as the losses need torch alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from contestants import Maker
+from torch import Tensor
+
+FOLDER = Path(__file__).resolve().parent / ".peers"
+
+
+def bare(package: str, module: str = "") -> types.ModuleType:
+    """A module of a package in ``.peers``, without the package's ``__init__``."""
+    if not (FOLDER / package).is_dir():
+        raise ModuleNotFoundError(f"{package} is not in {FOLDER}: run make bench")
+    if package not in sys.modules:
+        shell = types.ModuleType(package)
+        shell.__path__ = [str(FOLDER / package)]
+        sys.modules[package] = shell
+        sys.path.append(str(FOLDER))
+    return importlib.import_module(f"{package}.{module}")
+
+
+def medloss(name: str, **kwargs: Any) -> Maker:
+    """A loss of this package."""
+
+    def make() -> Callable[..., Tensor]:
+        import medloss
+
+        return getattr(medloss, name)(**kwargs)
+
+    return make
+
+
+def monai(name: str, *args: Any, **kwargs: Any) -> Maker:
+    """A loss of MONAI."""
+
+    def make() -> Callable[..., Tensor]:
+        import monai.losses
+
+        return getattr(monai.losses, name)(*args, **kwargs)
+
+    return make
+
+
+def kornia(name: str, *args: Any, **kwargs: Any) -> Maker:
+    """A function of kornia.losses; index targets lose their channel."""
+
+    def make() -> Callable[..., Tensor]:
+        import kornia.losses
+
+        function = getattr(kornia.losses, name)
+        return lambda x, y: function(
+            x, y[:, 0] if y.ndim == x.ndim and not y.is_floating_point() else y, *args, **kwargs
+        )
+
+    return make
+
+
+def kornia_lovasz() -> Callable[..., Tensor]:
+    """kornia's Lovász-Softmax, which takes images alone: volumes are handed over as images of one column."""
+    import kornia.losses
+
+    return lambda x, y: kornia.losses.lovasz_softmax_loss(x.flatten(2).unsqueeze(-1), y[:, 0].flatten(1).unsqueeze(-1))
+
+
+def smp(name: str, **kwargs: Any) -> Maker:
+    """A loss of segmentation-models-pytorch, which takes images alone."""
+
+    def make() -> Callable[..., Tensor]:
+        loss = getattr(bare("segmentation_models_pytorch", "losses"), name)(mode="multiclass", **kwargs)
+        return lambda x, y: loss(x.flatten(2).unsqueeze(-1), y[:, 0].flatten(1).unsqueeze(-1))
+
+    return make
+
+
+def nnunet_dice_ce() -> Callable[..., Tensor]:
+    """nnU-Net's Dice and cross-entropy with its memory-efficient Dice, as its trainer makes them."""
+    compound, dice = bare("nnunetv2", "training.loss.compound_losses"), bare("nnunetv2", "training.loss.dice")
+    options = {"batch_dice": False, "smooth": 1e-5, "do_bg": True, "ddp": False}
+    return compound.DC_and_CE_loss(options, {}, dice_class=dice.MemoryEfficientSoftDiceLoss)
+
+
+def fireants(name: str, **kwargs: Any) -> Maker:
+    """A loss of FireANTs in torch (its fused ones want a GPU)."""
+
+    def make() -> Callable[..., Tensor]:
+        return getattr(bare("fireants", "losses"), name)(**kwargs)
+
+    return make
+
+
+def msssim_package() -> Callable[..., Tensor]:
+    """SSIM of pytorch-msssim."""
+    loss = bare("pytorch_msssim", "ssim").SSIM
+    return lambda x, y: 1 - loss(data_range=1.0, channel=1, spatial_dims=x.ndim - 2)(x, y)
+
+
+def torch_cross_entropy() -> Callable[..., Tensor]:
+    """torch's own."""
+    return lambda x, y: torch.nn.functional.cross_entropy(x, y[:, 0])
+
+
+def compiled(function: Callable[..., Tensor]) -> Maker:
+    """A straightforward loss of ``plain.py``, handed to ``torch.compile``."""
+    return lambda: torch.compile(function, dynamic=False)

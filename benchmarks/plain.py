@@ -1,0 +1,44 @@
+"""Losses as one would write them in a minute, in plain torch: what ``torch.compile`` is given."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def dice_ce(x: Tensor, y: Tensor) -> Tensor:
+    """Dice and cross-entropy of class indices."""
+    p, t = x.softmax(1), F.one_hot(y[:, 0], x.shape[1]).movedim(-1, 1).to(x.dtype)
+    axes = tuple(range(2, x.ndim))
+    overlap, total = (p * t).sum(axes), p.sum(axes) + t.sum(axes)
+    return (1 - (2 * overlap + 1e-5) / (total + 1e-5)).mean() + F.cross_entropy(x, y[:, 0])
+
+
+def dice_focal(x: Tensor, y: Tensor) -> Tensor:
+    """Dice and focal loss, gamma 2, of class indices."""
+    logp, t = x.log_softmax(1), F.one_hot(y[:, 0], x.shape[1]).movedim(-1, 1).to(x.dtype)
+    p, axes = logp.exp(), tuple(range(2, x.ndim))
+    overlap, total = (p * t).sum(axes), p.sum(axes) + t.sum(axes)
+    return (1 - (2 * overlap + 1e-5) / (total + 1e-5)).mean() - ((1 - p) ** 2 * logp * t).mean()
+
+
+def lncc(x: Tensor, y: Tensor, size: int = 9) -> Tensor:
+    """Local squared correlation of rectangular windows."""
+
+    def mean(image: Tensor) -> Tensor:
+        return F.avg_pool3d(image, size, stride=1, padding=size // 2)
+
+    mx, my = mean(x), mean(y)
+    cross, vx, vy = mean(x * y) - mx * my, mean(x * x) - mx * mx, mean(y * y) - my * my
+    return 1 - (cross * cross / (vx * vy + 1e-5)).mean()
+
+
+def bending(u: Tensor) -> Tensor:
+    """Bending energy of a displacement in voxels, interior only."""
+    total = u.new_zeros(())
+    for i in range(2, 5):
+        for j in range(2, 5):
+            d = torch.gradient(torch.gradient(u, dim=i)[0], dim=j)[0]
+            total = total + (d[:, :, 2:-2, 2:-2, 2:-2] ** 2).mean()
+    return total
