@@ -48,6 +48,31 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+KEY = ("dice_ce", "dice", "tversky", "dice_focal", "focal", "ce", "gwdl", "lovasz", "hausdorff_dt", "cldice", "lncc_k9",
+       "lncc_k3", "mi_gauss", "mi_bspline", "ssim_3d", "bending", "diffusion", "dice_ce_tiny")  # fmt: skip
+"""The rows that README shows."""
+
+
+def short_table() -> str:
+    """Markdown: times of the peer's speed, and the memory of both."""
+    speed = json.loads((HERE / "results" / "speed.json").read_text())
+    memory = json.loads((HERE / "results" / "memory.json").read_text())["rows"]
+    about = speed["machine"]
+    lines = [
+        f"{about['processor']}, {about['threads']} threads, {speed['dtype']}, forward and backward; memory beyond the "
+        "inputs, in inputs.",
+        "",
+        "| row | beside | times as fast | memory ours | theirs |",
+        "|---|---|---|---|---|",
+    ]
+    for name in (key for key in KEY if key in speed["rows"]):
+        times, peaks = speed["rows"][name], memory.get(name, {})
+        for peer in (who for who in times if who not in ("medloss", "floor", "compiled")):
+            ratio = times[peer]["median_ms"] / times["medloss"]["median_ms"]
+            lines.append(f"| {name} | {peer} | **{ratio:.1f}** | {peak(peaks, 'medloss')} | {peak(peaks, peer)} |")
+    return "\n".join(lines) + "\n"
+
+
 def wanted(target: float | None, ratio: float) -> str:
     """The target, with a word where it is missed."""
     return "" if target is None else f"{target:g}x" if ratio >= target else f"{target:g}x, missed"
@@ -82,7 +107,7 @@ def main() -> None:
     body = readme.read_text()
     if START in body:
         head, rest = body.split(START, 1)
-        readme.write_text(head + START + "\n\n" + text + "\n" + END + rest.split(END, 1)[1])
+        readme.write_text(head + START + "\n\n" + short_table() + "\n" + END + rest.split(END, 1)[1])
 
 
 if __name__ == "__main__":

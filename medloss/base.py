@@ -208,7 +208,8 @@ def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
         terms=terms,
         gamma=gammas.pop() if gammas else 0.0,
     )
-    return RegionSums(columns, target_grad=view.target.requires_grad)
+    whole = view.mask is None and view.ignore_index is None and view.input.numel() > 0
+    return RegionSums(columns, target_grad=view.target.requires_grad, whole=whole)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -252,7 +253,10 @@ class RegionLoss(LabelLoss):
         values = self.finalise(sums)
         if factors is not None:
             values = values * factors[first:].to(values.dtype)
-        valid = sums.voxels > 0
+        return reduce(values, self.reduction, self._valid(sums))
+
+    def _valid(self, sums: RegionSums) -> Tensor | None:
+        """Which samples and classes count; None where it is all of them."""
         if self.empty == "skip":
-            valid = valid & (sums.target > 0)
-        return reduce(values, self.reduction, valid)
+            return (sums.voxels > 0) & (sums.target > 0)
+        return None if sums.whole else sums.voxels > 0

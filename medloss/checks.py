@@ -20,7 +20,7 @@ _check_values = os.environ.get("MEDLOSS_CHECKS", "0") not in ("", "0")
 
 @contextlib.contextmanager
 def check_values(enabled: bool = True) -> Iterator[None]:
-    """Look at the values of labels and masks too, inside the block (``MEDLOSS_CHECKS=1``: everywhere).
+    """Look at the values of labels, masks and probabilities too, inside the block (``MEDLOSS_CHECKS=1``: everywhere).
 
     Off by default: looking costs a pass over the labels, and on a GPU a wait for it.
 
@@ -121,4 +121,17 @@ def labels_within(target: Tensor, classes: int, ignore_index: int | None) -> Non
         raise ValueError(
             f"target holds labels outside the {classes} classes 0..{classes - 1}: {found}. "
             "Remap them, or name one as ignore_index"
+        )
+
+
+def probabilities(input: Tensor, mask: Tensor | None) -> None:
+    """Raise a ValueError where values that count lie outside [0, 1]: logits without an activation, most often."""
+    wrong = (input < 0) | (input > 1 + 1e-3)
+    if mask is not None:
+        wrong = wrong & (mask > 0)
+    if bool(wrong.any()):
+        found = input.detach()[wrong]
+        raise ValueError(
+            f"input holds values outside 0..1, from {found.min().item():.4g} to {found.max().item():.4g}, and no "
+            "activation is chosen: pass softmax=True or sigmoid=True for logits"
         )

@@ -63,9 +63,12 @@ def view_labels(
     mask = checks.mask_like(mask, input)
     if other_act is not None:
         input = other_act(input)
-    if to_onehot_y:
-        if checks.checking_values():
+    if checks.checking_values():
+        if to_onehot_y:
             checks.labels_within(target, classes, ignore_index)
+        if activation == "none":
+            checks.probabilities(input, mask)
+    if to_onehot_y:
         return LabelView(input, target, mask, activation, True, ignore_index)
     if ignore_index is not None:
         mask = _ignoring(target, mask, ignore_index, together=activation == "softmax")

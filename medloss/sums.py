@@ -26,11 +26,11 @@ class RegionSums:
     Args:
         columns: the sums.
         target_grad: whether the columns of the target alone pass on a gradient.
+        whole: whether it is known, without a look, that every class has voxels.
     """
 
-    def __init__(self, columns: Tensor, target_grad: bool = True) -> None:
-        self.columns = columns
-        self.target_grad = target_grad
+    def __init__(self, columns: Tensor, target_grad: bool = True, whole: bool = False) -> None:
+        self.columns, self.target_grad, self.whole = columns, target_grad, whole
         # what no gradient can reach stays out of the graph, each node of which costs as much as a small volume
         self.given = columns if target_grad else columns.detach()
 
@@ -49,11 +49,11 @@ class RegionSums:
 
     def classes_from(self, first: int) -> RegionSums:
         """Without the classes before ``first``."""
-        return RegionSums(self.columns[:, first:], self.target_grad) if first else self
+        return RegionSums(self.columns[:, first:], self.target_grad, self.whole) if first else self
 
     def over_batch(self) -> RegionSums:
         """Summed over the samples, 1 N."""
-        return RegionSums(self.columns.sum(0, keepdim=True), self.target_grad)
+        return RegionSums(self.columns.sum(0, keepdim=True), self.target_grad, self.whole)
 
 
 def all_reduced(sums: RegionSums, process_group: Any) -> RegionSums:
@@ -64,4 +64,4 @@ def all_reduced(sums: RegionSums, process_group: Any) -> RegionSums:
     from torch.distributed.nn.functional import all_reduce
 
     group = distributed.group.WORLD if process_group == "world" else process_group
-    return RegionSums(all_reduce(sums.columns, group=group), sums.target_grad)
+    return RegionSums(all_reduce(sums.columns, group=group), sums.target_grad, sums.whole)

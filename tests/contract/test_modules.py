@@ -167,6 +167,16 @@ def test_labels_outside_the_classes(case: LossCase) -> None:
     torch.testing.assert_close(found, expected)
 
 
+def test_logits_without_an_activation() -> None:
+    """They raise on request, but not where nobody looks."""
+    logits, target, mask = torch.tensor([[[0.5, 3.0, -2.0]]]), torch.ones(1, 1, 3), torch.tensor([[[1, 0, 0]]])
+    with medloss.check_values():
+        with pytest.raises(ValueError, match=r"from -2 to 3, and no activation is chosen: pass softmax=True"):
+            medloss.DiceLoss()(logits, target)
+        assert medloss.DiceLoss()(logits, target, mask) < 1
+        assert medloss.DiceLoss(sigmoid=True)(logits, target) < 1
+
+
 @pytest.mark.parametrize("case", cases(cell="errors"), ids=str)
 def test_options_are_keywords_and_checked(case: LossCase) -> None:
     cls = getattr(medloss, case.name)
