@@ -30,6 +30,7 @@ ALIASES = {
     "nmi": "normalized_mutual_information",
     "ohem": "ohem_cross_entropy",
     "svls": "spatially_varying_label_smoothing",
+    "tal": "target_adaptive",
 }
 """Short names that the field uses."""
 SPELLED = {
@@ -43,6 +44,7 @@ SPELLED = {
     "MultiScaleSSIM": "ms_ssim",
     "SoftDiceclDice": "soft_dice_cldice",
     "SoftclDice": "soft_cldice",
+    "T": "t_loss",
     "TopK": "topk",
 }
 """Names whose capitals do not tell the words apart."""

@@ -4,9 +4,11 @@ from medloss.registration.bending_energy import BendingEnergyLoss
 from medloss.registration.chamfer import ChamferLoss
 from medloss.registration.correlation_ratio import CorrelationRatioLoss
 from medloss.registration.curvature import CurvatureLoss
+from medloss.registration.cycle_consistency import CycleConsistencyLoss
 from medloss.registration.diffusion import DiffusionLoss
 from medloss.registration.elasticity import DivergenceLoss, LinearElasticityLoss
 from medloss.registration.field_variation import FieldGradientLoss, FieldTotalVariationLoss
+from medloss.registration.hyperelasticity import HyperelasticLoss
 from medloss.registration.inverse_consistency import GradICONLoss, InverseConsistencyLoss
 from medloss.registration.jacobian import JacobianLoss
 from medloss.registration.landmark import LandmarkLoss
@@ -22,12 +24,14 @@ __all__ = [
     "ChamferLoss",
     "CorrelationRatioLoss",
     "CurvatureLoss",
+    "CycleConsistencyLoss",
     "DiffusionLoss",
     "DivergenceLoss",
     "FieldGradientLoss",
     "FieldTotalVariationLoss",
     "GlobalMutualInformationLoss",
     "GradICONLoss",
+    "HyperelasticLoss",
     "InverseConsistencyLoss",
     "JacobianLoss",
     "LandmarkLoss",

@@ -35,6 +35,8 @@ from medloss.segmentation.poly import PolyLoss
 from medloss.segmentation.skeleton_recall import SkeletonRecallLoss
 from medloss.segmentation.soft_bce import SoftBCELoss
 from medloss.segmentation.svls import SpatiallyVaryingLabelSmoothingLoss
+from medloss.segmentation.t_loss import TLoss
+from medloss.segmentation.target_adaptive import TargetAdaptiveLoss
 from medloss.segmentation.tversky import AsymmetricSimilarityLoss, FocalTverskyLoss, TverskyLoss
 from medloss.segmentation.tversky_ce import TverskyCELoss
 from medloss.segmentation.unified_focal import AsymmetricUnifiedFocalLoss, UnifiedFocalLoss
@@ -92,6 +94,8 @@ __all__ = [
     "SoftclDiceLoss",
     "SpatiallyVaryingLabelSmoothingLoss",
     "SymmetricCrossEntropyLoss",
+    "TLoss",
+    "TargetAdaptiveLoss",
     "TopKLoss",
     "TverskyCELoss",
     "TverskyFocalLoss",
