@@ -17,6 +17,7 @@ KINDS: dict[str, type[Loss]] = {
 ALIASES = {
     "lncc": "local_normalized_cross_correlation",
     "bending": "bending_energy",
+    "cbdice": "centerline_boundary_dice",
     "ce": "cross_entropy",
     "cldice": "soft_cldice",
     "gce": "generalized_cross_entropy",

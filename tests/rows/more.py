@@ -28,6 +28,23 @@ ROWS = {
         joined=True,
         saved=4.2,  # the merged logits, and what made them
     ),
+    "SizeConstraintLoss": Row(
+        options=[
+            {**MULTICLASS, "tolerance": 0.0, "weight": WEIGHT},
+            {"sigmoid": True, "lower": [0.6, 0.1, 0.2], "upper": 0.3, "tolerance": None},
+        ]
+    ),
+    "ActiveContourLoss": Row(
+        options=[{**MULTICLASS, "mu": 0.5, "weight": WEIGHT}, {"sigmoid": True, "spacing": 2.0}],
+        neighbourhood=True,
+        saved=4.2,  # probabilities and memberships
+    ),
+    "CenterlineBoundaryDiceLoss": Row(
+        options=[{**MULTICLASS, "smooth_nr": 1e-5, "smooth_dr": 1e-5, "iter_": 1, "spacing": 2.0}],
+        neighbourhood=True,
+        saved=7.6,  # of both maps: depths, skeletons and weights
+    ),
+    "TukeyLoss": Row(options=[{"scale": 0.5}], none="element"),
     "HyperelasticLoss": Row(
         options=[{}, {"stencil": "central", "border": "replicate", "spacing": 2.0}],
         none="interior",
