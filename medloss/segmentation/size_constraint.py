@@ -81,7 +81,7 @@ class SizeConstraintLoss(RegionLoss):
         """max(a - s, 0)^2 + max(s - b, 0)^2."""
         size, true = ratio(sums.input, sums.voxels), ratio(sums.target, sums.voxels)
         classes = size.shape[1]
-        lower, upper = (bound.to(size.dtype)[-classes:].expand_as(size) for bound in (self._lower, self._upper))
+        lower, upper = (bound[-classes:].to(size).expand_as(size) for bound in (self._lower, self._upper))
         if self.tolerance is not None:
             lower = torch.maximum(lower, (1 - self.tolerance) * true)
             upper = torch.minimum(upper, (1 + self.tolerance) * true)
