@@ -13,6 +13,7 @@ from medloss.registration.inverse_consistency import GradICONLoss, InverseConsis
 from medloss.registration.jacobian import JacobianLoss
 from medloss.registration.landmark import LandmarkLoss
 from medloss.registration.lncc import LocalNormalizedCrossCorrelationLoss
+from medloss.registration.local_mutual_information import LocalMutualInformationLoss
 from medloss.registration.mind import MINDSSCLoss
 from medloss.registration.mutual_information import GlobalMutualInformationLoss
 from medloss.registration.normalized_cross_correlation import NormalizedCrossCorrelationLoss
@@ -36,6 +37,7 @@ __all__ = [
     "JacobianLoss",
     "LandmarkLoss",
     "LinearElasticityLoss",
+    "LocalMutualInformationLoss",
     "LocalNormalizedCrossCorrelationLoss",
     "MINDSSCLoss",
     "NormalizedCrossCorrelationLoss",

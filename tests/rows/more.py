@@ -21,7 +21,7 @@ def there_and_back(
 
 
 ROWS = {
-    "TLoss": Row(options=[{**MULTICLASS, "weight": WEIGHT}, {"sigmoid": True, "nu": 3.0, "per_voxel": False}]),
+    "TLoss": Row(options=[{**MULTICLASS, "weight": WEIGHT, "nu": 3.0}]),
     "TargetAdaptiveLoss": Row(
         options=[{**MULTICLASS, "labelled": [1], "weight": WEIGHT}],
         none="voxel",
@@ -29,13 +29,10 @@ ROWS = {
         saved=4.2,  # the merged logits, and what made them
     ),
     "SizeConstraintLoss": Row(
-        options=[
-            {**MULTICLASS, "tolerance": 0.0, "weight": WEIGHT},
-            {"sigmoid": True, "lower": [0.6, 0.1, 0.2], "upper": 0.3, "tolerance": None},
-        ]
+        options=[{**MULTICLASS, "tolerance": 0.0, "upper": [0.3, 0.2, 0.5], "weight": WEIGHT}],
     ),
     "ActiveContourLoss": Row(
-        options=[{**MULTICLASS, "mu": 0.5, "weight": WEIGHT}, {"sigmoid": True, "spacing": 2.0}],
+        options=[{**MULTICLASS, "mu": 0.5, "spacing": 2.0, "weight": WEIGHT}],
         neighbourhood=True,
         saved=4.2,  # probabilities and memberships
     ),
@@ -45,6 +42,15 @@ ROWS = {
         saved=7.6,  # of both maps: depths, skeletons and weights
     ),
     "TukeyLoss": Row(options=[{"scale": 0.5}], none="element"),
+    "LocalMutualInformationLoss": Row(
+        options=[{"block": 5, "num_bins": 6}],
+        none="sample",
+        neighbourhood=True,
+        saved=2.9,  # the blocks, of which those at the far ends are filled up
+        without={
+            "window mask": "blocks are those of the volume, not of the box; a test of the loss holds a box of blocks",
+        },
+    ),
     "HyperelasticLoss": Row(
         options=[{}, {"stencil": "central", "border": "replicate", "spacing": 2.0}],
         none="interior",
