@@ -17,11 +17,13 @@ KINDS: dict[str, type[Loss]] = {
 ALIASES = {
     "lncc": "local_normalized_cross_correlation",
     "bending": "bending_energy",
+    "cbdice": "centerline_boundary_dice",
     "ce": "cross_entropy",
     "cldice": "soft_cldice",
     "gce": "generalized_cross_entropy",
     "gdl": "generalized_dice",
     "iou": "jaccard",
+    "lmi": "local_mutual_information",
     "mi": "global_mutual_information",
     "mind": "mind_ssc",
     "multi_scale_ssim": "ms_ssim",
@@ -30,6 +32,7 @@ ALIASES = {
     "nmi": "normalized_mutual_information",
     "ohem": "ohem_cross_entropy",
     "svls": "spatially_varying_label_smoothing",
+    "tal": "target_adaptive",
 }
 """Short names that the field uses."""
 SPELLED = {
@@ -43,6 +46,7 @@ SPELLED = {
     "MultiScaleSSIM": "ms_ssim",
     "SoftDiceclDice": "soft_dice_cldice",
     "SoftclDice": "soft_cldice",
+    "T": "t_loss",
     "TopK": "topk",
 }
 """Names whose capitals do not tell the words apart."""

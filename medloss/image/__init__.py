@@ -9,7 +9,7 @@ from medloss.image.ms_ssim_l1 import MSSSIML1Loss
 from medloss.image.mse import MSELoss
 from medloss.image.multi_scale_ssim import MultiScaleSSIMLoss
 from medloss.image.psnr import PSNRLoss
-from medloss.image.robust import CauchyLoss, CharbonnierLoss, GemanMcClureLoss, RobustLoss, WelschLoss
+from medloss.image.robust import CauchyLoss, CharbonnierLoss, GemanMcClureLoss, RobustLoss, TukeyLoss, WelschLoss
 from medloss.image.ssim import SSIMLoss
 from medloss.image.total_variation import TotalVariationLoss
 
@@ -31,5 +31,6 @@ __all__ = [
     "RobustLoss",
     "SSIMLoss",
     "TotalVariationLoss",
+    "TukeyLoss",
     "WelschLoss",
 ]

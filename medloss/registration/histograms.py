@@ -67,19 +67,23 @@ class HistogramLoss(ImageLoss):
             if checks.checking_values():
                 _check_within(input, mask, ranges[:, :2], "input")
                 _check_within(target, mask, ranges[:, 2:], "target")
-            counts = joint_histogram(
-                input,
-                target,
-                mask,
-                kernel=self.kernel_type,
-                bins=self.num_bins,
-                ranges=ranges,
-                sigma_ratio=self.sigma_ratio,
-            )
-            mass = counts.detach().sum((1, 2))  # does not change with the images: each voxel counts once in all
-            valid = mass > 0
-            joint = counts / torch.where(valid, mass, torch.ones_like(mass)).view(-1, 1, 1)
-            return reduce(self.compare(joint), self.reduction, valid)
+            values, mass = self._compared(input, target, mask, ranges)
+            return reduce(values, self.reduction, mass > 0)
+
+    def _compared(self, input: Tensor, target: Tensor, mask: Tensor | None, ranges: Tensor) -> tuple[Tensor, Tensor]:
+        """The value of each sample, and the sum of its weights, over ranges B 4 of input and target."""
+        counts = joint_histogram(
+            input,
+            target,
+            mask,
+            kernel=self.kernel_type,
+            bins=self.num_bins,
+            ranges=ranges,
+            sigma_ratio=self.sigma_ratio,
+        )
+        mass = counts.detach().sum((1, 2))  # does not change with the images: each voxel counts once in all
+        joint = counts / torch.where(mass > 0, mass, torch.ones_like(mass)).view(-1, 1, 1)
+        return self.compare(joint), mass
 
 
 def _range(image: Tensor, mask: Tensor | None, wanted: Sequence[float] | str) -> Tensor:

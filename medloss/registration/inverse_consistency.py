@@ -15,7 +15,7 @@ from medloss.registration.smoothness import StencilLoss, joint
 from medloss.registration.warp import there_and_back
 
 
-def _pair(loss: FieldPairLoss, field: Any, inverse: Any, mask: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+def paired(loss: FieldPairLoss, field: Any, inverse: Any, mask: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     field, mask = loss._field(field, mask)
     inverse = checks.image_like("inverse", inverse, 3)
     checks.same_device("inverse", inverse, field)
@@ -68,7 +68,7 @@ class InverseConsistencyLoss(FieldPairLoss):
         spacing: Sequence[float] | float | None = None,
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
-        field, inverse, mask = _pair(self, field, inverse, mask)
+        field, inverse, mask = paired(self, field, inverse, mask)
         sizes = self._sizes(self.spacing if spacing is None else spacing, field.ndim - 2)
         residual, weight = there_and_back(field, inverse, mask, sizes)
         squares = (residual * residual).sum(1)
@@ -127,7 +127,7 @@ class GradICONLoss(StencilLoss, FieldPairLoss):
         spacing: Sequence[float] | float | None = None,
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
-        field, inverse, mask = _pair(self, field, inverse, mask)
+        field, inverse, mask = paired(self, field, inverse, mask)
         sizes = self._sizes(self.spacing if spacing is None else spacing, field.ndim - 2)
         residual, weight = there_and_back(field, inverse, mask, sizes)
         density = self._density(residual, weight, sizes).sum(1)

@@ -1,9 +1,11 @@
 """Losses between a segmentation and its labels."""
 
 from medloss.segmentation.ace import ACELoss
+from medloss.segmentation.active_contour import ActiveContourLoss
 from medloss.segmentation.boundary import BoundaryLoss
 from medloss.segmentation.boundary_dou import BoundaryDoULoss
 from medloss.segmentation.boundary_f1 import BoundaryF1Loss
+from medloss.segmentation.cbdice import CenterlineBoundaryDiceLoss
 from medloss.segmentation.cldice import SoftclDiceLoss
 from medloss.segmentation.combo import ComboLoss
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
@@ -32,9 +34,12 @@ from medloss.segmentation.mbls import MbLSLoss
 from medloss.segmentation.nacl import NACLLoss
 from medloss.segmentation.noisy_labels import GeneralizedCrossEntropyLoss, SymmetricCrossEntropyLoss
 from medloss.segmentation.poly import PolyLoss
+from medloss.segmentation.size_constraint import SizeConstraintLoss
 from medloss.segmentation.skeleton_recall import SkeletonRecallLoss
 from medloss.segmentation.soft_bce import SoftBCELoss
 from medloss.segmentation.svls import SpatiallyVaryingLabelSmoothingLoss
+from medloss.segmentation.t_loss import TLoss
+from medloss.segmentation.target_adaptive import TargetAdaptiveLoss
 from medloss.segmentation.tversky import AsymmetricSimilarityLoss, FocalTverskyLoss, TverskyLoss
 from medloss.segmentation.tversky_ce import TverskyCELoss
 from medloss.segmentation.unified_focal import AsymmetricUnifiedFocalLoss, UnifiedFocalLoss
@@ -42,6 +47,7 @@ from medloss.segmentation.wasserstein_dice import GeneralizedWassersteinDiceLoss
 
 __all__ = [
     "ACELoss",
+    "ActiveContourLoss",
     "AsymmetricSimilarityLoss",
     "AsymmetricUnifiedFocalLoss",
     "BlobDiceLoss",
@@ -50,6 +56,7 @@ __all__ = [
     "BoundaryF1Loss",
     "BoundaryLoss",
     "CCDiceLoss",
+    "CenterlineBoundaryDiceLoss",
     "ComboLoss",
     "ConnectedComponentLoss",
     "CrossEntropyLoss",
@@ -86,12 +93,15 @@ __all__ = [
     "PenaltyGeneralizedDiceLoss",
     "PolyLoss",
     "SensitivitySpecificityLoss",
+    "SizeConstraintLoss",
     "SkeletonRecallLoss",
     "SoftBCELoss",
     "SoftDiceclDiceLoss",
     "SoftclDiceLoss",
     "SpatiallyVaryingLabelSmoothingLoss",
     "SymmetricCrossEntropyLoss",
+    "TLoss",
+    "TargetAdaptiveLoss",
     "TopKLoss",
     "TverskyCELoss",
     "TverskyFocalLoss",

@@ -34,7 +34,7 @@ class BoundaryDoULoss(RegionLoss):
     ``squared_pred`` and ``jaccard`` but for the smoothing.
 
     Args:
-        alpha_max: the most that alpha may be, from 0 to below 1.
+        alpha_max: the most that alpha may be, from 0 to below 1; the authors recommend 0.8.
 
     Raises:
         ShapeError: target or mask does not fit the input.

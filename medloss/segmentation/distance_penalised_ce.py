@@ -49,7 +49,7 @@ class DistancePenalisedCELoss(LabelLoss):
         ValueError: an activation other than these two, or a spacing that is not above 0.
 
     References:
-        [1] Caliva et al., Distance map loss penalty term for semantic segmentation, MIDL 2019 abstracts (the penalty).
+        [1] Caliva et al., Distance map loss penalty term for semantic segmentation, MIDL 2019 abstracts, eq. 2.
         [2] Ma et al., Loss odyssey in medical image segmentation, MedIA 2021 (distances over the largest of each side).
 
     >>> import torch, medloss

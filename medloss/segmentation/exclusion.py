@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medloss import checks
 from medloss.base import RegionLoss, swept
 from medloss.labels import LabelView, view_labels
+from medloss.maps import label_maps
+from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype, voxel_weight
+from medloss.reduction import ratio
 from medloss.segmentation.partial_labels import check_labelled, counting, labelled_classes, of_label, per_voxel
 from medloss.sums import RegionSums
 
@@ -24,13 +28,17 @@ class ExclusionLoss(RegionLoss):
         e_i = \sum_{c' > 0 \text{ labelled}} t_{ic'}
 
     for each sample and unlabelled class, with prediction p, membership t and voxel weight w: the Dice coefficient with
-    the voxels that are known to be something else. It complements :class:`~medloss.MarginalDiceCELoss`, which leaves
-    the unlabelled classes to themselves; add both with :class:`~medloss.WeightedSum`.
+    the voxels that are known to be something else. The form ``"cross_entropy"`` is
+
+    .. math:: L_c = \frac{\sum_i w_i e_i \log(1 + p_{ic})}{\sum_i w_i}
+
+    the mean over all voxels. The loss complements :class:`~medloss.MarginalDiceCELoss`, which leaves the unlabelled
+    classes to themselves; add both with :class:`~medloss.WeightedSum`.
 
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial], class_present B N; ``"none"`` gives
     B N, ``batch`` 1 N, with 0 for the labelled classes, which are no entries of the mean.
 
-    Range: [0, 1] for hard targets.
+    Range: [0, 1] for hard targets, as a cross-entropy [0, log 2].
 
     Limits: 0 where all classes are labelled, or none but the background.
 
@@ -40,12 +48,13 @@ class ExclusionLoss(RegionLoss):
             this option.
         batch: sum over the samples that do not label a class, before the formula.
         empty: ``"skip"`` leaves out samples without labelled foreground.
-        smooth_nr, smooth_dr: added to numerator and denominator; what is not there must not overlap, so the former is
-            0 by default.
+        form: ``"dice"`` or ``"cross_entropy"``.
+        smooth_nr, smooth_dr: added to numerator and denominator of the Dice form; what is not there must not overlap,
+            so the former is 0 by default.
 
     Raises:
         ShapeError: target, mask or class_present does not fit the input.
-        ValueError: a class number outside the classes, or the faults of :class:`~medloss.DiceLoss`.
+        ValueError: an unknown form, a class number outside the classes, or the faults of :class:`~medloss.DiceLoss`.
 
     References:
         [1] Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ segmentation, MedIA 2021.
@@ -55,17 +64,24 @@ class ExclusionLoss(RegionLoss):
     >>> loss = medloss.ExclusionLoss(labelled=[1], to_onehot_y=True)
     >>> loss(p, torch.tensor([[[1, 0]]]))  # class 2: 2 (1/4) / (1/4 + 1)
     tensor(0.4000)
+    >>> loss = medloss.ExclusionLoss(labelled=[1], to_onehot_y=True, form="cross_entropy")
+    >>> loss(p, torch.tensor([[[1, 0]]]))  # log(1 + 1/4) at the one of two voxels
+    tensor(0.1116)
     """
 
     labelled: Sequence[int] | None = None
+    form: str = "dice"
     smooth_nr: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_labelled(self.labelled)
+        checks.choice("form", self.form, ("dice", "cross_entropy"))
 
     def finalise(self, sums: RegionSums) -> Tensor:
-        """(2 I + nr) / (S + T + dr)."""
+        """(2 I + nr) / (S + T + dr), or with logarithms for the overlap I / V."""
+        if self.form == "cross_entropy":
+            return ratio(sums.overlap, sums.voxels)
         return (2 * sums.overlap + self.smooth_nr) / (sums.input + sums.target + self.smooth_dr)
 
     def forward(
@@ -91,4 +107,14 @@ class ExclusionLoss(RegionLoss):
         weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
         known = known.to(dtype).expand(view.input.shape)
         view = view._replace(target=known, mask=weight, indexed=False, ignore_index=None)
-        return super().evaluate(view, counting(swept(view, [self]), ~present))
+        sums = swept(view, [self]) if self.form == "dice" else _logarithms(view)
+        return super().evaluate(view, counting(sums, ~present))
+
+
+def _logarithms(view: LabelView) -> RegionSums:
+    """The sums that the cross-entropy looks at: of w e log(1 + p) in place of the overlap."""
+    with without_autocast(view.input.device.type):
+        maps = label_maps(view)
+        costs = maps.weighted(maps.target * torch.log1p(maps.input)).flatten(2).sum(-1)
+        target = maps.weighted(maps.target).flatten(2).sum(-1)
+        return RegionSums(torch.stack([costs, torch.zeros_like(costs), target, maps.mass()], -1))

@@ -21,7 +21,10 @@ class MCCLoss(RegionLoss):
 
     for each sample and class, with I the overlap, S the sum of the prediction, T that of the target and V the number of
     voxels. It is 0 where there is no error at all, also where the class fills nothing or everything and has no
-    correlation; such a class otherwise costs 1 whatever is predicted, which ``empty="skip"`` leaves out.
+    correlation; such a class otherwise costs 1 whatever is predicted, and has no gradient (under a softmax: always).
+    ``empty="skip"`` leaves out what fills nothing, but not what fills everything, as the background of an empty sample
+    does: leave that out with ``include_background=False``. Nothing then teaches a network to predict nothing: use
+    ``batch``, in which few classes are absent, or add a Dice or a cross-entropy.
 
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
 

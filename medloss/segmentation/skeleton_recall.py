@@ -36,7 +36,9 @@ class SkeletonRecallLoss(MapLoss):
     Args:
         iter_: how often the soft skeleton erodes, at least the radius of the widest vessel in voxels. For lack of a
             skeleton.
-        radius: by how many voxels that skeleton is widened inside its class.
+        radius: by how many voxels that skeleton is widened inside its class, along every axis at once: by a box, as by
+            :class:`medloss.transforms.SkeletonMap`. The paper takes a diamond of radius 2, two steps along the axes,
+            whose tube is as wide along straight lines and narrower beside corners and diagonals.
         smooth_nr, smooth_dr: added to numerator and denominator.
 
     Raises:

@@ -52,7 +52,8 @@ class UnifiedFocalLoss(RegionLoss):
 
     References:
         [1] Yeung et al., Unified focal loss, Computerized Medical Imaging and Graphics 2022. Its symmetric form is
-        given here with the exponents of its asymmetric one, so that gamma = 0 stands for no focus in both.
+        given here with the exponents of its asymmetric one, as in the authors' code, so that gamma = 0 stands for no
+        focus in both; written with 1 - gamma for gamma it is the same at the default of 1/2.
 
     >>> import torch, medloss
     >>> loss = medloss.UnifiedFocalLoss(gamma=0.5, delta=0.5, to_onehot_y=True, smooth_nr=0, smooth_dr=0)

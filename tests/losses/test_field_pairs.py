@@ -130,7 +130,7 @@ def test_faults(name: str) -> None:
 
 
 def test_pairs_are_not_offered_where_there_is_one_field() -> None:
-    assert {"inverse_consistency", "gradicon"} == set(loss_names("field_pair"))
+    assert {"cycle_consistency", "inverse_consistency", "gradicon"} == set(loss_names("field_pair"))
     assert not {"inverse_consistency", "gradicon"} & set(loss_names("field"))
     with pytest.raises(LossConfigError, match=r"loss\.gradicon: gradicon compares a field with its inverse"):
         build_loss({"gradicon": {}}, kind="field")

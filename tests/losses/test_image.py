@@ -34,6 +34,7 @@ PENALTIES = {
     "CauchyLoss": math.log(5.5),
     "GemanMcClureLoss": 18 / 13,
     "WelschLoss": 1 - math.exp(-4.5),
+    "TukeyLoss": 1 / 6,
 }
 
 
@@ -46,6 +47,17 @@ def test_penalties_by_hand(name: str) -> None:
     assert loss()(x, y, image(1, 3, 4, 0)).item() == pytest.approx(4 * PENALTIES[name] / 8)
     none = loss(reduction="none")(x, y, image(1, 3, 4, 0))
     torch.testing.assert_close(none, image(PENALTIES[name], 3 * PENALTIES[name], 0, 0))
+
+
+def test_the_biweight_by_hand() -> None:
+    """Differences of 1 and 3 at a scale of 2: (1 - (3/4)^3) / 6, and 1/6 without a slope; small ones as the others."""
+    x = image(1, 3).requires_grad_()
+    loss = medloss.TukeyLoss(scale=2, reduction="none")
+    torch.testing.assert_close(loss(x, torch.zeros_like(x)), image(37 / 384, 1 / 6))
+    (slope,) = torch.autograd.grad(medloss.TukeyLoss(scale=2, reduction="sum")(x, torch.zeros_like(x)), x)
+    torch.testing.assert_close(slope, image(1 / 4 * (3 / 4) ** 2, 0))
+    small = medloss.TukeyLoss(scale=2)(image(1e-9), image(0)).item()
+    assert small == pytest.approx(1e-18 / 8, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -245,3 +245,17 @@ def test_options_out_of_range_raise() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match="="):
             getattr(medloss, f"{name}Loss")(**options)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_mcc_of_a_class_without_a_border_costs_1_and_teaches_nothing(level: float) -> None:
+    """What the docstring says: under a softmax no prediction is exactly right. Skipping leaves out what is absent."""
+    logits = torch.randn(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    target = torch.full((1, 1, 5, 6), level)
+    loss = medloss.MCCLoss(**LABELS, reduction="none")(logits, target)
+    close(loss, [[1.0, 1.0]])
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert gradient.abs().max() < 1e-12
+    skipped = medloss.MCCLoss(**LABELS, empty="skip", reduction="none")(logits, target)
+    close(skipped, [[1 - level, level]])
+    close(medloss.MCCLoss(**LABELS, empty="skip", include_background=False)(logits, target), level)

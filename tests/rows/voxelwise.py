@@ -81,8 +81,8 @@ ROWS = {
         without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND},
     ),
     "ExclusionLoss": Row(
-        options=[{**MULTICLASS, "labelled": [1]}],
-        saved=2.1,  # the labelled foreground: one map, seen as one for each class
+        options=[{**MULTICLASS, "labelled": [1]}, {**MULTICLASS, "labelled": [2], "form": "cross_entropy"}],
+        saved=4.2,  # the labelled foreground, seen as one map for each class; for the logarithms the probabilities
         without={"reductions": "labelled classes are no entries of the mean"},
     ),
 }

@@ -19,8 +19,14 @@ RESIDUAL: dict[str, Callable[[Tensor, float], Tensor]] = {
     "geman_mcclure": lambda r, _: 2 * r * r / (r * r + 4),
     "welsch": lambda r, _: -torch.expm1(-r * r / 2),
     "general": lambda r, alpha: _general(r, alpha),
+    "tukey": lambda r, _: _biweight((r * r).clamp_max(1)),
 }
 """Penalties of the residual ``(input - target) / scale``, with a shape parameter; a small residual keeps its digits."""
+
+
+def _biweight(x: Tensor) -> Tensor:
+    """(1 - (1 - x)^3) / 6 of a square x up to 1."""
+    return x * (3 - x * (3 - x)) / 6
 
 
 def _up_to(r: Tensor, delta: float) -> Tensor:
