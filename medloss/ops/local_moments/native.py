@@ -60,10 +60,10 @@ def forward(operands: tuple[Any, ...], shape: torch.Size, dtype: torch.dtype, re
     """The map, or the sums of the volumes."""
     if not reduce:
         map = torch.empty(shape, dtype=dtype)
-        native.call("local_moments_forward", dtype, *operands, map, None)
+        native.call("local_moments", dtype, *operands, map, None, None, None, None)
         return map
     sums = torch.empty(shape[:2], dtype=torch.float64)
-    native.call("local_moments_forward", dtype, *operands, None, sums)
+    native.call("local_moments", dtype, *operands, None, sums, None, None, None)
     return sums.to(dtype)
 
 
@@ -72,7 +72,8 @@ def backward(operands: tuple[Any, ...], grad: Tensor, input: Tensor, reduce: boo
     dtype = accumulation_dtype(input)
     result = torch.empty(input.shape, dtype=dtype)
     grad = grad.to(dtype).contiguous()
-    native.call("local_moments_backward", dtype, *operands, *((None, grad) if reduce else (grad, None)), result)
+    upstream = (None, grad) if reduce else (grad, None)
+    native.call("local_moments", dtype, *operands, None, None, *upstream, result)
     return result.to(input.dtype)
 
 
