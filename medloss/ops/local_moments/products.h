@@ -16,16 +16,21 @@ static inline void NAME(stage)(const PLAN *plan, const PAIR *p, int64_t first, S
     for (int64_t j = there.low; j < there.high; ++j) {
         const int64_t at = ((first - a[0].reach + j) * a[1].size + y) * a[2].size;
         const REAL *restrict x_row = p->x + at, *restrict y_row = p->y + at;
+        fetch(x_row + a[2].size, sizeof(REAL) * (size_t)a[2].size);
+        fetch(y_row + a[2].size, sizeof(REAL) * (size_t)a[2].size);
         REAL *restrict u = staged + j * 3 * plan->pitch, *restrict v = u + plan->pitch, *restrict w = v + plan->pitch;
         if (!p->weight) {
+#pragma GCC ivdep
             for (int64_t i = 0; i < a[2].size; ++i) u[i] = x_row[i] - p->mean_x, v[i] = y_row[i] - p->mean_y;
             continue;
         }
         const REAL *restrict weight = p->weight + at;
+#pragma GCC ivdep
         for (int64_t i = 0; i < a[2].size; ++i) {
+            const REAL one = x_row[i] - p->mean_x, other = y_row[i] - p->mean_y; /* the choice needs no branch */
             w[i] = weight[i];
-            u[i] = weight[i] > 0 ? x_row[i] - p->mean_x : 0;
-            v[i] = weight[i] > 0 ? y_row[i] - p->mean_y : 0;
+            u[i] = weight[i] > 0 ? one : 0;
+            v[i] = weight[i] > 0 ? other : 0;
         }
     }
 }

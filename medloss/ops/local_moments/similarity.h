@@ -21,6 +21,7 @@ static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *pl
     REAL *restrict value = row->value, *restrict to_a = row->a, *restrict to_b = row->b, *restrict to_c = row->c;
     const REAL flat = ROUNDING * EPSILON, nr = plan->nr, dr = plan->dr;
     (void)p;
+#pragma GCC ivdep
     for (int64_t i = 0; i < plan->axes[2].size; ++i) {
         const REAL over_mass = masked ? 1 / (mass[i] > 0 ? mass[i] : 1) : inverse[i];
         const REAL mean_x = sx[i] * over_mass, mean_y = sy[i] * over_mass;
@@ -56,6 +57,7 @@ static inline __attribute__((always_inline)) void NAME(dissimilate)(const PLAN *
     REAL *restrict value = row->value, *restrict to_a = row->a, *restrict to_b = row->b, *restrict to_c = row->c;
     const REAL flat = ROUNDING * EPSILON, c1 = plan->nr, c2 = plan->dr;
     const REAL level_x = p->mean_x, level_d = p->mean_x - p->mean_y;
+#pragma GCC ivdep
     for (int64_t i = 0; i < plan->axes[2].size; ++i) {
         const REAL over = masked ? 1 / (mass[i] > 0 ? mass[i] : 1) : inverse[i];
         const REAL sx = sum_x[i], sd = sum_d[i], sy = sx - sd, xx = sxx[i], yy = syy[i], dd = sdd[i];

@@ -27,7 +27,10 @@ static void NAME(adjoint_row)(const TASK *t, int64_t first, int64_t y, REAL *out
     const REAL *rows[LONGEST + GROUP];
     REAL *to[GROUP];
     for (int m = 0; m < 3; ++m) {
-        for (int64_t j = there.low; j < there.high; ++j) rows[j] = NAME(slope_plane)(t, start + j, m) + y * pitch;
+        for (int64_t j = there.low; j < there.high; ++j) {
+            rows[j] = NAME(slope_plane)(t, start + j, m) + y * pitch;
+            fetch(rows[j] + pitch, sizeof(REAL) * (size_t)pitch);
+        }
         for (int64_t g = 0; g < GROUP; ++g) to[g] = out + (g * 3 + m) * pitch;
         NAME(filter_group)(depth, t->plan->taps[0], rows, there, pitch, to);
     }
@@ -42,22 +45,24 @@ static void NAME(border)(const TASK *t, int64_t z, int64_t y, REAL *restrict s) 
     REAL *restrict inverse = t->scratch->inverse;
     if (plan->border == RENORMALISE) {
         const REAL over = (REAL)(1 / slice);
+#pragma GCC ivdep
         for (int64_t i = 0; i < a[2].size; ++i) inverse[i] = over * plan->inverse[i];
         return;
     }
     const REAL mean_x = t->pair->mean_x, mean_y = t->pair->mean_y;
     const int inner = a[0].reach <= z && z < a[0].size - a[0].reach && a[1].reach <= y && y < a[1].size - a[1].reach;
-    const int64_t right = a[2].size - a[2].reach;
-    for (int64_t i = 0; i < a[2].size; ++i) {
-        if (inner && i == a[2].reach && i < right) i = right;
-        if (i == a[2].size) break;
-        const REAL beyond = plan->volume - (REAL)(slice * a[2].inside[i]);
-        s[i] -= beyond * mean_x;
-        s[i + Y * pitch] -= beyond * mean_y;
-        s[i + XX * pitch] += beyond * mean_x * mean_x;
-        s[i + YY * pitch] += beyond * mean_y * mean_y;
-        s[i + XY * pitch] += beyond * mean_x * mean_y;
-    }
+    const int64_t size = a[2].size, left = inner && 2 * a[2].reach < size ? a[2].reach : size;
+    const Span parts[2] = {{0, left}, {left < size ? size - left : size, size}}; /* all of it, or both ends */
+    for (int part = 0; part < 2; ++part)
+#pragma GCC ivdep
+        for (int64_t i = parts[part].low; i < parts[part].high; ++i) {
+            const REAL beyond = plan->volume - (REAL)(slice * a[2].inside[i]);
+            s[i] -= beyond * mean_x;
+            s[i + Y * pitch] -= beyond * mean_y;
+            s[i + XX * pitch] += beyond * mean_x * mean_x;
+            s[i + YY * pitch] += beyond * mean_y * mean_y;
+            s[i + XY * pitch] += beyond * mean_x * mean_y;
+        }
 }
 
 /* A sum in double, in a fixed order that vectors can take. */
@@ -102,11 +107,13 @@ static inline void NAME(gradient_row)(const TASK *t, int64_t z, int64_t y) {
     const REAL *restrict w = p->weight ? p->weight + at : NULL;
     REAL *restrict to = t->out + at;
     if (plan->statistic == SSIM)
+#pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL u = x_row[i] - mean_x, v = y_row[i] - mean_y;
             to[i] = (u - v) * a[i] + u * b[i] - c[i];
         }
     else
+#pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL u = x_row[i] - mean_x, v = y_row[i] - mean_y;
             to[i] = v * a[i] + u * b[i] - c[i];
