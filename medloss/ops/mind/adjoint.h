@@ -46,15 +46,15 @@ static void NAME(clear_centres)(const ADJOINT *a, int64_t z) {
     memset(NAME(centre_row)(a, 0, z, 0), 0, sizeof(REAL) * (size_t)(steps * a->plane));
 }
 
-/* The slopes of row (z, y) of voxels, by pair, to the centres that the pairs start from. */
-static void NAME(scatter)(const ADJOINT *a, int64_t z, int64_t y, const REAL *slopes) {
+/* The slopes of `size` voxels of row (z, y) from x on, by pair, to the centres that the pairs start from. */
+static void NAME(scatter)(const ADJOINT *a, int64_t z, int64_t y, int64_t x, int64_t size, const REAL *slopes) {
     const Patches *p = a->distances->patches;
     for (int64_t k = 0; k < p->pairs; ++k) {
         const int64_t *from = p->from[k], *reach = p->reach;
         REAL *restrict to = NAME(centre_row)(a, p->step_of[k], z + from[0] + reach[0], y + from[1] + reach[1]);
-        const REAL *restrict slope = slopes + k * p->size[2];
-        to += from[2] + reach[2];
-        for (int64_t i = 0; i < p->size[2]; ++i) to[i] += slope[i];
+        const REAL *restrict slope = slopes + k * size;
+        to += x + from[2] + reach[2];
+        for (int64_t i = 0; i < size; ++i) to[i] += slope[i];
     }
 }
 

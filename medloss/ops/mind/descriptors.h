@@ -1,4 +1,4 @@
-/* The descriptors of a row of voxels: from the distances of their pairs to the noise, the entries, and back.
+/* The descriptors of a few voxels of a row, so few that all is at hand: from the distances of their pairs to the noise, the entries, and back.
  *
  * A distance below zero is of a pair that is not there. */
 
@@ -12,9 +12,11 @@ typedef struct {
 /* Least distance, and the mean above it. `count` is written, too. */
 static void NAME(excess)(const DESCRIPTOR *d, int64_t pairs, int64_t size, REAL *restrict count) {
     REAL *restrict least = d->least, *restrict noise = d->noise;
+#pragma GCC ivdep
     for (int64_t i = 0; i < size; ++i) least[i] = (REAL)INFINITY, noise[i] = 0, count[i] = 0;
     for (int64_t k = 0; k < pairs; ++k) {
         const REAL *restrict distance = d->distance[k];
+#pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL here = distance[i] < 0 ? least[i] : distance[i];
             least[i] = here < least[i] ? here : least[i];
@@ -24,12 +26,14 @@ static void NAME(excess)(const DESCRIPTOR *d, int64_t pairs, int64_t size, REAL 
     for (int64_t k = 0; k < pairs; ++k) {
         const REAL *restrict distance = d->distance[k];
         REAL *restrict above = d->above + k * size;
+#pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL found = distance[i] - least[i];
             above[i] = distance[i] < 0 ? 0 : found;
             noise[i] += above[i];
         }
     }
+#pragma GCC ivdep
     for (int64_t i = 0; i < size; ++i) noise[i] /= count[i] > 1 ? count[i] : 1;
 }
 
@@ -37,6 +41,7 @@ static void NAME(excess)(const DESCRIPTOR *d, int64_t pairs, int64_t size, REAL 
 static void NAME(entries)(const DESCRIPTOR *d, int64_t pairs, int64_t size, REAL mean) {
     const REAL lowest = mean * (REAL)LEAST_NOISE, highest = mean * (REAL)MOST_NOISE;
     REAL *restrict over = d->over;
+#pragma GCC ivdep
     for (int64_t i = 0; i < size; ++i) {
         REAL noise = d->noise[i];
         noise = noise < lowest ? lowest : noise;
@@ -47,6 +52,7 @@ static void NAME(entries)(const DESCRIPTOR *d, int64_t pairs, int64_t size, REAL
     for (int64_t k = 0; k < pairs; ++k) {
         const REAL *restrict above = d->above + k * size;
         REAL *restrict entry = d->entry + k * size;
+#pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) entry[i] = EXP(-above[i] * over[i]);
     }
 }
@@ -54,14 +60,17 @@ static void NAME(entries)(const DESCRIPTOR *d, int64_t pairs, int64_t size, REAL
 /* The mean penalty of the differences of the entries of two images. */
 static void NAME(penalties)(const DESCRIPTOR *x, const DESCRIPTOR *y, int64_t pairs, int64_t size, int absolute,
                             REAL *restrict value) {
+#pragma GCC ivdep
     for (int64_t i = 0; i < size; ++i) value[i] = 0;
     for (int64_t k = 0; k < pairs; ++k) {
         const REAL *restrict one = x->entry + k * size, *restrict two = y->entry + k * size;
+#pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL difference = one[i] - two[i];
             value[i] += absolute ? ABS(difference) : difference * difference;
         }
     }
+#pragma GCC ivdep
     for (int64_t i = 0; i < size; ++i) value[i] /= x->count[i] > 1 ? x->count[i] : 1;
 }
 
@@ -71,6 +80,7 @@ static void NAME(distance_slopes)(const DESCRIPTOR *x, const DESCRIPTOR *y, int6
                                   REAL mean, const REAL *restrict upstream, REAL *restrict spare) {
     const REAL lowest = mean * (REAL)LEAST_NOISE, highest = mean * (REAL)MOST_NOISE;
     REAL *restrict shared = spare, *restrict ties = spare + size, *restrict total = x->least;
+#pragma GCC ivdep
     for (int64_t i = 0; i < size; ++i) shared[i] = ties[i] = total[i] = 0;
     for (int64_t k = 0; k < pairs; ++k) {
         const REAL *restrict above = x->above + k * size, *restrict two = y->entry + k * size;
@@ -87,6 +97,7 @@ static void NAME(distance_slopes)(const DESCRIPTOR *x, const DESCRIPTOR *y, int6
             ties[i] += above[i] > 0 ? 0 : there;
         }
     }
+#pragma GCC ivdep
     for (int64_t i = 0; i < size; ++i) { /* the noise is the mean of what is above, where it is free */
         const REAL noise = x->noise[i];
         REAL free = shared[i] / (x->count[i] > 1 ? x->count[i] : 1);
@@ -97,11 +108,13 @@ static void NAME(distance_slopes)(const DESCRIPTOR *x, const DESCRIPTOR *y, int6
     }
     for (int64_t k = 0; k < pairs; ++k) {
         const REAL *restrict entry = x->entry + k * size, *restrict distance = x->distance[k];
+#pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) total[i] += distance[i] < 0 ? 0 : entry[i] + shared[i];
     }
     for (int64_t k = 0; k < pairs; ++k) {
         const REAL *restrict entry = x->entry + k * size, *restrict distance = x->distance[k];
         REAL *restrict above = x->above + k * size;
+#pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL lost = above[i] > 0 ? 0 : total[i] / ties[i], slope = entry[i] + shared[i] - lost;
             above[i] = distance[i] < 0 ? 0 : slope;

@@ -64,26 +64,43 @@ static inline REAL *NAME(distance_row)(const DISTANCES *d, int64_t map, int64_t 
     return d->ring + (z % d->depth * d->maps + map) * d->plane + y * d->pitch;
 }
 
-/* What row (z, y) of the images adds to the sums along z of one step: weighted squared differences, and weights. */
-static inline void NAME(add_squares)(const Patches *p, const PAIR *pair, int64_t s, int64_t z, int64_t y,
-                                     REAL *restrict one, REAL *restrict two, REAL *restrict mass) {
-    const int64_t *step = p->step[s], *size = p->size;
-    if (z + step[0] < 0 || z + step[0] >= size[0] || y + step[1] < 0 || y + step[1] >= size[1]) return;
-    const int64_t at = (z * size[1] + y) * size[2], far = at + (step[0] * size[1] + step[1]) * size[2] + step[2];
-    const int64_t low = larger(0, -step[2]), high = smaller(size[2], size[2] - step[2]);
+/* Row y of one step, summed over the planes from `low` up to `high`, all of which have a partner: squared differences
+ * of both images from `left` up to `right`. */
+static inline void NAME(add_squares)(const Patches *p, const PAIR *pair, int64_t s, int64_t low, int64_t high,
+                                     int64_t y, int64_t left, int64_t right, REAL *restrict one, REAL *restrict two) {
+    const int64_t *step = p->step[s], *size = p->size, area = size[1] * size[2], at = low * area + y * size[2];
+    const int64_t far = (step[0] * size[1] + step[1]) * size[2] + step[2];
+    const REAL *a = pair->image[0] + at, *b = pair->image[1] + at;
+    int64_t x = left;
+    for (; x + LANES <= right; x += LANES) {
+        VECTOR first = {0}, second = {0};
+        for (int64_t j = 0; j < high - low; ++j) {
+            const REAL *here = a + j * area + x, *there = b + j * area + x;
+            const VECTOR u = *(const VECTOR *)here - *(const VECTOR *)(here + far);
+            const VECTOR v = *(const VECTOR *)there - *(const VECTOR *)(there + far);
+            first += u * u, second += v * v;
+        }
+        *(VECTOR *)(one + x) = first;
+        *(VECTOR *)(two + x) = second;
+    }
+    for (; x < right; ++x)
+        for (int64_t j = 0; j < high - low; ++j) {
+            const REAL *here = a + j * area + x, *there = b + j * area + x;
+            const REAL u = here[0] - here[far], v = there[0] - there[far];
+            one[x] += u * u, two[x] += v * v;
+        }
+}
+
+/* The same for plane z alone, weighted, with the weights. */
+static inline void NAME(add_weighted)(const Patches *p, const PAIR *pair, int64_t s, int64_t z, int64_t y, int64_t left,
+                                      int64_t right, REAL *restrict one, REAL *restrict two, REAL *restrict mass) {
+    const int64_t *step = p->step[s], *size = p->size, at = (z * size[1] + y) * size[2];
+    const int64_t far = at + (step[0] * size[1] + step[1]) * size[2] + step[2];
     const REAL *restrict a = pair->image[0] + at, *restrict b = pair->image[0] + far;
     const REAL *restrict c = pair->image[1] + at, *restrict d = pair->image[1] + far;
-    if (!pair->weight) {
-#pragma GCC ivdep
-        for (int64_t i = low; i < high; ++i) {
-            const REAL u = a[i] - b[i], v = c[i] - d[i];
-            one[i] += u * u, two[i] += v * v;
-        }
-        return;
-    }
     const REAL *restrict near_weight = pair->weight + at, *restrict far_weight = pair->weight + far;
 #pragma GCC ivdep
-    for (int64_t i = low; i < high; ++i) {
+    for (int64_t i = left; i < right; ++i) {
         const REAL w = near_weight[i] * far_weight[i], first = a[i] - b[i], second = c[i] - d[i];
         const REAL u = w > 0 ? first : 0, v = w > 0 ? second : 0;
         one[i] += w * u * u, two[i] += w * v * v, mass[i] += w;
@@ -94,12 +111,17 @@ static inline void NAME(add_squares)(const Patches *p, const PAIR *pair, int64_t
 static void NAME(squares_row)(const DISTANCES *d, const PAIR *pair, int64_t z, int64_t y) {
     const Patches *p = d->patches;
     REAL *rows = d->rows + y % (2 * p->radius[1] + 1) * d->maps * d->pitch;
-    const int64_t low = larger(0, z - p->radius[0]), high = smaller(p->size[0], z + p->radius[0] + 1);
     memset(rows, 0, sizeof(REAL) * (size_t)(d->maps * d->pitch));
     for (int64_t s = 0; s < p->steps; ++s) {
-        REAL *one = rows + s * d->pitch, *two = one + p->steps * d->pitch;
-        for (int64_t at = low; at < high; ++at)
-            NAME(add_squares)(p, pair, s, at, y, one, two, pair->weight ? two + p->steps * d->pitch : NULL);
+        const int64_t *step = p->step[s], *size = p->size;
+        const int64_t low = larger(z - p->radius[0], larger(0, -step[0]));
+        const int64_t high = smaller(z + p->radius[0] + 1, smaller(size[0], size[0] - step[0]));
+        const int64_t left = larger(0, -step[2]), right = smaller(size[2], size[2] - step[2]);
+        REAL *one = rows + s * d->pitch, *two = one + p->steps * d->pitch, *mass = two + p->steps * d->pitch;
+        if (y + step[1] < 0 || y + step[1] >= size[1] || low >= high) continue;
+        if (!pair->weight) NAME(add_squares)(p, pair, s, low, high, y, left, right, one, two);
+        for (int64_t at = low; pair->weight && at < high; ++at)
+            NAME(add_weighted)(p, pair, s, at, y, left, right, one, two, mass);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "../native.h"
 
 enum { MOST_PAIRS = 12, MOST_STEPS = 6 };
+enum { FEW = 64 }; /* voxels that are looked at together */
 
 typedef struct {
     int64_t size[3], radius[3], reach[3]; /* reach: how far the neighbours lie, and so the patches' centres */
