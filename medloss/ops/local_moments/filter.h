@@ -1,7 +1,8 @@
 /* Weighted sums of rows, for four neighbouring windows at a time.
  *
  * Windows of equal weights share the rows that all four hold: with k rows each, k + 3 are read and k + 6 added for four
- * sums. Nothing is ever taken off again, as from running sums: a sum has the digits of its own window. Written with vectors, as compilers fuse the loops of the plain form into scalar ones. */
+ * sums. Nothing is ever taken off again, as from running sums: a sum has the digits of its own window. Written with
+ * vectors, as compilers fuse the loops of the plain form into scalar ones. */
 
 /* 32 bytes that may lie anywhere. */
 typedef REAL VECTOR __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
