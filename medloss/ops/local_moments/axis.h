@@ -16,8 +16,14 @@ typedef struct {
 } Axis;
 
 static int axis_alloc(Axis *axis, int64_t size, int64_t length, const double *window, int valid) {
-    *axis = (Axis){size, length, length / 2, valid ? length / 2 : 0, valid ? size - length / 2 : size, length >= 3,
-                   window, malloc(sizeof(double) * (size_t)size)};
+    *axis = (Axis){size,
+                   length,
+                   length / 2,
+                   valid ? length / 2 : 0,
+                   valid ? size - length / 2 : size,
+                   length >= 3,
+                   window,
+                   malloc(sizeof(double) * (size_t)size)};
     for (int64_t j = 1; j < length; ++j) axis->box &= window[j] == window[0];
     if (axis->high < axis->low) axis->high = axis->low;
     if (!axis->inside) return 1;
@@ -48,7 +54,8 @@ static inline Span seen(const Axis *axis, int64_t first, Span there) {
     return common((Span){0, axis->length + GROUP - 1}, (Span){there.low - start, there.high - start});
 }
 
-/* Asks for the row that is needed next: the rows of a dozen planes are more streams than a processor sees coming. */
+/* Asks for the row that is needed next: the rows of a dozen planes are more streams than a processor sees
+ * coming. */
 static inline void fetch(const void *start, size_t bytes) {
     for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)start + at);
 }

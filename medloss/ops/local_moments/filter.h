@@ -1,8 +1,8 @@
 /* Weighted sums of rows, for four neighbouring windows at a time.
  *
- * Windows of equal weights share the rows that all four hold: with k rows each, k + 3 are read and k + 6 added for four
- * sums. Nothing is ever taken off again, as from running sums: a sum has the digits of its own window. Written with
- * vectors, as compilers fuse the loops of the plain form into scalar ones. */
+ * Windows of equal weights share the rows that all four hold: with k rows each, k + 3 are read and k + 6
+ * added for four sums. Nothing is ever taken off again, as from running sums: a sum has the digits of its own
+ * window. Written with vectors, as compilers fuse the loops of the plain form into scalar ones. */
 
 /* 32 bytes that may lie anywhere. */
 typedef REAL VECTOR __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
@@ -13,7 +13,8 @@ static inline void NAME(boxes)(const REAL *const *rows, int64_t length, Span the
     const Span shared = common(there, (Span){GROUP - 1, length});
     for (int64_t x = 0; x < pitch; x += STEP) {
         VECTOR a = {0}, b = {0}, sum[GROUP][2];
-        for (int64_t j = shared.low; j < shared.high; ++j) a += FROM(rows[j], x), b += FROM(rows[j], x + LANES);
+        for (int64_t j = shared.low; j < shared.high; ++j)
+            a += FROM(rows[j], x), b += FROM(rows[j], x + LANES);
 #pragma GCC unroll 4
         for (int64_t j = GROUP - 1; j >= 0; --j) { /* and what lies before, for the earlier ones */
             if (j < GROUP - 1 && there.low <= j && j < there.high)
@@ -53,10 +54,8 @@ static inline void NAME(weighted)(const REAL *const *rows, const REAL *taps, int
 
 static inline void NAME(filter_group)(const Axis *axis, const REAL *taps, const REAL *const *rows, Span there,
                                       int64_t pitch, REAL *const *out) {
-    if (axis->box)
-        NAME(boxes)(rows, axis->length, there, pitch, out);
-    else
-        NAME(weighted)(rows, taps, axis->length, there, pitch, out);
+    if (axis->box) NAME(boxes)(rows, axis->length, there, pitch, out);
+    else NAME(weighted)(rows, taps, axis->length, there, pitch, out);
 }
 
 /* A row along itself: `padded` starts with what the first window looks at. `scale` is what boxes owe. */
@@ -65,7 +64,8 @@ static inline void NAME(filter_row)(const Axis *axis, const REAL *taps, REAL sca
     for (int64_t x = 0; x < pitch; x += STEP) {
         VECTOR a = {0}, b = {0};
         if (axis->box) {
-            for (int64_t j = 0; j < axis->length; ++j) a += FROM(padded, x + j), b += FROM(padded, x + j + LANES);
+            for (int64_t j = 0; j < axis->length; ++j)
+                a += FROM(padded, x + j), b += FROM(padded, x + j + LANES);
             a *= scale, b *= scale;
         } else {
             for (int64_t j = 0; j < axis->length; ++j)

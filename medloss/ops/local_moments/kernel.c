@@ -1,19 +1,27 @@
-/* local_moments and local_ssim on the CPU: the squared local correlation or the dissimilarity of two images, and its
- * gradient in the first.
+/* local_moments and local_ssim on the CPU: the squared local correlation or the dissimilarity of two images,
+ * and its gradient in the first.
  *
- * Windows are separable: products of the images are summed along z, then y, then x, and no map of the whole volume is
- * ever made (windows.h). The gradient is y K*a + x K*b - K*c with three maps a, b, c of the windows, kept in a ring of
- * as many planes as four windows are deep (sweep.h).
+ * Windows are separable: products of the images are summed along z, then y, then x, and no map of the whole
+ * volume is ever made (windows.h). The gradient is y K*a + x K*b - K*c with three maps a, b, c of the
+ * windows, kept in a ring of as many planes as four windows are deep (sweep.h).
  */
 #ifndef REAL
 
 #include "axis.h"
 
-enum { ZERO, RENORMALISE, MASKED };    /* what lies beyond the border */
-enum { X, Y, XX, YY, XY, MASS, MAPS }; /* for SSIM, Y is the difference and XY its square, and YY is of y still */
+enum { ZERO, RENORMALISE, MASKED }; /* what lies beyond the border */
+enum {
+    X,
+    Y,
+    XX,
+    YY,
+    XY,
+    MASS,
+    MAPS
+}; /* for SSIM, Y is the difference and XY its square, and YY is of y still */
 enum { CORRELATION, SSIM };
-enum { VALUES, SLOPES, GRADIENT };     /* what is made of windows */
-enum { ROUNDING = 32 };                /* as in reference.py */
+enum { VALUES, SLOPES, GRADIENT }; /* what is made of windows */
+enum { ROUNDING = 32 };            /* as in reference.py */
 
 #define LANES (32 / (int64_t)sizeof(REAL))
 #define STEP (2 * LANES)
@@ -58,11 +66,11 @@ enum { ROUNDING = 32 };                /* as in reference.py */
 
 /* All that a call says: values where `out` is NULL, else the gradient and, with `sums`, the values' sums. */
 MEDLOSS_EXPORT int NAME(local_moments)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes,
-                                       int64_t shared, int64_t depth, int64_t height, int64_t width, const double *kz,
-                                       int64_t nz, const double *ky, int64_t ny, const double *kx, int64_t nx,
-                                       int64_t border, int64_t statistic, int64_t valid, double nr, double dr,
-                                       REAL *map, double *sums, const REAL *grad, const REAL *all, REAL *out,
-                                       int threads) {
+                                       int64_t shared, int64_t depth, int64_t height, int64_t width,
+                                       const double *kz, int64_t nz, const double *ky, int64_t ny,
+                                       const double *kx, int64_t nx, int64_t border, int64_t statistic,
+                                       int64_t valid, double nr, double dr, REAL *map, double *sums,
+                                       const REAL *grad, const REAL *all, REAL *out, int threads) {
     Axis axes[3];
     PLAN plan;
     int failed = axis_alloc(axes, depth, nz, kz, (int)valid);

@@ -3,13 +3,15 @@
 typedef struct {
     const Axis *axes; /* depth, height, width */
     REAL taps[3][LONGEST], *inverse;
-    REAL scale, volume; /* what the axes of equal weights owe, which are summed as ones; the weight of a window */
+    REAL scale,
+        volume; /* what the axes of equal weights owe, which are summed as ones; the weight of a window */
     REAL nr, dr;
     int64_t pitch, margin; /* entries of a row, in whole vectors, and of the zeros around it */
     int border, statistic, maps;
 } PLAN;
 
-static void NAME(plan)(PLAN *plan, const Axis *axes, int border, int statistic, int masked, double nr, double dr) {
+static void NAME(plan)(PLAN *plan, const Axis *axes, int border, int statistic, int masked, double nr,
+                       double dr) {
     const int64_t step = 64 / (int64_t)sizeof(REAL);
     *plan = (PLAN){.axes = axes, .nr = (REAL)nr, .dr = (REAL)dr, .border = border, .statistic = statistic};
     plan->maps = masked ? MAPS : MASS;
@@ -25,13 +27,14 @@ static void NAME(plan)(PLAN *plan, const Axis *axes, int border, int statistic, 
         volume *= sum;
         if (axes[a].box) scale *= axes[a].window[0];
     }
-    for (int64_t j = 0; j < axes[2].length && !axes[2].box; ++j) plan->taps[2][j] = (REAL)(axes[2].window[j] * scale);
+    for (int64_t j = 0; j < axes[2].length && !axes[2].box; ++j)
+        plan->taps[2][j] = (REAL)(axes[2].window[j] * scale);
     plan->scale = (REAL)scale;
     plan->volume = (REAL)volume;
 }
 
-/* Some maps of four planes, as their rows pass through the window: summed along z they enter a ring, those are summed
- * along y into rows with a margin, and these along x. */
+/* Some maps of four planes, as their rows pass through the window: summed along z they enter a ring, those
+ * are summed along y into rows with a margin, and these along x. */
 typedef struct {
     int64_t maps, slot; /* entries of a row of all maps of the four planes */
     REAL *ring, *padded, *sums;
@@ -40,7 +43,8 @@ typedef struct {
 static int NAME(stage_alloc)(STAGE *s, const PLAN *plan, int64_t maps) {
     const size_t one = sizeof(REAL), rows = (size_t)(plan->axes[1].length + GROUP - 1);
     s->maps = maps;
-    s->slot = GROUP * maps * plan->pitch + 64 / (int64_t)one; /* off a power of two: rows share no cache set */
+    s->slot =
+        GROUP * maps * plan->pitch + 64 / (int64_t)one; /* off a power of two: rows share no cache set */
     s->ring = calloc(rows * (size_t)s->slot, one);
     s->padded = calloc((size_t)(GROUP * maps * (plan->pitch + 2 * plan->margin)), one);
     s->sums = calloc((size_t)(maps * plan->pitch), one);
@@ -55,9 +59,9 @@ static void NAME(stage_free)(STAGE *s) {
 
 typedef struct {
     STAGE moments, adjoint;
-    REAL *staged;        /* rows of the images, of the planes that a group looks at */
-    REAL *slopes;        /* ring of planes of the three gradient maps */
-    int64_t plane;       /* entries of a plane of one of these maps */
+    REAL *staged;                     /* rows of the images, of the planes that a group looks at */
+    REAL *slopes;                     /* ring of planes of the three gradient maps */
+    int64_t plane;                    /* entries of a plane of one of these maps */
     REAL *value, *upstream, *inverse; /* rows */
 } SCRATCH;
 
@@ -70,7 +74,8 @@ static int NAME(scratch_alloc)(SCRATCH *s, const PLAN *plan, int gradient) {
     s->value = calloc(3 * row, one);
     s->upstream = s->value + row;
     s->inverse = s->value + 2 * row;
-    for (size_t i = 0; s->value && i < row; ++i) s->inverse[i] = 1 / plan->volume; /* of a window that misses nothing */
+    for (size_t i = 0; s->value && i < row; ++i)
+        s->inverse[i] = 1 / plan->volume; /* of a window that misses nothing */
     if (gradient) {
         s->plane = plan->pitch * plan->axes[1].size + 64 / (int64_t)one;
         failed |= NAME(stage_alloc)(&s->adjoint, plan, 3);

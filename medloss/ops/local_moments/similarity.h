@@ -1,7 +1,7 @@
 /* What a window's sums say, and the three maps its gradient is made of.
  *
- * A window whose variance is no more than the rounding of its sums is constant. `value` is the statistic times the
- * weight; with `upstream` the maps a, b, c are those of the gradient y K*a + x K*b - K*c. */
+ * A window whose variance is no more than the rounding of its sums is constant. `value` is the statistic
+ * times the weight; with `upstream` the maps a, b, c are those of the gradient y K*a + x K*b - K*c. */
 
 typedef struct {
     const REAL *sums;     /* a row of each map, at a pitch */
@@ -12,13 +12,16 @@ typedef struct {
 } ROW;
 
 /* The squared correlation. */
-static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *plan, const PAIR *p, const ROW *row,
-                                                                  int masked, int gradient) {
+static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *plan, const PAIR *p,
+                                                                  const ROW *row, int masked, int gradient) {
     const int64_t pitch = plan->pitch;
     const REAL *restrict sx = row->sums, *restrict sy = sx + Y * pitch, *restrict sxx = sx + XX * pitch;
-    const REAL *restrict syy = sx + YY * pitch, *restrict sxy = sx + XY * pitch, *restrict mass = sx + MASS * pitch;
-    const REAL *restrict inverse = row->inverse, *restrict weight = row->weight, *restrict upstream = row->upstream;
-    REAL *restrict value = row->value, *restrict to_a = row->a, *restrict to_b = row->b, *restrict to_c = row->c;
+    const REAL *restrict syy = sx + YY * pitch, *restrict sxy = sx + XY * pitch,
+                         *restrict mass = sx + MASS * pitch;
+    const REAL *restrict inverse = row->inverse, *restrict weight = row->weight,
+                         *restrict upstream = row->upstream;
+    REAL *restrict value = row->value, *restrict to_a = row->a, *restrict to_b = row->b,
+                   *restrict to_c = row->c;
     const REAL flat = ROUNDING * EPSILON, nr = plan->nr, dr = plan->dr;
     (void)p;
 #pragma GCC ivdep
@@ -47,22 +50,27 @@ static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *pl
 }
 
 /* One minus SSIM; its constants c1 and c2 lie in nr and dr. */
-static inline __attribute__((always_inline)) void NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row,
-                                                                    int masked, int gradient) {
+static inline __attribute__((always_inline)) void
+NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, int gradient) {
     const int64_t pitch = plan->pitch;
-    const REAL *restrict sum_x = row->sums, *restrict sum_d = sum_x + Y * pitch, *restrict sxx = sum_x + XX * pitch;
+    const REAL *restrict sum_x = row->sums, *restrict sum_d = sum_x + Y * pitch,
+                         *restrict sxx = sum_x + XX * pitch;
     const REAL *restrict syy = sum_x + YY * pitch, *restrict sdd = sum_x + XY * pitch;
     const REAL *restrict mass = sum_x + MASS * pitch;
-    const REAL *restrict inverse = row->inverse, *restrict weight = row->weight, *restrict upstream = row->upstream;
-    REAL *restrict value = row->value, *restrict to_a = row->a, *restrict to_b = row->b, *restrict to_c = row->c;
+    const REAL *restrict inverse = row->inverse, *restrict weight = row->weight,
+                         *restrict upstream = row->upstream;
+    REAL *restrict value = row->value, *restrict to_a = row->a, *restrict to_b = row->b,
+                   *restrict to_c = row->c;
     const REAL flat = ROUNDING * EPSILON, c1 = plan->nr, c2 = plan->dr;
     const REAL level_x = p->mean_x, level_d = p->mean_x - p->mean_y;
 #pragma GCC ivdep
     for (int64_t i = 0; i < plan->axes[2].size; ++i) {
         const REAL over = masked ? 1 / (mass[i] > 0 ? mass[i] : 1) : inverse[i];
         const REAL sx = sum_x[i], sd = sum_d[i], sy = sx - sd, xx = sxx[i], yy = syy[i], dd = sdd[i];
-        const REAL found_x = xx - sx * sx * over, found_y = yy - sy * sy * over, found_d = dd - sd * sd * over;
-        const REAL var_x = found_x <= flat * xx ? 0 : found_x * over, var_d = found_d <= flat * dd ? 0 : found_d * over;
+        const REAL found_x = xx - sx * sx * over, found_y = yy - sy * sy * over,
+                   found_d = dd - sd * sd * over;
+        const REAL var_x = found_x <= flat * xx ? 0 : found_x * over,
+                   var_d = found_d <= flat * dd ? 0 : found_d * over;
         const REAL var_y = found_y <= flat * yy ? 0 : found_y * over;
         const REAL spread = var_x + var_y + c2, part = 1 / (spread != 0 ? spread : 1);
         const REAL structure = spread != 0 ? var_d * part : 0;

@@ -1,5 +1,5 @@
-/* A call: its volumes and their planes, shared out among the threads. Groups of planes start at the same planes however
- * many threads there are, and sums are added plane by plane: the result is the same. */
+/* A call: its volumes and their planes, shared out among the threads. Groups of planes start at the same
+ * planes however many threads there are, and sums are added plane by plane: the result is the same. */
 
 /* Values of a task's planes. */
 static void NAME(forward_planes)(const TASK *t) {
@@ -8,8 +8,8 @@ static void NAME(forward_planes)(const TASK *t) {
         if (z + GROUP > counted.low && z < counted.high) NAME(windows)(t, z, counted, VALUES);
 }
 
-/* The gradient of a task's planes. Gradient maps are made a group at a time, and a group ends where the gradient's
- * looks no further. */
+/* The gradient of a task's planes. Gradient maps are made a group at a time, and a group ends where the
+ * gradient's looks no further. */
 static void NAME(backward_planes)(const TASK *t) {
     const Axis *depth = t->plan->axes;
     const Span planes = t->own;
@@ -26,8 +26,8 @@ static void NAME(backward_planes)(const TASK *t) {
 }
 
 /* Weighted sums of a plane's x and y, and of its weights. */
-static void NAME(plane_sums)(const REAL *restrict x, const REAL *restrict y, const REAL *restrict weight, int64_t size,
-                             double *sums) {
+static void NAME(plane_sums)(const REAL *restrict x, const REAL *restrict y, const REAL *restrict weight,
+                             int64_t size, double *sums) {
     if (!weight) {
         sums[0] = NAME(total)(x, size);
         sums[1] = NAME(total)(y, size);
@@ -45,12 +45,13 @@ static void NAME(plane_sums)(const REAL *restrict x, const REAL *restrict y, con
 
 static PAIR NAME(pair)(const REAL *x, const REAL *y, const REAL *weight, int64_t depth, const double *sums) {
     double x_sum = 0, y_sum = 0, mass = 0;
-    for (int64_t z = 0; z < depth; ++z) x_sum += sums[3 * z], y_sum += sums[3 * z + 1], mass += sums[3 * z + 2];
+    for (int64_t z = 0; z < depth; ++z)
+        x_sum += sums[3 * z], y_sum += sums[3 * z + 1], mass += sums[3 * z + 2];
     return (PAIR){x, y, weight, (REAL)(mass > 0 ? x_sum / mass : 0), (REAL)(mass > 0 ? y_sum / mass : 0)};
 }
 
-/* The images of a call, and what is wanted of them: values as a `map` or as the `sums` of each volume, the gradient
- * `out` for an upstream map `grad` or, without one, `all` for each volume. */
+/* The images of a call, and what is wanted of them: values as a `map` or as the `sums` of each volume, the
+ * gradient `out` for an upstream map `grad` or, without one, `all` for each volume. */
 typedef struct {
     const REAL *x, *y, *weight;
     int64_t volumes, shared; /* volumes that have one weight */
@@ -80,7 +81,8 @@ static int NAME(sweep)(const PLAN *plan, const CALL *call, int threads) {
         failed |= NAME(scratch_alloc)(&scratch, plan, call->out != NULL);
 #pragma omp for schedule(static)
         for (int64_t z = 0; z < call->volumes * depth; ++z) {
-            const REAL *own = call->weight ? call->weight + (z / depth / call->shared * depth + z % depth) * plane : NULL;
+            const REAL *own =
+                call->weight ? call->weight + (z / depth / call->shared * depth + z % depth) * plane : NULL;
             NAME(plane_sums)(call->x + z * plane, call->y + z * plane, own, plane, planes + 3 * z);
         }
 #pragma omp for collapse(2) schedule(dynamic)
@@ -92,13 +94,17 @@ static int NAME(sweep)(const PLAN *plan, const CALL *call, int threads) {
                 const PAIR pair = NAME(pair)(call->x + at, call->y + at, own, depth, planes + 3 * v * depth);
                 Span part = {groups * run / runs * GROUP, groups * (run + 1) / runs * GROUP};
                 if (part.high > depth) part.high = depth;
-                TASK task = {plan, &pair, &scratch, part, call->grad ? call->grad + at : NULL, call->all ? call->all[v] : 1,
-                             call->map ? call->map + at : NULL, call->sums ? values + v * depth : NULL,
+                TASK task = {plan,
+                             &pair,
+                             &scratch,
+                             part,
+                             call->grad ? call->grad + at : NULL,
+                             call->all ? call->all[v] : 1,
+                             call->map ? call->map + at : NULL,
+                             call->sums ? values + v * depth : NULL,
                              call->out ? call->out + at : NULL};
-                if (call->out)
-                    NAME(backward_planes)(&task);
-                else
-                    NAME(forward_planes)(&task);
+                if (call->out) NAME(backward_planes)(&task);
+                else NAME(forward_planes)(&task);
             }
         NAME(scratch_free)(&scratch);
     }

@@ -1,4 +1,5 @@
-/* The windows of four planes at a time: their sums are formed row by row, and handed to what is made of them. */
+/* The windows of four planes at a time: their sums are formed row by row, and handed to what is made of them.
+ */
 
 /* One volume's work: values without `slopes` wanted; else gradient maps, and from these the gradient. */
 typedef struct {
@@ -36,7 +37,8 @@ static void NAME(adjoint_row)(const TASK *t, int64_t first, int64_t y, REAL *out
     }
 }
 
-/* Under a border that windows know of: one over the mass of each of a row, and their zeros shifted as the images are. */
+/* Under a border that windows know of: one over the mass of each of a row, and their zeros shifted as the
+ * images are. */
 static void NAME(border)(const TASK *t, int64_t z, int64_t y, REAL *restrict s) {
     const PLAN *plan = t->plan;
     const Axis *a = plan->axes;
@@ -50,7 +52,8 @@ static void NAME(border)(const TASK *t, int64_t z, int64_t y, REAL *restrict s) 
         return;
     }
     const REAL mean_x = t->pair->mean_x, mean_y = t->pair->mean_y;
-    const int inner = a[0].reach <= z && z < a[0].size - a[0].reach && a[1].reach <= y && y < a[1].size - a[1].reach;
+    const int inner =
+        a[0].reach <= z && z < a[0].size - a[0].reach && a[1].reach <= y && y < a[1].size - a[1].reach;
     const int64_t size = a[2].size, left = inner && 2 * a[2].reach < size ? a[2].reach : size;
     const Span parts[2] = {{0, left}, {left < size ? size - left : size, size}}; /* all of it, or both ends */
     for (int part = 0; part < 2; ++part)
@@ -86,15 +89,17 @@ static inline void NAME(statistic_row)(const TASK *t, int64_t z, int64_t y, int 
     if (!weight) NAME(border)(t, z, y, s->moments.sums);
     ROW row = {s->moments.sums, s->inverse, weight, NULL, t->map ? t->map + at : s->value, NULL, NULL, NULL};
     if (slopes) {
-        if (t->grad) memcpy(s->upstream + a[2].low, t->grad + at + a[2].low,
-                            sizeof(REAL) * (size_t)(a[2].high - a[2].low));
+        if (t->grad)
+            memcpy(s->upstream + a[2].low, t->grad + at + a[2].low,
+                   sizeof(REAL) * (size_t)(a[2].high - a[2].low));
         row.upstream = s->upstream;
         row.a = NAME(slope_plane)(t, z, 0) + y * plan->pitch;
         row.b = NAME(slope_plane)(t, z, 1) + y * plan->pitch;
         row.c = NAME(slope_plane)(t, z, 2) + y * plan->pitch;
     }
     NAME(evaluate)(plan, t->pair, &row);
-    if (t->sums && t->own.low <= z && z < t->own.high) t->sums[z] += NAME(total)(row.value + a[2].low, a[2].high - a[2].low);
+    if (t->sums && t->own.low <= z && z < t->own.high)
+        t->sums[z] += NAME(total)(row.value + a[2].low, a[2].high - a[2].low);
 }
 
 /* The gradient of row (z, y), from the window sums of the gradient maps. */
@@ -102,8 +107,10 @@ static inline void NAME(gradient_row)(const TASK *t, int64_t z, int64_t y) {
     const PLAN *plan = t->plan;
     const PAIR *p = t->pair;
     const int64_t size = plan->axes[2].size, at = (z * plan->axes[1].size + y) * size;
-    const REAL *restrict a = t->scratch->adjoint.sums, *restrict b = a + plan->pitch, *restrict c = b + plan->pitch;
-    const REAL *restrict x_row = p->x + at, *restrict y_row = p->y + at, mean_x = p->mean_x, mean_y = p->mean_y;
+    const REAL *restrict a = t->scratch->adjoint.sums, *restrict b = a + plan->pitch,
+                         *restrict c = b + plan->pitch;
+    const REAL *restrict x_row = p->x + at, *restrict y_row = p->y + at, mean_x = p->mean_x,
+                         mean_y = p->mean_y;
     const REAL *restrict w = p->weight ? p->weight + at : NULL;
     REAL *restrict to = t->out + at;
     if (plan->statistic == SSIM)
@@ -122,7 +129,8 @@ static inline void NAME(gradient_row)(const TASK *t, int64_t z, int64_t y) {
 }
 
 /* The windows of the group of planes from `first` on, of the planes in `planes`. */
-static inline __attribute__((always_inline)) void NAME(windows)(const TASK *t, int64_t first, Span planes, int made) {
+static inline __attribute__((always_inline)) void NAME(windows)(const TASK *t, int64_t first, Span planes,
+                                                                int made) {
     const PLAN *plan = t->plan;
     const Axis *height = plan->axes + 1, *width = plan->axes + 2;
     STAGE *s = made == GRADIENT ? &t->scratch->adjoint : &t->scratch->moments;
@@ -136,10 +144,8 @@ static inline __attribute__((always_inline)) void NAME(windows)(const TASK *t, i
     for (int64_t y = to.low; y < to.high; y += GROUP) {
         for (; next < from.high && next < y + GROUP + height->reach; ++next) {
             REAL *sums = s->ring + next % slots * s->slot;
-            if (made == GRADIENT)
-                NAME(adjoint_row)(t, first, next, sums);
-            else
-                NAME(moments_row)(plan, t->pair, t->scratch->staged, first, next, sums);
+            if (made == GRADIENT) NAME(adjoint_row)(t, first, next, sums);
+            else NAME(moments_row)(plan, t->pair, t->scratch->staged, first, next, sums);
         }
         const Span there = seen(height, y, from);
         for (int64_t j = there.low; j < there.high; ++j)
@@ -148,7 +154,8 @@ static inline __attribute__((always_inline)) void NAME(windows)(const TASK *t, i
             for (int64_t m = 0; m < s->maps; ++m) {
                 for (int64_t j = there.low; j < there.high; ++j)
                     rows[j] = slot[j] + ((z - first) * s->maps + m) * pitch;
-                for (int64_t g = 0; g < GROUP; ++g) out[g] = s->padded + (g * s->maps + m) * row + plan->margin;
+                for (int64_t g = 0; g < GROUP; ++g)
+                    out[g] = s->padded + (g * s->maps + m) * row + plan->margin;
                 NAME(filter_group)(height, plan->taps[1], rows, there, pitch, out);
             }
             for (int64_t g = 0; g < GROUP && y + g < to.high; ++g) {
@@ -156,10 +163,8 @@ static inline __attribute__((always_inline)) void NAME(windows)(const TASK *t, i
                     NAME(filter_row)(width, plan->taps[2], plan->scale,
                                      s->padded + (g * s->maps + m) * row + plan->margin - width->reach, pitch,
                                      s->sums + m * pitch);
-                if (made == GRADIENT)
-                    NAME(gradient_row)(t, z, y + g);
-                else
-                    NAME(statistic_row)(t, z, y + g, made == SLOPES);
+                if (made == GRADIENT) NAME(gradient_row)(t, z, y + g);
+                else NAME(statistic_row)(t, z, y + g, made == SLOPES);
             }
         }
     }

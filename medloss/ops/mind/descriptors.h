@@ -1,6 +1,5 @@
-/* The descriptors of a few voxels of a row, so few that all is at hand: from the distances of their pairs to the noise, the entries, and back.
- *
- * A distance below zero is of a pair that is not there. */
+/* The descriptors of a few voxels of a row, so few that all is at hand: from the distances of their pairs to
+ * the noise, the entries, and back. A distance below zero is of a pair that is not there. */
 
 typedef struct {
     const REAL *distance[MOST_PAIRS]; /* rows, by pair */
@@ -58,8 +57,8 @@ static void NAME(entries)(const DESCRIPTOR *d, int64_t pairs, int64_t size, REAL
 }
 
 /* The mean penalty of the differences of the entries of two images. */
-static void NAME(penalties)(const DESCRIPTOR *x, const DESCRIPTOR *y, int64_t pairs, int64_t size, int absolute,
-                            REAL *restrict value) {
+static void NAME(penalties)(const DESCRIPTOR *x, const DESCRIPTOR *y, int64_t pairs, int64_t size,
+                            int absolute, REAL *restrict value) {
 #pragma GCC ivdep
     for (int64_t i = 0; i < size; ++i) value[i] = 0;
     for (int64_t k = 0; k < pairs; ++k) {
@@ -74,10 +73,11 @@ static void NAME(penalties)(const DESCRIPTOR *x, const DESCRIPTOR *y, int64_t pa
     for (int64_t i = 0; i < size; ++i) value[i] /= x->count[i] > 1 ? x->count[i] : 1;
 }
 
-/* The slopes of the values in the distances of x, by pair over its `above`, for upstream gradients. A least distance
- * that several pairs have shares its slope among them. */
-static void NAME(distance_slopes)(const DESCRIPTOR *x, const DESCRIPTOR *y, int64_t pairs, int64_t size, int absolute,
-                                  REAL mean, const REAL *restrict upstream, REAL *restrict spare) {
+/* The slopes of the values in the distances of x, by pair over its `above`, for upstream gradients. A least
+ * distance that several pairs have shares its slope among them. */
+static void NAME(distance_slopes)(const DESCRIPTOR *x, const DESCRIPTOR *y, int64_t pairs, int64_t size,
+                                  int absolute, REAL mean, const REAL *restrict upstream,
+                                  REAL *restrict spare) {
     const REAL lowest = mean * (REAL)LEAST_NOISE, highest = mean * (REAL)MOST_NOISE;
     REAL *restrict shared = spare, *restrict ties = spare + size, *restrict total = x->least;
 #pragma GCC ivdep
@@ -88,9 +88,12 @@ static void NAME(distance_slopes)(const DESCRIPTOR *x, const DESCRIPTOR *y, int6
         REAL *restrict entry = x->entry + k * size;
 #pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
-            const REAL difference = entry[i] - two[i], sign = difference > 0 ? 1 : difference < 0 ? -1 : difference;
+            const REAL difference = entry[i] - two[i], sign = difference > 0   ? 1
+                                                              : difference < 0 ? -1
+                                                                               : difference;
             const REAL g = upstream[i] / (count[i] > 1 ? count[i] : 1) * (absolute ? sign : 2 * difference);
-            const REAL steep = g * entry[i] * over[i], slope = over[i] >= 1 / TINY ? 0 : steep; /* nothing varies */
+            const REAL steep = g * entry[i] * over[i],
+                       slope = over[i] >= 1 / TINY ? 0 : steep; /* nothing varies */
             entry[i] = -slope; /* in what is above the least, at a fixed noise */
             shared[i] += slope * above[i] * over[i];
             const REAL there = distance[i] < 0 ? 0 : 1;

@@ -9,7 +9,8 @@ typedef struct {
 typedef REAL VECTOR __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
 #define LANES (32 / (int64_t)sizeof(REAL))
 
-/* Rows added up. Written with vectors, as compilers fuse the two loops of the plain form into a scalar one. */
+/* Rows added up. Written with vectors, as compilers fuse the two loops of the plain form into a scalar one.
+ */
 static inline void NAME(add_rows)(const REAL *const *rows, int64_t count, int64_t pitch, REAL *restrict out) {
     for (int64_t x = 0; x < pitch; x += 2 * LANES) {
         VECTOR a = {0}, b = {0};
@@ -34,7 +35,8 @@ static int NAME(distances_alloc)(DISTANCES *d, const Patches *p, int masked) {
     d->patches = p;
     d->maps = (masked ? 3 : 2) * p->steps;
     d->pitch = (p->wide[2] + 2 * LANES - 1) / (2 * LANES) * (2 * LANES);
-    d->plane = d->pitch * p->wide[1] + 64 / (int64_t)sizeof(REAL); /* off a power of two: planes share no cache set */
+    d->plane = d->pitch * p->wide[1] +
+               64 / (int64_t)sizeof(REAL); /* off a power of two: planes share no cache set */
     d->depth = 2 * p->reach[0] + 1;
     const size_t one = sizeof(REAL), row = (size_t)d->pitch;
     d->ring = malloc(one * (size_t)(d->maps * d->plane * d->depth));
@@ -64,11 +66,13 @@ static inline REAL *NAME(distance_row)(const DISTANCES *d, int64_t map, int64_t 
     return d->ring + (z % d->depth * d->maps + map) * d->plane + y * d->pitch;
 }
 
-/* Row y of one step, summed over the planes from `low` up to `high`, all of which have a partner: squared differences
- * of both images from `left` up to `right`. */
+/* Row y of one step, summed over the planes from `low` up to `high`, all of which have a partner: squared
+ * differences of both images from `left` up to `right`. */
 static inline void NAME(add_squares)(const Patches *p, const PAIR *pair, int64_t s, int64_t low, int64_t high,
-                                     int64_t y, int64_t left, int64_t right, REAL *restrict one, REAL *restrict two) {
-    const int64_t *step = p->step[s], *size = p->size, area = size[1] * size[2], at = low * area + y * size[2];
+                                     int64_t y, int64_t left, int64_t right, REAL *restrict one,
+                                     REAL *restrict two) {
+    const int64_t *step = p->step[s], *size = p->size, area = size[1] * size[2],
+                  at = low * area + y * size[2];
     const int64_t far = (step[0] * size[1] + step[1]) * size[2] + step[2];
     const REAL *a = pair->image[0] + at, *b = pair->image[1] + at;
     int64_t x = left;
@@ -92,8 +96,9 @@ static inline void NAME(add_squares)(const Patches *p, const PAIR *pair, int64_t
 }
 
 /* The same for plane z alone, weighted, with the weights. */
-static inline void NAME(add_weighted)(const Patches *p, const PAIR *pair, int64_t s, int64_t z, int64_t y, int64_t left,
-                                      int64_t right, REAL *restrict one, REAL *restrict two, REAL *restrict mass) {
+static inline void NAME(add_weighted)(const Patches *p, const PAIR *pair, int64_t s, int64_t z, int64_t y,
+                                      int64_t left, int64_t right, REAL *restrict one, REAL *restrict two,
+                                      REAL *restrict mass) {
     const int64_t *step = p->step[s], *size = p->size, at = (z * size[1] + y) * size[2];
     const int64_t far = at + (step[0] * size[1] + step[1]) * size[2] + step[2];
     const REAL *restrict a = pair->image[0] + at, *restrict b = pair->image[0] + far;
@@ -157,7 +162,8 @@ static void NAME(distances_of_plane)(const DISTANCES *d, const PAIR *pair, int64
                 for (int64_t i = 0; i < p->wide[2]; ++i) inverse[i] = over * along[i];
             }
             for (int64_t image = 0; image < 2; ++image) {
-                REAL *restrict to = NAME(distance_row)(d, image * p->steps + s, z + p->reach[0], y + p->reach[1]);
+                REAL *restrict to =
+                    NAME(distance_row)(d, image * p->steps + s, z + p->reach[0], y + p->reach[1]);
                 NAME(total_row)(d, image * p->steps + s, y, total);
 #pragma GCC ivdep
                 for (int64_t i = 0; i < p->wide[2]; ++i) to[i] = inverse[i] > 0 ? total[i] * inverse[i] : -1;

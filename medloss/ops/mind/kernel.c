@@ -1,8 +1,10 @@
-/* mind on the CPU: how unlike the self-similarity descriptors of two images are, and the gradient in the first.
+/* mind on the CPU: how unlike the self-similarity descriptors of two images are, and the gradient in the
+ * first.
  *
- * Nothing of the size of the volume is made but the result. Distances of patches are kept in a ring of the planes that
- * a voxel's neighbours lie in (distances.h); the descriptors of a row of voxels are formed, compared and forgotten
- * (descriptors.h); the gradient has two rings more (adjoint.h). The mean noise takes a pass of its own.
+ * Nothing of the size of the volume is made but the result. Distances of patches are kept in a ring of the
+ * planes that a voxel's neighbours lie in (distances.h); the descriptors of a row of voxels are formed,
+ * compared and forgotten (descriptors.h); the gradient has two rings more (adjoint.h). The mean noise takes a
+ * pass of its own.
  */
 #ifndef REAL
 
@@ -58,17 +60,18 @@ static void NAME(mean_noise)(TASK *task, const double *noise, int64_t depth) {
     for (int i = 0; i < 2; ++i) task->mean[i] = (REAL)(total[i] / (total[2] > 0 ? total[2] : 1));
 }
 
-/* Values as a `map` or as the `sums` of each volume; the gradient `out` for an upstream map `grad` or, without one,
- * `all` for each volume. `shared`: volumes that have one weight. `told`: see patches.h. */
-MEDLOSS_EXPORT int NAME(mind)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes, int64_t shared,
-                              int64_t depth, int64_t height, int64_t width, const int64_t *told, int64_t steps,
-                              int64_t pairs, int64_t absolute, REAL *map, double *sums, const REAL *grad,
-                              const REAL *all, REAL *out, int threads) {
+/* Values as a `map` or as the `sums` of each volume; the gradient `out` for an upstream map `grad` or,
+ * without one, `all` for each volume. `shared`: volumes that have one weight. `told`: see patches.h. */
+MEDLOSS_EXPORT int NAME(mind)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes,
+                              int64_t shared, int64_t depth, int64_t height, int64_t width,
+                              const int64_t *told, int64_t steps, int64_t pairs, int64_t absolute, REAL *map,
+                              double *sums, const REAL *grad, const REAL *all, REAL *out, int threads) {
     const int64_t size[3] = {depth, height, width}, voxels = depth * height * width;
     int64_t runs = (threads + volumes - 1) / volumes;
     runs = runs < depth / 8 ? runs : depth / 8 > 1 ? depth / 8 : 1;
     Patches patches;
-    double *noise = calloc((size_t)(volumes * depth) * 4, sizeof(double)), *values = noise + 3 * volumes * depth;
+    double *noise = calloc((size_t)(volumes * depth) * 4, sizeof(double)),
+           *values = noise + 3 * volumes * depth;
     int failed = patches_alloc(&patches, size, told, steps, pairs) || !noise;
     if (out) prefer_huge_pages(out, sizeof(REAL) * (size_t)(volumes * voxels));
     if (!failed) {
@@ -96,10 +99,8 @@ MEDLOSS_EXPORT int NAME(mind)(const REAL *x, const REAL *y, const REAL *weight, 
                             task.out = out ? out + v * voxels : NULL;
                         }
                         const int64_t low = depth * run / runs, high = depth * (run + 1) / runs;
-                        if (pass && out)
-                            NAME(backward_planes)(&task, low, high);
-                        else
-                            NAME(forward_planes)(&task, low, high);
+                        if (pass && out) NAME(backward_planes)(&task, low, high);
+                        else NAME(forward_planes)(&task, low, high);
                     }
             }
             NAME(scratch_free)(&scratch);

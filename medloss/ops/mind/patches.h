@@ -1,4 +1,5 @@
-/* Which patches are compared: the pairs of neighbours, and the steps from one to the other. Axes are z, y, x. */
+/* Which patches are compared: the pairs of neighbours, and the steps from one to the other. Axes are z, y, x.
+ */
 #ifndef MEDLOSS_PATCHES_H
 #define MEDLOSS_PATCHES_H
 

@@ -1,5 +1,5 @@
-/* A volume's planes, in runs for the threads. A run looks as far beyond its planes as it needs, and sums are added
- * plane by plane: the result does not depend on the number of threads. */
+/* A volume's planes, in runs for the threads. A run looks as far beyond its planes as it needs, and sums are
+ * added plane by plane: the result does not depend on the number of threads. */
 
 typedef struct {
     DISTANCES distances;
@@ -25,12 +25,16 @@ static void NAME(scratch_free)(SCRATCH *s) {
 static DESCRIPTOR NAME(descriptor)(const SCRATCH *s, int64_t image, int64_t z, int64_t y, int64_t x) {
     const Patches *p = s->distances.patches;
     REAL *own = s->rows + image * (2 * MOST_PAIRS + 3) * FEW;
-    DESCRIPTOR d = {.above = own, .entry = own + MOST_PAIRS * FEW, .least = own + 2 * MOST_PAIRS * FEW,
-                    .noise = own + (2 * MOST_PAIRS + 1) * FEW, .over = own + (2 * MOST_PAIRS + 2) * FEW,
+    DESCRIPTOR d = {.above = own,
+                    .entry = own + MOST_PAIRS * FEW,
+                    .least = own + 2 * MOST_PAIRS * FEW,
+                    .noise = own + (2 * MOST_PAIRS + 1) * FEW,
+                    .over = own + (2 * MOST_PAIRS + 2) * FEW,
                     .count = s->rows + (4 * MOST_PAIRS + 6) * FEW};
     for (int64_t k = 0; k < p->pairs; ++k) {
-        const REAL *row = NAME(distance_row)(&s->distances, image * p->steps + p->step_of[k],
-                                             z + p->from[k][0] + p->reach[0], y + p->from[k][1] + p->reach[1]);
+        const REAL *row =
+            NAME(distance_row)(&s->distances, image * p->steps + p->step_of[k],
+                               z + p->from[k][0] + p->reach[0], y + p->from[k][1] + p->reach[1]);
         d.distance[k] = row + x + p->from[k][2] + p->reach[2];
         /* the next row is asked for: these are more streams than a processor sees coming */
         for (int64_t i = 0; i < FEW; i += 64 / (int64_t)sizeof(REAL))
@@ -44,9 +48,9 @@ static inline REAL *NAME(spare)(const SCRATCH *s, int64_t row) {
     return s->rows + (4 * MOST_PAIRS + 6 + row) * FEW;
 }
 
-/* What is wanted of a volume: `noise`, three sums of each plane (of both images, and of the weights); or, for known
- * `means` of the noise, values as a `map` or `sums` of each plane; or the gradient `out` for an upstream `grad` map or,
- * without one, `all` for each value. */
+/* What is wanted of a volume: `noise`, three sums of each plane (of both images, and of the weights); or, for
+ * known `means` of the noise, values as a `map` or `sums` of each plane; or the gradient `out` for an
+ * upstream `grad` map or, without one, `all` for each value. */
 typedef struct {
     const Patches *patches;
     const PAIR *pair;
@@ -82,10 +86,8 @@ static void NAME(voxels)(const TASK *t, int64_t z, int64_t y, int64_t x, int64_t
     for (int image = 0; image < 2; ++image) {
         d[image] = NAME(descriptor)(t->scratch, image, z, y, x);
         NAME(excess)(d + image, p->pairs, size, count);
-        if (t->noise)
-            t->noise[3 * z + image] += NAME(weighed)(d[image].noise, weight, size);
-        else
-            NAME(entries)(d + image, p->pairs, size, t->mean[image]);
+        if (t->noise) t->noise[3 * z + image] += NAME(weighed)(d[image].noise, weight, size);
+        else NAME(entries)(d + image, p->pairs, size, t->mean[image]);
     }
     if (t->noise) {
         for (int64_t i = 0; weight && i < size; ++i) t->noise[3 * z + 2] += (double)weight[i];
@@ -99,7 +101,8 @@ static void NAME(voxels)(const TASK *t, int64_t z, int64_t y, int64_t x, int64_t
             const REAL g = (t->grad ? t->grad[at + i] : t->all) * (weight ? weight[i] : 1);
             value[i] = weight && !(weight[i] > 0) ? 0 : g;
         }
-        NAME(distance_slopes)(d, d + 1, p->pairs, size, t->absolute, t->mean[0], value, NAME(spare)(t->scratch, 2));
+        NAME(distance_slopes)(d, d + 1, p->pairs, size, t->absolute, t->mean[0], value,
+                              NAME(spare)(t->scratch, 2));
         NAME(scatter)(&t->scratch->adjoint, z, y, x, size, d[0].above);
     }
 }
@@ -114,7 +117,8 @@ static void NAME(forward_planes)(const TASK *t, int64_t low, int64_t high) {
     const Patches *p = t->patches;
     int64_t next = low - p->reach[0];
     for (int64_t z = low; z < high; ++z) {
-        for (; next <= z + p->reach[0]; ++next) NAME(distances_of_plane)(&t->scratch->distances, t->pair, next);
+        for (; next <= z + p->reach[0]; ++next)
+            NAME(distances_of_plane)(&t->scratch->distances, t->pair, next);
         for (int64_t y = 0; y < p->size[1]; ++y) NAME(row)(t, z, y);
     }
 }
@@ -133,7 +137,8 @@ static void NAME(backward_planes)(const TASK *t, int64_t low, int64_t high) {
                     NAME(distances_of_plane)(&t->scratch->distances, t->pair, next);
                 NAME(clear_centres)(a, voxel + 2 * reach);
                 for (int64_t y = 0; y < p->size[1]; ++y) NAME(row)(t, voxel, y);
-                const int64_t last = voxel + 1 < depth ? voxel - reach : voxel + reach; /* that hears of no more */
+                const int64_t last =
+                    voxel + 1 < depth ? voxel - reach : voxel + reach; /* that hears of no more */
                 for (int64_t done = voxel - reach; done <= last; ++done)
                     NAME(divide)(a, done + reach, t->pair->weight != NULL);
             }
