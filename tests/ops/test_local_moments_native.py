@@ -9,7 +9,7 @@ from medloss.ops import BackendError, backend, local_moments, local_ssim, native
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 
-WINDOWS = {"box": [1.0] * 9, "uneven": [0.2, 0.5, 1.0, 0.5, 0.2]}
+WINDOWS = {"box": [1.0] * 9, "thin": [0.5] * 3, "uneven": [0.2, 0.5, 1.0, 0.5, 0.2]}
 SHAPES = [(2, 3, 17), (1, 2, 7, 33), (2, 1, 5, 6, 40), (1, 2, 12, 3, 9)]
 
 
@@ -21,12 +21,13 @@ def mask_of(kind: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tens
     return kept.to(dtype) * torch.rand(shape[0], 1, *shape[2:]).to(dtype)
 
 
-def value_and_gradient(backend_name: str, x, y, mask, **options) -> tuple[torch.Tensor, torch.Tensor]:
+def values_and_gradients(backend_name: str, x, y, mask, operator=local_moments, **options) -> tuple[torch.Tensor, ...]:
+    """The values, and the gradients of both images."""
     with backend(backend_name):
-        first = x.clone().requires_grad_()
-        value = local_moments(first, y, mask, **options)
+        first, second = x.clone().requires_grad_(), y.clone().requires_grad_()
+        value = operator(first, second, mask, **options)
         cotangent = torch.randn(value.shape, generator=torch.Generator().manual_seed(3)).to(value.dtype)
-        return value.detach(), torch.autograd.grad(value, first, cotangent)[0]
+        return value.detach(), *torch.autograd.grad(value, (first, second), cotangent)
 
 
 @pytest.mark.parametrize("mask", ["none", "per voxel", "per channel"])
@@ -38,16 +39,16 @@ def test_the_kernel_is_the_reference_in_double(shape, window, mask, poisoned) ->
     for renormalise in (False, True):
         for reduce in (False, True):
             options = {"window": WINDOWS[window], "renormalise": renormalise, "smooth_nr": 1e-3, "reduce": reduce}
-            found = value_and_gradient("native", x, y, weight, **options)
-            expected = value_and_gradient("reference", x, y, weight, **options)
+            found = values_and_gradients("native", x, y, weight, **options)
+            expected = values_and_gradients("reference", x, y, weight, **options)
             torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_lower_precision(dtype) -> None:
     x, y = torch.rand(1, 2, 9, 8, 21).to(dtype), torch.rand(1, 2, 9, 8, 21).to(dtype)
-    found = value_and_gradient("native", x, y, None, window=[1.0] * 5)
-    expected = value_and_gradient("reference", x, y, None, window=[1.0] * 5)
+    found = values_and_gradients("native", x, y, None, window=[1.0] * 5)
+    expected = values_and_gradients("reference", x, y, None, window=[1.0] * 5)
     assert found[0].dtype == torch.float32
     assert found[1].dtype == dtype
     torch.testing.assert_close(found[0], expected[0], rtol=1e-3, atol=1e-5)
@@ -62,12 +63,11 @@ def test_the_number_of_threads_changes_nothing() -> None:
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append(value_and_gradient("native", x, y, None, window=[1.0] * 3, reduce=True))
+            results.append(values_and_gradients("native", x, y, None, window=[1.0] * 3, reduce=True))
     finally:
         torch.set_num_threads(before)
-    for value, gradient in results[1:]:
-        assert torch.equal(value, results[0][0])
-        assert torch.equal(gradient, results[0][1])
+    for result in results[1:]:
+        assert all(map(torch.equal, result, results[0]))
 
 
 def test_nan_stays_nan() -> None:
@@ -94,11 +94,23 @@ def test_ssim_is_the_reference_in_double(shape, mask, border, poisoned) -> None:
     weight = mask_of(mask, shape, torch.float64)
     for reduce in (False, True):
         options = {"windows": [UNLIKE[: len(shape) - 2]], "border": border, "c1": 1e-4, "c2": 9e-4, "reduce": reduce}
-        results = []
-        for name in ("native", "reference"):
-            with backend(name):
-                first = x.clone().requires_grad_()
-                value = local_ssim(first, y, weight, **options)
-                cotangent = torch.randn(value.shape, generator=torch.Generator().manual_seed(3), dtype=value.dtype)
-                results.append((value.detach(), torch.autograd.grad(value, first, cotangent)[0]))
+        results = [values_and_gradients(name, x, y, weight, local_ssim, **options) for name in ("native", "reference")]
         torch.testing.assert_close(*results, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("operator", ["moments", "ssim"])
+def test_a_gradient_of_the_target_alone(operator) -> None:
+    """In the target's own type, computed in the input's."""
+    x = torch.rand(1, 2, 11, 9, 12, dtype=torch.float64)
+    y = torch.rand(1, 2, 11, 9, 12, requires_grad=True)
+    found = {}
+    for name in ("native", "reference"):
+        with backend(name):
+            if operator == "ssim":
+                value = local_ssim(x, y, windows=[UNLIKE], c1=1e-4, c2=9e-4)
+            else:
+                value = local_moments(x, y, window=[1.0] * 3)
+            cotangent = torch.randn(value.shape, generator=torch.Generator().manual_seed(3), dtype=value.dtype)
+            (found[name],) = torch.autograd.grad(value, y, cotangent)
+    assert found["native"].dtype == torch.float32
+    torch.testing.assert_close(found["native"], found["reference"])

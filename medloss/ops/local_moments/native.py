@@ -32,8 +32,8 @@ def window_reasons(input: Tensor, windows: list[list[float]], needs: tuple[bool,
         found.append(f"the window's {max(map(len, windows))} weights are more than {LONGEST_WINDOW}")
     if any(window != window[::-1] for window in windows):
         found.append("the window is not symmetric, which the kernel's gradient takes for granted")
-    if needs is not None and any(needs[1:]):
-        found.append("a gradient of target or mask is asked for")
+    if needs is not None and any(needs[2:]):
+        found.append("a gradient of the mask is asked for")
     return found
 
 
@@ -60,10 +60,10 @@ def forward(operands: tuple[Any, ...], shape: torch.Size, dtype: torch.dtype, re
     """The map, or the sums of the volumes."""
     if not reduce:
         map = torch.empty(shape, dtype=dtype)
-        native.call("local_moments_forward", dtype, *operands, map, None)
+        native.call("local_moments", dtype, *operands, map, None, None, None, None)
         return map
     sums = torch.empty(shape[:2], dtype=torch.float64)
-    native.call("local_moments_forward", dtype, *operands, None, sums)
+    native.call("local_moments", dtype, *operands, None, sums, None, None, None)
     return sums.to(dtype)
 
 
@@ -72,8 +72,16 @@ def backward(operands: tuple[Any, ...], grad: Tensor, input: Tensor, reduce: boo
     dtype = accumulation_dtype(input)
     result = torch.empty(input.shape, dtype=dtype)
     grad = grad.to(dtype).contiguous()
-    native.call("local_moments_backward", dtype, *operands, *((None, grad) if reduce else (grad, None)), result)
+    upstream = (None, grad) if reduce else (grad, None)
+    native.call("local_moments", dtype, *operands, None, None, *upstream, result)
     return result.to(input.dtype)
+
+
+def swapped(index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments with the images exchanged, in the precision of the call: either statistic is the same for both."""
+    assert index == 1, "only the images have a gradient"
+    input, target, *options = args
+    return (target.to(accumulation_dtype(input)), input, *options)
 
 
 class NativeLocalMoments:
@@ -94,6 +102,10 @@ class NativeLocalMoments:
         """The gradient of input, in input's dtype."""
         input, *_, reduce = args
         return backward(self._operands(args), grad, input, reduce)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of target, as which the statistic sees either image."""
+        return self.backward(grad, swapped(index, args)).to(args[1].dtype)
 
     def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         input, target, mask, window, renormalise, smooth_nr, smooth_dr, _ = args
@@ -133,6 +145,10 @@ class NativeLocalSSIM:
             whole[self._inside(args)] = grad
             grad = whole
         return backward(self._operands(args), grad, input, reduce)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of target, as which the statistic sees either image."""
+        return self.backward(grad, swapped(index, args)).to(args[1].dtype)
 
     def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         input, target, mask, weights, sizes, border, c1, c2, _, _ = args

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.mind import reference
+from medloss.ops.mind.native import NativeMind
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -19,7 +20,7 @@ def _fake(
     return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("mind", reference.mind, _fake)
+OPERATOR = Operator("mind", reference.mind, _fake, (NativeMind(),))
 
 
 def mind(

@@ -1,0 +1,99 @@
+"""The CPU path of ``mind``: says what ``kernel.c`` can take, and hands it the volumes and the pairs of neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import native
+from medloss.ops.mind.reference import pairs_of
+from medloss.ops.voxels import accumulation_dtype
+
+PLACES = {1: (2,), 2: (0, 2), 3: (0, 1, 2)}
+"""Which of depth, height and width the axes of an image are: planes roll along the first one."""
+
+
+class NativeMind:
+    """Rolling planes of patch distances: no map of the whole volume is made but the result."""
+
+    name = "native"
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        input = args[0]
+        if input.device.type != "cpu":
+            return [f"input is on {input.device}, the kernel runs on the CPU"]
+        found = []
+        if native.unavailable():
+            found.append(f"there is no native library: {native.unavailable()}")
+        elif native.slow_machine():
+            found.append("the processor has no AVX2, without which torch is faster")
+        if not 3 <= input.ndim <= 5:
+            found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
+        if input.numel() == 0:
+            found.append("there are no voxels")
+        if needs is not None and any(needs[2:]):
+            found.append("a gradient of the mask is asked for")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """The map, or B C with ``reduce``."""
+        input, *_, reduce = args
+        dtype = accumulation_dtype(input)
+        map = None if reduce else torch.empty(input.shape, dtype=dtype)
+        sums = torch.empty(input.shape[:2], dtype=torch.float64) if reduce else None
+        native.call("mind", dtype, *_operands(args), map, sums, None, None, None)
+        return map if sums is None else sums.to(dtype)
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, in input's dtype."""
+        input, *_, reduce = args
+        dtype = accumulation_dtype(input)
+        grad = grad.to(dtype).contiguous()
+        result = torch.empty(input.shape, dtype=dtype)
+        upstream = (None, grad) if reduce else (grad, None)
+        native.call("mind", dtype, *_operands(args), None, None, *upstream, result)
+        return result.to(input.dtype)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of target, which the difference sees as it sees input."""
+        assert index == 1, "only the images have a gradient"
+        input, target, *options = args
+        exchanged = (target.to(accumulation_dtype(input)), input, *options)
+        return self.backward(grad, exchanged).to(target.dtype)
+
+
+def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The kernel's first operands: images, mask, sizes, and what is compared."""
+    input, target, mask, radius, dilation, penalty, _ = args
+    dtype = accumulation_dtype(input)
+    batch, channels, *spatial = input.shape
+    x, y = (tensor.detach().to(dtype).contiguous() for tensor in (input, target))
+    shared = 1
+    if mask is not None:
+        shared = channels if mask.shape[1] == 1 else 1
+        mask = mask.to(dtype).expand(batch, mask.shape[1], *spatial).contiguous()
+    places = PLACES[len(spatial)]
+    sizes = _placed(spatial, places, 1)
+    steps, pairs = [], []
+    for p, q in pairs_of(len(spatial)):
+        step = [b - a for a, b in zip(p, q)]
+        if step < [0] * len(step):  # the same differences, seen from the other end
+            p, step = q, [-by for by in step]
+        if step not in steps:
+            steps.append(step)
+        pairs.append([steps.index(step), *_placed([by * dilation for by in p], places, 0)])
+    reach = [value for there in _placed([1] * len(spatial), places, 0) for value in (radius * there, dilation * there)]
+    far = [by * dilation for step in steps for by in _placed(step, places, 0)]
+    told = torch.tensor([*reach, *far, *(value for pair in pairs for value in pair)], dtype=torch.int64)
+    return (x, y, mask, batch * channels, shared, *sizes, told, len(steps), len(pairs), int(penalty == "absolute"))
+
+
+def _placed(values: list[int], places: tuple[int, ...], missing: int) -> list[int]:
+    """Values of the axes as depth, height and width."""
+    result = [missing] * 3
+    for value, place in zip(values, places):
+        result[place] = value
+    return result
