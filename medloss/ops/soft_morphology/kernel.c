@@ -71,11 +71,12 @@ static int NAME(skeleton_planes)(const GRID *g, const REAL *map, int64_t volume,
         const int64_t z = t - s.count - 2;
         double hit[NAME(SUM_LANES)] = {0}, thin[NAME(SUM_LANES)] = {0};
         if (z < low) continue;
+        NAME(look_at)(&s, z);
         for (int64_t y = 0; y < s.height; ++y) {
             const int64_t row = (z * s.height + y) * n, at = (first * s.height) * n + row;
             REAL *restrict joined = NAME(scratch)(&s, 5);
             const REAL *weight = s.weight ? s.weight + row : NULL;
-            NAME(join_row)(&s, z, y, joined);
+            NAME(join_row)(&s, y, joined);
             if (other)
                 NAME(sum_row)(joined, other + at, weight, n, NAME(scratch)(&s, 6), hit, thin);
             else if (scale != 0)

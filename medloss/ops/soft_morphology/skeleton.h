@@ -19,6 +19,7 @@ typedef struct {
     const REAL *map, *weight;                   /* weight: NULL where every voxel counts */
     int64_t odd;                                /* whether a voxel that counts is NaN or infinite */
     RING *level, *ridge, *cotangent;
+    REAL **ridges; /* of the plane that is looked at, the first row of each */
     REAL *rows, *memory;
     int64_t row_count;
 } STREAM;
@@ -38,7 +39,8 @@ static int NAME(stream_alloc)(STREAM *s, int adjoint) {
     s->pitch = (s->width + 1 + 7) / 8 * 8 + NAME(MARGIN);
     s->plane = s->pitch * s->height + NAME(MARGIN);
     s->level = calloc((size_t)(3 * (count + 2)), sizeof(RING));
-    if (!s->level) return 1;
+    s->ridges = malloc(sizeof(REAL *) * (size_t)(count + 1));
+    if (!s->level || !s->ridges) return 1;
     s->ridge = s->level + count + 2;
     s->cotangent = s->ridge + count + 2;
     for (int64_t j = 0; j <= count + 1; ++j) {
@@ -65,6 +67,7 @@ static int NAME(stream_alloc)(STREAM *s, int adjoint) {
 
 static void NAME(stream_free)(STREAM *s) {
     free(s->level);
+    free(s->ridges);
     free(s->memory);
 }
 
@@ -89,45 +92,47 @@ static void NAME(load_plane)(STREAM *s, int64_t z) {
     s->odd |= odd;
 }
 
-/* The rows around row y of plane z; at a border the row itself, which changes no extreme. */
-static void NAME(around)(const STREAM *s, const RING *ring, int64_t z, int64_t y, const REAL **rows) {
-    const REAL *own = NAME(row_of)(s, ring, z, y);
-    rows[0] = own;
-    rows[1] = y ? own - s->pitch : own;
-    rows[2] = y + 1 < s->height ? own + s->pitch : own;
-    rows[3] = z ? NAME(row_of)(s, ring, z - 1, y) : own;
-    rows[4] = z + 1 < s->depth ? NAME(row_of)(s, ring, z + 1, y) : own;
+/* A plane and the planes around it; at a border the plane itself, which changes no extreme. */
+typedef struct {
+    const REAL *own, *front, *back;
+} NAME(Around);
+
+static NAME(Around) NAME(around)(const STREAM *s, const RING *ring, int64_t z) {
+    const REAL *own = NAME(row_of)(s, ring, z, 0);
+    NAME(Around) a = {own, own, own};
+    if (z) a.front = NAME(row_of)(s, ring, z - 1, 0);
+    if (z + 1 < s->depth) a.back = NAME(row_of)(s, ring, z + 1, 0);
+    return a;
 }
 
 static void NAME(erode_plane)(STREAM *s, int64_t j, int64_t z) {
-    const REAL *r[5];
+    const NAME(Around) a = NAME(around)(s, s->level + j, z);
+    REAL *out = NAME(row_of)(s, s->level + j + 1, z, 0);
     for (int64_t y = 0; y < s->height; ++y) {
-        NAME(around)(s, s->level + j, z, y, r);
-        REAL *out = NAME(row_of)(s, s->level + j + 1, z, y);
+        const int64_t at = y * s->pitch, above = y ? at - s->pitch : at, below = y + 1 < s->height ? at + s->pitch : at;
         if (s->weight)
-            NAME(erode_row)(r[0], r[1], r[2], r[3], r[4], 1, s->width, out);
+            NAME(erode_row)(a.own + at, a.own + above, a.own + below, a.front + at, a.back + at, 1, s->width, out + at);
         else
-            NAME(erode_row)(r[0], r[1], r[2], r[3], r[4], 0, s->width, out);
+            NAME(erode_row)(a.own + at, a.own + above, a.own + below, a.front + at, a.back + at, 0, s->width, out + at);
     }
 }
 
 /* Row y of the largest of three planes of an erosion, in its place among four rows of scratch. */
-static REAL *NAME(wide_row)(const STREAM *s, const RING *ring, int64_t z, int64_t y) {
-    const REAL *r[5];
+static inline REAL *NAME(wide_row)(const STREAM *s, const NAME(Around) * a, int64_t y) {
     REAL *out = NAME(scratch)(s, y & 3);
-    NAME(around)(s, ring, z, y, r);
+    const int64_t at = y * s->pitch;
     if (s->weight)
-        NAME(larger_of_planes)(r[0], r[3], r[4], 1, s->width, out);
+        NAME(larger_of_planes)(a->own + at, a->front + at, a->back + at, 1, s->width, out);
     else
-        NAME(larger_of_planes)(r[0], r[3], r[4], 0, s->width, out);
+        NAME(larger_of_planes)(a->own + at, a->front + at, a->back + at, 0, s->width, out);
     return out;
 }
 
 /* Row y of the largest of three by three, with a margin of -infinity; its neighbours' `wide_row`s come first. */
-static REAL *NAME(wider_row)(const STREAM *s, const RING *ring, int64_t z, int64_t y) {
+static inline REAL *NAME(wider_row)(const STREAM *s, const NAME(Around) * a, int64_t y) {
     const REAL *own = NAME(scratch)(s, y & 3);
     const REAL *above = y ? NAME(scratch)(s, (y - 1) & 3) : own;
-    const REAL *below = y + 1 < s->height ? NAME(wide_row)(s, ring, z, y + 1) : own;
+    const REAL *below = y + 1 < s->height ? NAME(wide_row)(s, a, y + 1) : own;
     REAL *out = NAME(scratch)(s, 4);
     NAME(larger_of_rows)(own, above, below, s->width, out);
     out[-1] = out[s->width] = -INF;
@@ -135,15 +140,16 @@ static REAL *NAME(wider_row)(const STREAM *s, const RING *ring, int64_t z, int64
 }
 
 static void NAME(ridge_plane)(STREAM *s, int64_t j, int64_t z) {
-    const RING *eroded = s->level + j + 1;
-    NAME(wide_row)(s, eroded, z, 0);
+    const NAME(Around) eroded = NAME(around)(s, s->level + j + 1, z);
+    const REAL *level = NAME(row_of)(s, s->level + j, z, 0);
+    REAL *out = NAME(row_of)(s, s->ridge + j, z, 0);
+    NAME(wide_row)(s, &eroded, 0);
     for (int64_t y = 0; y < s->height; ++y) {
-        const REAL *wide = NAME(wider_row)(s, eroded, z, y), *level = NAME(row_of)(s, s->level + j, z, y);
-        REAL *out = NAME(row_of)(s, s->ridge + j, z, y);
+        const REAL *wide = NAME(wider_row)(s, &eroded, y);
         if (s->weight)
-            NAME(ridge_row)(level, wide, 1, s->width, out);
+            NAME(ridge_row)(level + y * s->pitch, wide, 1, s->width, out + y * s->pitch);
         else
-            NAME(ridge_row)(level, wide, 0, s->width, out);
+            NAME(ridge_row)(level + y * s->pitch, wide, 0, s->width, out + y * s->pitch);
     }
 }
 
@@ -157,16 +163,22 @@ static void NAME(advance)(STREAM *s, int64_t t) {
     }
 }
 
-/* Row y of the skeleton of plane z: the ridges joined as probabilities are. */
-static void NAME(join_row)(const STREAM *s, int64_t z, int64_t y, REAL *restrict out) {
-    memcpy(out, NAME(row_of)(s, s->ridge, z, y), sizeof(REAL) * (size_t)s->width);
-    for (int64_t j = 1; j <= s->count; ++j) {
-        const REAL *ridge = NAME(row_of)(s, s->ridge + j, z, y);
-        for (int64_t x = 0; x < s->width; ++x) {
-            const REAL more = ridge[x] - out[x] * ridge[x];
-            out[x] += more > 0 ? more : 0;
-        }
+static void NAME(look_at)(STREAM *s, int64_t z) {
+    for (int64_t j = 0; j <= s->count; ++j) s->ridges[j] = NAME(row_of)(s, s->ridge + j, z, 0);
+}
+
+/* One more ridge joined to the skeleton, as probabilities are: s + r - s r. */
+static inline void NAME(join)(const REAL *joined, const REAL *ridge, int64_t n, REAL *to) {
+    for (int64_t x = 0; x < n; ++x) {
+        const REAL more = ridge[x] - joined[x] * ridge[x];
+        to[x] = joined[x] + (more > 0 ? more : 0);
     }
+}
+
+/* Row y of the skeleton of the plane that is looked at. */
+static void NAME(join_row)(const STREAM *s, int64_t y, REAL *out) {
+    memcpy(out, s->ridges[0] + y * s->pitch, sizeof(REAL) * (size_t)s->width);
+    for (int64_t j = 1; j <= s->count; ++j) NAME(join)(out, s->ridges[j] + y * s->pitch, s->width, out);
 }
 
 static inline int64_t NAME(first_step)(const STREAM *s) {
