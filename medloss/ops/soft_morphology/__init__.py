@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss.ops.operator import Operator
 from medloss.ops.soft_morphology import reference
-from medloss.ops.soft_morphology.native import NativeSkeleton, NativeSkeletonSums
+from medloss.ops.soft_morphology.native import NativeErosions, NativeSkeleton, NativeSkeletonSums
 from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["boundary_sums", "erosion_hausdorff", "max_pool", "skeleton_sums", "soft_skeleton"]
@@ -32,7 +32,9 @@ SOFT_SKELETON = Operator("soft_skeleton", reference.soft_skeleton, _fake_map, (N
 MAX_POOL = Operator("max_pool", reference.max_pool, _fake_map)
 SKELETON_SUMS = Operator("skeleton_sums", reference.skeleton_sums, _fake_sums, (NativeSkeletonSums(),))
 BOUNDARY_SUMS = Operator("boundary_sums", reference.boundary_sums, _fake_sums)
-EROSION_HAUSDORFF = Operator("erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions)
+EROSION_HAUSDORFF = Operator(
+    "erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions, (NativeErosions(),)
+)
 
 
 def soft_skeleton(map: Tensor, mask: Tensor | None = None, *, iterations: int) -> Tensor:

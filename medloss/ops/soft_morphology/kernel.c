@@ -32,6 +32,7 @@ static int64_t runs_of(int64_t volumes, int64_t depth, int64_t overlap, int thre
 #include "rows.h"
 #include "skeleton.h"
 #include "adjoint.h"
+#include "erosions.h"
 
 /* One call's volumes. `shared`: how many volumes one volume of weights is for. */
 #define GRID NAME(Grid)
@@ -188,6 +189,45 @@ MEDLOSS_EXPORT int NAME(skeleton_sums_backward)(const REAL *input, const REAL *t
     return failed;
 }
 
+/* Erosions of the error, or with `grad` the gradient of `input` times `sign`, into `out`. */
+MEDLOSS_EXPORT int NAME(erosion_hausdorff)(const REAL *input, const REAL *target, const REAL *weight, int64_t volumes,
+                                           int64_t shared, int64_t depth, int64_t height, int64_t width, int64_t axes,
+                                           double alpha, int64_t k, const REAL *grad, double sign, REAL *out,
+                                           int64_t *odd, int threads) {
+    const int64_t voxels = depth * height * width;
+    const size_t scratch = (size_t)((grad ? k + 3 : 2) * voxels + 2 * width + 2);
+    int failed = 0;
+    prefer_huge_pages(out, (size_t)(volumes * voxels) * sizeof(REAL));
+#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(| : failed)
+    for (int64_t v = 0; v < volumes; ++v) {
+        VOLUME volume = {depth, height, width, voxels, NULL, (REAL)(2 * axes + 1), NULL};
+        NAME(Stretch) *stretches = malloc(sizeof(NAME(Stretch)) * (size_t)(k + 1));
+        REAL *memory = malloc(sizeof(REAL) * scratch);
+        const int64_t at = v * voxels;
+        if (weight) volume.weight = weight + v / shared * voxels;
+        int finite = 1;
+        failed |= !memory || !stretches;
+        if (memory && stretches) {
+            prefer_huge_pages(memory, sizeof(REAL) * scratch);
+            volume.row = memory + scratch - 2 * width - 2;
+            memset(volume.row, 0, sizeof(REAL) * (size_t)(2 * width + 2));
+            if (grad)
+                finite = NAME(eroded_errors_back)(&volume, input + at, target + at, alpha, k, stretches, memory,
+                                                  grad + at, (REAL)sign, out + at);
+            else
+                finite = NAME(eroded_errors)(&volume, input + at, target + at, alpha, k, memory, out + at);
+        }
+        if (!finite) {
+#pragma omp atomic write
+            *odd = 1;
+        }
+        free(stretches);
+        free(memory);
+    }
+    return failed;
+}
+
+#undef VOLUME
 #undef GRID
 #undef ADJOINT
 #undef STREAM

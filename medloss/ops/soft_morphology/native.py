@@ -119,3 +119,26 @@ class NativeSkeletonSums(NativeMorphology):
         if self.run("skeleton_sums_backward", (*pair, mask), iterations, sums, result):
             return result.to(args[index].dtype)
         return self.through_reference(index, grad, args)
+
+
+class NativeErosions(NativeMorphology):
+    """The erosions of the error, volume by volume."""
+
+    def __init__(self) -> None:
+        super().__init__(reference.erosion_hausdorff, 2)
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """B C [spatial]."""
+        input, _, _, alpha, k = args
+        result = torch.empty(input.shape, dtype=accumulation_dtype(input))
+        finite = self.run("erosion_hausdorff", args, input.ndim - 2, alpha, k, None, 1.0, result)
+        return result if finite else self.reference(*args)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of prediction or target, in its dtype."""
+        input, _, _, alpha, k = args
+        result = torch.empty(input.shape, dtype=accumulation_dtype(input))
+        upstream, sign = grad.to(result.dtype).contiguous(), 1.0 if index == 0 else -1.0
+        if self.run("erosion_hausdorff", args, input.ndim - 2, alpha, k, upstream, sign, result):
+            return result.to(args[index].dtype)
+        return self.through_reference(index, grad, args)
