@@ -32,9 +32,7 @@ SOFT_SKELETON = Operator("soft_skeleton", reference.soft_skeleton, _fake_map, (N
 MAX_POOL = Operator("max_pool", reference.max_pool, _fake_map)
 SKELETON_SUMS = Operator("skeleton_sums", reference.skeleton_sums, _fake_sums, (NativeSkeletonSums(),))
 BOUNDARY_SUMS = Operator("boundary_sums", reference.boundary_sums, _fake_sums)
-EROSION_HAUSDORFF = Operator(
-    "erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions, (NativeErosions(),)
-)
+EROSION_HAUSDORFF = Operator("erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions, (NativeErosions(),))
 
 
 def soft_skeleton(map: Tensor, mask: Tensor | None = None, *, iterations: int) -> Tensor:
