@@ -13,7 +13,7 @@ from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
-from medloss.reduction import reduce
+from medloss.reduction import mass, reduce
 
 
 class LabelMaps(NamedTuple):
@@ -40,9 +40,7 @@ class LabelMaps(NamedTuple):
 
     def mass(self) -> Tensor:
         """The sum of the weights, B N."""
-        axes = tuple(range(2, self.input.ndim))
-        weight = torch.ones_like(self.input) if self.weight is None else self.weight.expand_as(self.input)
-        return weight.sum(axes)
+        return mass(self.weight, self.input.shape, self.input)
 
 
 def label_maps(view: LabelView, first: int = 0) -> LabelMaps:

@@ -20,6 +20,7 @@ from medloss.ops.region_sums import Column, Terms, region_sums
 from medloss.ops.resample import resample
 from medloss.ops.soft_morphology import boundary_sums, erosion_hausdorff, max_pool, skeleton_sums, soft_skeleton
 from medloss.ops.sorted_errors import sorted_errors
+from medloss.ops.squared_errors import squared_errors
 
 __all__ = [
     "BackendError",
@@ -56,4 +57,5 @@ __all__ = [
     "skeleton_sums",
     "soft_skeleton",
     "sorted_errors",
+    "squared_errors",
 ]

@@ -82,11 +82,10 @@ class SoftclDiceLoss(MapLoss):
         if factors is not None:
             sums = sums * factors[first:, None].to(sums.dtype)
         sums, valid = sums.sum(1), maps.mass().sum(1) > 0
-        present = maps.target.flatten(1).amax(1) > 0
+        present = maps.target.flatten(1).amax(1) > 0 if self.empty == "skip" else valid
         if self.batch:
             sums, valid, present = sums.sum(0, keepdim=True), valid.any(0, keepdim=True), present.any(0, keepdim=True)
-        if self.empty == "skip":
-            valid = valid & present
+        valid = valid & present
         return reduce(self._harmonic(*sums.unbind(-1)), self.reduction, valid)
 
     def _harmonic(self, hit: Tensor, predicted: Tensor, found: Tensor, true: Tensor) -> Tensor:

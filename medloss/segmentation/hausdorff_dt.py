@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.maps import LabelMaps
-from medloss.ops import border_distance
+from medloss.ops import border_distance, squared_errors
 from medloss.reduction import ratio
 from medloss.segmentation.distances import DistanceLoss, counted, inside
 
@@ -64,13 +64,18 @@ class HausdorffDTLoss(DistanceLoss):
 
     def compare(self, maps: LabelMaps, spacing: list[float], distance_map: Tensor | None) -> Tensor:
         """The weighted mean over the voxels."""
-        measure = {"valid": maps.valid, "spacing": spacing, "dtype": maps.input.dtype}
+        far = self._costs(inside(maps.input), maps, spacing)
         if distance_map is None:
-            to_target = border_distance(inside(maps.target), **measure)
+            far = far + self._costs(inside(maps.target), maps, spacing)
         else:
-            to_target = counted(distance_map, maps)
-        far = border_distance(inside(maps.input), **measure).pow(self.alpha) + to_target.pow(self.alpha)
-        return ratio(maps.weighted((maps.input - maps.target) ** 2 * far).flatten(2).sum(-1), maps.mass())
+            far = far + counted(distance_map, maps).pow(self.alpha)
+        return ratio(squared_errors(maps.input, maps.target, maps.weighted(far)), maps.mass())
+
+    def _costs(self, region: Tensor, maps: LabelMaps, spacing: list[float]) -> Tensor:
+        """Distances to the border to the power of alpha; the square is what the transform comes with."""
+        squared = self.alpha == 2
+        distance = border_distance(region, maps.valid, spacing, maps.input.dtype, squared=squared)
+        return distance if squared else distance.pow(self.alpha)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -138,3 +138,39 @@ def test_empty_and_full_regions_have_no_border() -> None:
     for inside in (torch.zeros(1, 1, 3, 3, dtype=torch.bool), torch.ones(1, 1, 3, 3, dtype=torch.bool)):
         assert not border_distance(inside).any()
         assert not signed_distance(inside, None, [0.5, 0.5]).any()
+
+
+@needs_library
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 3, 190), (3, 600)])
+def test_borders_are_those_of_the_reference(shape: tuple[int, ...], spacing: str) -> None:
+    """Both sides in one transform: cells of 16 bits, of 32 (whole squares, large volumes) and doubles."""
+    sizes = list(SPACINGS[spacing][-len(shape) :])
+    for density in (0.0, 0.002, 0.4, 0.97, 1.0):
+        inside = sources_of(shape, density) if density < 1 else torch.ones(2, 3, *shape, dtype=torch.bool)
+        results = []
+        for path in ("reference", "native"):
+            with backend(path):
+                whole = [signed_distance(inside, None, sizes), border_distance(inside, None, sizes, squared=True)]
+                results.append([*whole, border_distance(inside, None, sizes, torch.float64)])
+        torch.testing.assert_close(*results, rtol=1e-6, atol=1e-5)
+        torch.testing.assert_close(results[0][2], results[1][2], rtol=1e-12, atol=0)
+
+
+@needs_library
+def test_cells_of_each_width_agree() -> None:
+    """A volume of cubic voxels, with steps that are whole but large, and with steps that are none."""
+    inside = sources_of((9, 10, 40), 0.05)
+    for factor, sizes in ((1, [2.0, 1, 3]), (1, [50.0, 1, 150]), (1.1, [2.2, 1.1, 3.3])):
+        where = [size / factor for size in sizes]
+        found = border_distance(inside, None, sizes, torch.float64) / factor
+        for b, c in itertools.product(range(2), range(3)):
+            region = inside[b, c].numpy()
+            both = [distance_transform_edt(side, sampling=where) for side in (region, ~region)]
+            np.testing.assert_allclose(found[b, c].numpy(), both[0] + both[1], rtol=1e-12)
+
+
+def test_opcheck_of_borders() -> None:
+    arguments = (sources_of((6, 7), 0.2), [1.0, 2.5], torch.float32, "signed")
+    torch.library.opcheck(torch.ops.medloss.border_distance.default, arguments)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.distance_map import reference
-from medloss.ops.distance_map.native import NativeDistanceMap
+from medloss.ops.distance_map.native import LONGEST_SEARCH, NativeDistanceMap
 from medloss.ops.operator import Operator
 
 __all__ = ["border_distance", "distance_map", "nearest_source", "signed_distance"]
@@ -21,11 +21,16 @@ def _fake(sources: Tensor, spacing: list[float], dtype: torch.dtype) -> Tensor:
     return sources.new_empty(sources.shape, dtype=dtype)
 
 
+def _fake_border(inside: Tensor, spacing: list[float], dtype: torch.dtype, kind: str) -> Tensor:
+    return inside.new_empty(inside.shape, dtype=dtype)
+
+
 def _fake_nearest(sources: Tensor, spacing: list[float]) -> Tensor:
     return sources.new_empty(sources.shape, dtype=torch.int64)
 
 
 OPERATOR = Operator("distance_map", reference.distance_map, _fake, (NativeDistanceMap("distance_map"),))
+BORDER = Operator("border_distance", reference.border_distance, _fake_border, (NativeDistanceMap("border_distance"),))
 NEAREST = Operator("nearest_source", reference.nearest_source, _fake_nearest, (NativeDistanceMap("nearest_source"),))
 
 
@@ -71,6 +76,8 @@ def border_distance(
     valid: Tensor | None = None,
     spacing: Sequence[float] | None = None,
     dtype: torch.dtype = torch.float32,
+    *,
+    squared: bool = False,
 ) -> Tensor:
     """The distance of every voxel to the nearest valid one on the other side of the border of ``inside``.
 
@@ -79,15 +86,12 @@ def border_distance(
         valid: bool, B 1 or B C [spatial]; voxels that are not are on neither side, and at distance 0.
         spacing: as in :func:`distance_map`.
         dtype: as in :func:`distance_map`.
+        squared: give the square of the distance, which is what is computed.
 
     Returns:
         B C [spatial]; 0 where there is nothing on the other side, as for empty and full regions.
     """
-    outside = ~inside
-    if valid is not None:
-        inside, outside = inside & valid, outside & valid
-    to_inside, to_outside = distance_map(torch.cat([inside, outside], 1), spacing, dtype).chunk(2, 1)
-    return torch.where(inside, to_outside, torch.where(outside, to_inside, 0.0))
+    return _of_border(inside, valid, spacing, dtype, "square" if squared else "distance")
 
 
 def signed_distance(
@@ -107,9 +111,20 @@ def signed_distance(
     >>> signed_distance(torch.tensor([[[False, False, True, True, True, False]]]))
     tensor([[[ 2.,  1.,  0., -1.,  0.,  1.]]])
     """
-    distance = border_distance(inside, valid, spacing, dtype)
-    voxel = min(_sizes(inside, spacing))
-    return torch.where(inside, 0.0 - (distance - voxel).clamp_min(0.0), distance)
+    return _of_border(inside, valid, spacing, dtype, "signed")
+
+
+def _of_border(
+    inside: Tensor, valid: Tensor | None, spacing: Sequence[float] | None, dtype: torch.dtype, kind: str
+) -> Tensor:
+    inside, sizes = inside.detach(), _sizes(inside, spacing)
+    if valid is None and max(inside.shape[3:], default=1) <= LONGEST_SEARCH:
+        return BORDER(inside, sizes, dtype, kind)
+    pair = [inside, ~inside] if valid is None else [inside & valid, ~inside & valid]
+    to_inside, to_outside = distance_map(torch.cat(pair, 1), spacing, dtype).chunk(2, 1)
+    distance = torch.where(inside, to_outside, to_inside)
+    distance = distance if valid is None else torch.where(valid, distance, 0.0)
+    return reference.of_kind(distance, inside, sizes, kind)
 
 
 def _sizes(sources: Tensor, spacing: Sequence[float] | None) -> list[float]:

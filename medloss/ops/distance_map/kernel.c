@@ -1,129 +1,76 @@
-/* distance_map and nearest_source on the CPU: the lower envelope of parabolas along each axis in turn, in time linear in
- * the voxels (Felzenszwalb and Huttenlocher, Distance transforms of sampled functions, 2012).
+/* distance_map, border_distance and nearest_source on the CPU. Squares of distances are in units of the smallest voxel
+ * size, so that a cubic grid counts in whole numbers.
  *
- * Squares of distances are in double, in units of the smallest voxel size, so that a cubic grid counts in whole numbers.
- * Axes go from the last to the first, and the first candidate of a line wins among equals: it is the source of the
- * lowest index. Every line is on its own, so that threads change nothing.
+ * Distances come from sweeps and minima over sums (scan.h), a block of voxels at once. Where an axis is so long that a
+ * search along it might not end soon, and where the nearest voxel itself is asked for, it is the lower envelope of
+ * parabolas (envelope.h), whose time is linear in the voxels. Every line is on its own: threads change nothing.
  */
 #ifndef REAL
 
 #include "../native.h"
 
-enum { COLUMNS = 8 }; /* lines across the memory are taken side by side: a cache line holds eight doubles */
+#include "envelope.h"
 
-/* Scratch of one thread: the lines as they were, and the envelope's parabolas with their left ends. */
-typedef struct {
-    double *value, *left;
-    int64_t *index, *apex;
-} LINES;
+enum { DISTANCE, SQUARE, SIGNED }; /* what is made of a squared distance */
+enum { LONGEST_SEARCH = 512 };     /* voxels along an axis */
 
-static int lines_alloc(LINES *lines, int64_t size) {
-    lines->value = malloc(sizeof(double) * (size_t)(COLUMNS * size));
-    lines->left = malloc(sizeof(double) * (size_t)size);
-    lines->index = malloc(sizeof(int64_t) * (size_t)(COLUMNS * size));
-    lines->apex = malloc(sizeof(int64_t) * (size_t)size);
-    return !lines->value || !lines->left || !lines->index || !lines->apex;
-}
+/* What is done with a row of squared distances. */
+typedef struct Finish {
+    void (*row)(const struct Finish *finish, int64_t row);
+    double *squares;
+    const uint8_t *inside;
+    int64_t width;
+    double unit;
+    int kind;
+    void *out;
+} FINISH;
 
-static void lines_free(LINES *lines) {
-    free(lines->value);
-    free(lines->left);
-    free(lines->index);
-    free(lines->apex);
-}
+#define SCAN(stem) stem##_16
+#define CELL int16_t
+#define UCELL uint16_t
+#define COUNT int16_t
+#define HUGE_CELL 32767
+#define OWN(cell) ((CELL)((cell) < 0 ? -1 : 0))
+#define FLIP(cell, own) ((CELL)((cell) ^ (own)))
+#include "scan.h"
+#define SCAN(stem) stem##_32
+#define CELL int32_t
+#define UCELL uint32_t
+#define COUNT int32_t
+#define HUGE_CELL (1 << 30)
+#define OWN(cell) ((CELL)((cell) < 0 ? -1 : 0))
+#define FLIP(cell, own) ((cell) ^ (own))
+#include "scan.h"
+#define SCAN(stem) stem##_real
+#define CELL double
+#define UCELL double
+#define COUNT int32_t
+#define HUGE_CELL INFINITY
+#define OWN(cell) ((cell) < 0 ? -1.0 : 1.0)
+#define FLIP(cell, own) ((cell) * (own))
+#include "scan.h"
 
-/* The last axis, whose values are sources or not: the nearer of the last source before and the first behind. */
-static void scan_line(const uint8_t *sources, int64_t size, double square, int64_t base, double *squared,
-                      int64_t *nearest) {
-    int64_t last = -1;
-    for (int64_t i = 0; i < size; ++i) {
-        if (sources[i]) last = i;
-        squared[i] = last < 0 ? INFINITY : square * (double)((i - last) * (i - last));
-        if (nearest) nearest[i] = last < 0 ? -1 : base + last;
-    }
-    last = -1;
-    for (int64_t i = size - 1; i >= 0; --i) {
-        if (sources[i]) last = i;
-        if (last < 0) continue;
-        const double found = square * (double)((last - i) * (last - i));
-        if (found < squared[i]) {
-            squared[i] = found;
-            if (nearest) nearest[i] = base + last;
+/* The squares of one volume, given to `finish` row by row. `alone`: the distance to the inside, not to the border. */
+static int squares_of(const uint8_t *inside, const int64_t *sizes, const double *steps, int alone, FINISH finish,
+                      int threads) {
+    int64_t size[3] = {sizes[0], sizes[1], sizes[2]};
+    double square[3] = {steps[0] * steps[0], steps[1] * steps[1], steps[2] * steps[2]}, most = 0;
+    int whole = 1;
+    for (int last = 1; last < 3; ++last) /* the first axis is the cheapest: it is not one that is missing */
+        if (size[0] == 1) {
+            size[0] = size[last];
+            square[0] = square[last];
+            size[last] = 1;
         }
+    for (int axis = 0; axis < 3; ++axis) {
+        if (size[axis] == 1) square[axis] = 0;
+        most += square[axis] * (double)(size[axis] * size[axis]); /* a search looks one step too far */
+        whole &= square[axis] == floor(square[axis]);
     }
-}
-
-/* One line of values: the envelope of value[j] + square (x - j)^2, read at every x, into a line of some stride. */
-static void envelope_line(const double *value, const int64_t *index, int64_t size, double square, LINES *lines,
-                          double *squared, int64_t *nearest, int64_t stride) {
-    int64_t count = 0, *apex = lines->apex;
-    double *left = lines->left;
-    for (int64_t j = 0; j < size; ++j) {
-        if (value[j] == INFINITY) continue;
-        double meeting = -INFINITY;
-        while (count) {
-            const int64_t k = apex[count - 1];
-            const double rise = (value[j] + square * (double)(j * j)) - (value[k] + square * (double)(k * k));
-            meeting = rise / (2 * square * (double)(j - k));
-            if (meeting > left[count - 1]) break;
-            meeting = -INFINITY;
-            --count;
-        }
-        apex[count] = j;
-        left[count++] = meeting;
-    }
-    if (!count) return; /* no source on the line: it stays infinite */
-    for (int64_t x = 0, k = 0; x < size; ++x) {
-        while (k + 1 < count && left[k + 1] < (double)x) ++k;
-        const int64_t j = apex[k];
-        squared[x * stride] = value[j] + square * (double)((x - j) * (x - j));
-        if (nearest) nearest[x * stride] = index[j];
-    }
-}
-
-/* COLUMNS lines across the memory, copied out and written back. */
-static void envelope_columns(double *squared, int64_t *nearest, int64_t size, int64_t stride, int64_t columns,
-                             double square, LINES *lines) {
-    for (int64_t i = 0; i < size; ++i)
-        for (int64_t c = 0; c < columns; ++c) {
-            lines->value[c * size + i] = squared[i * stride + c];
-            if (nearest) lines->index[c * size + i] = nearest[i * stride + c];
-        }
-    for (int64_t c = 0; c < columns; ++c)
-        envelope_line(lines->value + c * size, lines->index + c * size, size, square, lines, squared + c,
-                      nearest ? nearest + c : NULL, stride);
-}
-
-/* One volume: squares of distances (infinite without a source), and the index of the nearest source where asked for. */
-static int transform(const uint8_t *sources, const int64_t *sizes, const double *steps, double *squared,
-                     int64_t *nearest, int threads) {
-    const int64_t longest = sizes[0] > sizes[1] ? sizes[0] : sizes[1], last = sizes[2];
-    int failed = 0;
-#pragma omp parallel num_threads(threads) reduction(| : failed)
-    {
-        LINES lines;
-        failed |= lines_alloc(&lines, longest);
-#pragma omp for schedule(static)
-        for (int64_t line = 0; line < sizes[0] * sizes[1]; ++line)
-            scan_line(sources + line * last, last, steps[2] * steps[2], line * last, squared + line * last,
-                      nearest ? nearest + line * last : NULL);
-        for (int axis = 1; axis >= 0; --axis) {
-            const int64_t size = sizes[axis], stride = axis ? last : sizes[1] * last, outer = axis ? sizes[0] : 1;
-            const int64_t blocks = (stride + COLUMNS - 1) / COLUMNS;
-            if (size == 1) continue;
-#pragma omp for collapse(2) schedule(static)
-            for (int64_t o = 0; o < outer; ++o)
-                for (int64_t block = 0; block < blocks; ++block) {
-                    const int64_t first = block * COLUMNS, start = o * size * stride + first;
-                    const int64_t columns = stride - first < COLUMNS ? stride - first : COLUMNS;
-                    if (!failed)
-                        envelope_columns(squared + start, nearest ? nearest + start : NULL, size, stride, columns,
-                                         steps[axis] * steps[axis], &lines);
-                }
-        }
-        lines_free(&lines);
-    }
-    return failed;
+    finish.width = size[2];
+    if (whole && most < 32767) return volume_16(inside, size, square, alone, finish, threads);
+    if (whole && most < 1 << 24) return volume_32(inside, size, square, alone, finish, threads);
+    return volume_real(inside, size, square, alone, finish, threads);
 }
 
 MEDLOSS_EXPORT int MEDLOSS_PASTE(nearest_source, f64, MEDLOSS_LEVEL)(const uint8_t *sources, int64_t volumes,
@@ -152,23 +99,56 @@ MEDLOSS_EXPORT int MEDLOSS_PASTE(nearest_source, f64, MEDLOSS_LEVEL)(const uint8
 
 #else
 
-MEDLOSS_EXPORT int MEDLOSS_PASTE(distance_map, SUFFIX, MEDLOSS_LEVEL)(const uint8_t *sources, int64_t volumes,
-                                                                      int64_t size0, int64_t size1, int64_t size2,
-                                                                      double step0, double step1, double step2,
-                                                                      double unit, REAL *out, int threads) {
-    const int64_t sizes[3] = {size0, size1, size2}, voxels = size0 * size1 * size2;
-    const double steps[3] = {step0, step1, step2};
-    double *squared = malloc(sizeof(double) * (size_t)(voxels ? voxels : 1));
-    int failed = !squared;
-    for (int64_t v = 0; v < volumes && !failed; ++v) {
-        REAL *distance = out + v * voxels;
-        failed = transform(sources + v * voxels, sizes, steps, squared, NULL, threads);
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (int64_t i = 0; i < voxels; ++i)
-            distance[i] = squared[i] < INFINITY ? (REAL)(sqrt(squared[i]) * unit) : 0;
+#define NAME(stem) MEDLOSS_PASTE(stem, SUFFIX, MEDLOSS_LEVEL)
+
+static void NAME(finish_row)(const FINISH *finish, int64_t row) {
+    const double *squares = finish->squares, unit = finish->unit;
+    const int64_t n = finish->width;
+    const uint8_t *inside = finish->inside + row * n;
+    REAL *restrict out = (REAL *)finish->out + row * n;
+    if (finish->kind == SQUARE)
+        for (int64_t x = 0; x < n; ++x) out[x] = squares[x] < INFINITY ? (REAL)(squares[x] * unit * unit) : 0;
+    else
+        for (int64_t x = 0; x < n; ++x) out[x] = squares[x] < INFINITY ? (REAL)(sqrt(squares[x]) * unit) : 0;
+    if (finish->kind == SIGNED)
+        for (int64_t x = 0; x < n; ++x) {
+            const REAL within = out[x] - (REAL)unit;
+            out[x] = inside[x] ? 0 - (within > 0 ? within : 0) : out[x];
+        }
+}
+
+/* The distance to the inside by envelopes, for long axes. */
+static int NAME(by_envelopes)(const uint8_t *inside, const int64_t *sizes, const double *steps, FINISH finish,
+                              int threads) {
+    const int64_t rows = sizes[0] * sizes[1];
+    double *squared = malloc(sizeof(double) * (size_t)(rows * sizes[2]));
+    finish.width = sizes[2];
+    const int failed = !squared || transform(inside, sizes, steps, squared, NULL, threads);
+    for (int64_t row = 0; row < rows && !failed; ++row) {
+        finish.squares = squared + row * sizes[2];
+        finish.row(&finish, row);
     }
     free(squared);
     return failed;
 }
 
+/* `alone`: distances to the inside; otherwise to the other side of its border, signed or squared where `kind` says so. */
+MEDLOSS_EXPORT int NAME(distance_map)(const uint8_t *inside, int64_t volumes, int64_t size0, int64_t size1,
+                                      int64_t size2, double step0, double step1, double step2, double unit,
+                                      int64_t alone, int64_t kind, REAL *out, int threads) {
+    const int64_t sizes[3] = {size0, size1, size2}, voxels = size0 * size1 * size2;
+    const double steps[3] = {step0, step1, step2};
+    const int envelopes = alone && (size1 > LONGEST_SEARCH || size2 > LONGEST_SEARCH);
+    int failed = 0;
+    prefer_huge_pages(out, (size_t)(volumes * voxels) * sizeof(REAL));
+    for (int64_t v = 0; v < volumes && !failed; ++v) {
+        const uint8_t *own = inside + v * voxels;
+        const FINISH finish = {NAME(finish_row), NULL, own, size2, unit, (int)kind, out + v * voxels};
+        failed = envelopes ? NAME(by_envelopes)(own, sizes, steps, finish, threads)
+                           : squares_of(own, sizes, steps, (int)alone, finish, threads);
+    }
+    return failed;
+}
+
+#undef NAME
 #endif

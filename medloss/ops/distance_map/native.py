@@ -1,4 +1,4 @@
-"""The CPU path of ``distance_map`` and ``nearest_source``: hands the volumes to ``kernel.c``."""
+"""The CPU paths of ``distance_map``, ``border_distance`` and ``nearest_source``: hand the volumes to ``kernel.c``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from torch import Tensor
 from medloss.ops import native
 
 AXES = 3
+KINDS = {"distance": 0, "square": 1, "signed": 2}
+LONGEST_SEARCH = 512
+"""Voxels along an axis up to which the kernel searches for both sides of a border at once."""
 
 
 class NativeDistanceMap:
-    """Lower envelopes of parabolas, line by line."""
+    """Minima over sums, a block of voxels at once; lower envelopes of parabolas for the nearest source itself."""
 
     name = "native"
 
@@ -30,7 +33,9 @@ class NativeDistanceMap:
             found.append(f"there is no native library: {native.unavailable()}")
         if not 1 <= sources.ndim - 2 <= AXES:
             found.append(f"sources have {sources.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
-        if self.kernel == "distance_map" and args[2] not in native.REALS:
+        if self.kernel == "border_distance" and max(sources.shape[-2:]) > LONGEST_SEARCH:
+            found.append(f"an axis is longer than {LONGEST_SEARCH} voxels, for which two distance maps are faster")
+        if self.kernel != "nearest_source" and args[2] not in native.REALS:
             found.append(f"the result is {args[2]}, the kernel gives float32 and float64")
         if needs is not None:
             found.append("a distance has no gradient")
@@ -39,14 +44,19 @@ class NativeDistanceMap:
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C [spatial]."""
         sources, spacing = args[:2]
-        dtype = args[2] if self.kernel == "distance_map" else torch.int64
+        maps = self.kernel != "nearest_source"
+        dtype = args[2] if maps else torch.int64
         result = torch.empty(sources.shape, dtype=dtype)
         unit, missing = min(spacing), AXES - len(spacing)
         sizes = [1] * missing + list(sources.shape[2:])
         steps = [1.0] * missing + [size / unit for size in spacing]
         volumes = sources.shape[0] * sources.shape[1]
-        real = dtype if self.kernel == "distance_map" else torch.float64
-        native.call(self.kernel, real, sources.contiguous(), volumes, *sizes, *steps, unit, result)
+        wanted = ()
+        if maps:
+            wanted = (0, KINDS[args[3]]) if self.kernel == "border_distance" else (1, KINDS["distance"])
+        if result.numel():
+            kernel, real = ("distance_map", dtype) if maps else ("nearest_source", torch.float64)
+            native.call(kernel, real, sources.contiguous(), volumes, *sizes, *steps, unit, *wanted, result)
         return result
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:

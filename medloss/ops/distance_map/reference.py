@@ -1,4 +1,4 @@
-"""``distance_map`` and ``nearest_source`` in plain torch: the specification, and what serves where no kernel can."""
+"""Distances to sources and borders in plain torch: the specification, and what serves where no kernel can."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ def distance_map(sources: Tensor, spacing: list[float], dtype: torch.dtype) -> T
     squared = squared_distance(sources, None, [size / unit for size in spacing])[0]
     reached = squared < torch.inf
     return (torch.where(reached, squared, 0.0).sqrt() * unit).to(dtype)
+
+
+def border_distance(inside: Tensor, spacing: list[float], dtype: torch.dtype, kind: str) -> Tensor:
+    """See :func:`medloss.ops.distance_map.border_distance`; ``kind``: ``"distance"``, ``"square"`` or ``"signed"``."""
+    distance = torch.where(inside, distance_map(~inside, spacing, dtype), distance_map(inside, spacing, dtype))
+    return of_kind(distance, inside, spacing, kind)
+
+
+def of_kind(distance: Tensor, inside: Tensor, spacing: list[float], kind: str) -> Tensor:
+    """What is made of the distance to the border: itself, its square, or a map that is negative inside."""
+    if kind == "square":
+        return distance * distance
+    if kind == "distance":
+        return distance
+    return torch.where(inside, 0.0 - (distance - min(spacing)).clamp_min(0.0), distance)
 
 
 def nearest_source(sources: Tensor, spacing: list[float]) -> Tensor:
