@@ -73,12 +73,11 @@ static inline void drop_ignored(const void *labels, int kind, int64_t offset, in
 }
 
 /* exp in float: 2^n times a polynomial on [-ln2/2, ln2/2] (minimax of the relative error, 1e-7, and 1 at 0). Below -87
- * it gives exp(-87), about 1.6e-38; NaN passes both comparisons and the polynomial. */
+ * it gives 0, above 88 something beyond 1e38, and NaN stays: it fails the comparison and passes the polynomial. */
 static inline float exp_f32(float x) {
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
     const float magic = 12583039.0f; /* 1.5 * 2^23 + 127: adding it rounds to n, and the last bits hold n + 127 */
-    union { float f; uint32_t i; } power = {.f = x * 1.44269504f + magic};
+    union { float f; int32_t i; uint32_t u; } power = {.f = x * 1.44269504f + magic};
+    power.i = power.i < 0x4b4000fe ? power.i : 0x4b4000fe; /* n at most 127; a large x meets a large polynomial */
     float n = power.f - magic;
     float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float q = 8.290284047e-3f;
@@ -87,8 +86,8 @@ static inline float exp_f32(float x) {
     q = q * r + 4.999914785e-1f;
     q = q * r + 9.999997063e-1f;
     q = q * r + 1.0f;
-    power.i <<= 23;
-    return q * power.f;
+    power.u <<= 23;
+    return x < -87.0f ? 0.0f : q * power.f;
 }
 
 /* log(1 + e) for e in [0, 1]: twice the area tangent of e / (2 + e), which keeps tiny e. */
