@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
 #ifdef __linux__
 #include <sys/mman.h>
 #include <unistd.h>
@@ -39,13 +42,24 @@ enum { LABEL_U8 = 0, LABEL_I8 = 1, LABEL_I16 = 2, LABEL_I32 = 3, LABEL_I64 = 4, 
     }                                                                                                               \
     break
 
+/* The commonest labels without comparisons of 64 bits, which are slow: what has upper bits is no class. */
+#define MEDLOSS_COPY_LONG_LABELS                                                                                    \
+    {                                                                                                               \
+        const int64_t *from = (const int64_t *)labels + offset;                                                     \
+        for (int64_t i = 0; i < n; ++i) {                                                                           \
+            const uint32_t low = (uint32_t)from[i], high = (uint32_t)((uint64_t)from[i] >> 32);                     \
+            out[i] = high == 0 && low <= 0x7ffffff ? (int32_t)low : -1;                                             \
+        }                                                                                                           \
+    }                                                                                                               \
+    break
+
 static inline void load_labels(const void *labels, int kind, int64_t offset, int64_t n, int32_t *restrict out) {
     switch (kind) {
     case LABEL_U8: MEDLOSS_COPY_LABELS(uint8_t);
     case LABEL_I8: MEDLOSS_COPY_LABELS(int8_t);
     case LABEL_I16: MEDLOSS_COPY_LABELS(int16_t);
     case LABEL_I32: MEDLOSS_COPY_LABELS(int32_t);
-    case LABEL_I64: MEDLOSS_COPY_LABELS(int64_t);
+    case LABEL_I64: MEDLOSS_COPY_LONG_LABELS;
     case LABEL_F32: MEDLOSS_COPY_REAL_LABELS(float);
     default: MEDLOSS_COPY_REAL_LABELS(double);
     }
@@ -157,6 +171,29 @@ static inline void prefer_huge_pages(void *start, size_t bytes) {
 #else
     (void)start;
     (void)bytes;
+#endif
+}
+
+/* A copy past the caches, for results too large to be found there again: a plain store would first read what it
+ * overwrites. A thread that has streamed calls `streamed` before others look. */
+static inline void stream_copy(void *restrict to, const void *restrict from, size_t bytes) {
+#ifdef __AVX__
+    char *out = (char *)to;
+    const char *in = (const char *)from;
+    size_t at = (32 - (uintptr_t)out % 32) % 32;
+    if (at > bytes) at = bytes;
+    memcpy(out, in, at);
+    for (; at + 32 <= bytes; at += 32)
+        _mm256_stream_si256((__m256i *)(out + at), _mm256_loadu_si256((const __m256i *)(in + at)));
+    memcpy(out + at, in + at, bytes - at);
+#else
+    memcpy(to, from, bytes);
+#endif
+}
+
+static inline void streamed(void) {
+#ifdef __AVX__
+    _mm_sfence();
 #endif
 }
 

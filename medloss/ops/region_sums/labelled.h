@@ -7,7 +7,7 @@
 static void NAME(own_likelihood)(const VOLUME *v, TILE *t, int likelihoods) {
     const REAL tiny = sizeof(REAL) == 4 ? (REAL)1e-30 : (REAL)1e-290;
     const int64_t n = t->n, size = v->size;
-    const REAL *restrict p = t->p, *restrict norm = t->norm;
+    const REAL *restrict p = t->p, *restrict norm = t->norm, *restrict unit = t->unit;
     const int32_t *restrict label = t->label, none = (int32_t)v->classes;
     REAL *restrict own = t->own, *restrict nll = t->nll;
     for (int64_t i = 0; i < n; ++i) own[i] = p[label[i] * size + i];
@@ -22,25 +22,25 @@ static void NAME(own_likelihood)(const VOLUME *v, TILE *t, int likelihoods) {
         for (int64_t i = 0; underflow && i < n; ++i)
             if (own[i] < tiny) nll[i] = t->top[i] - t->z[label[i] * t->step + i] + LOG(norm[i]);
     }
-    for (int64_t i = 0; i < n; ++i) own[i] /= norm[i];
+    SIMD for (int64_t i = 0; i < n; ++i) own[i] *= unit[i];
 }
 
 /* Sums over the voxels of what every class has: w p and, where asked for, w p p. Two classes at once, so that their
  * sums do not wait for themselves. */
 static inline ALWAYS_INLINE void NAME(add_classes)(const VOLUME *v, const TILE *t, int squares, double *partial) {
     const int64_t n = t->n;
-    const REAL *restrict inverse = t->inverse, *restrict norm = t->norm;
+    const REAL *restrict inverse = t->inverse, *restrict unit = t->unit;
     for (int64_t c = 0; c < v->classes; c += 2) { /* an odd last class meets the row of ones, which goes nowhere */
         const REAL *restrict p0 = t->p + c * v->size, *restrict p1 = p0 + v->size;
         REAL sum0 = 0, sum1 = 0, square0 = 0, square1 = 0;
 #pragma omp simd reduction(+ : sum0, sum1, square0, square1)
         for (int64_t i = 0; i < n; ++i) {
-            sum0 += p0[i] * inverse[i];
-            sum1 += p1[i] * inverse[i];
+            const REAL share0 = p0[i] * inverse[i], share1 = p1[i] * inverse[i];
+            sum0 += share0;
+            sum1 += share1;
             if (squares) {
-                const REAL ratio = inverse[i] / norm[i];
-                square0 += p0[i] * p0[i] * ratio;
-                square1 += p1[i] * p1[i] * ratio;
+                square0 += share0 * (p0[i] * unit[i]);
+                square1 += share1 * (p1[i] * unit[i]);
             }
         }
         double *row = partial + c * COLUMNS;
@@ -142,14 +142,14 @@ static void NAME(own_slope)(const VOLUME *v, TILE *t) {
 static void NAME(curved_pull)(const VOLUME *v, TILE *t) {
     const int64_t n = t->n;
     REAL *restrict sum = t->factor, *restrict pull = t->pull, all = 0;
-    const REAL *restrict norm = t->norm;
+    const REAL *restrict norm = t->norm, *restrict unit = t->unit;
     memset(sum, 0, sizeof(REAL) * (size_t)n);
     for (int64_t c = 0; c < v->classes; ++c) {
         const REAL *restrict p = t->p + c * v->size, twice = t->coefficients[c * PER_CLASS + SQUARE];
         all += t->coefficients[c * PER_CLASS + ALL];
-        SIMD for (int64_t i = 0; i < n; ++i) sum[i] += twice * p[i] * p[i];
+        SIMD for (int64_t i = 0; i < n; ++i) sum[i] += twice * p[i] * (p[i] * unit[i]);
     }
-    for (int64_t i = 0; i < n; ++i) pull[i] += sum[i] / norm[i] - all * norm[i];
+    for (int64_t i = 0; i < n; ++i) pull[i] += sum[i] - all * norm[i];
 }
 
 /* The gradient of one class; `scaled` is the total over the norm. */
@@ -163,31 +163,34 @@ static void NAME(labelled_gradient)(const VOLUME *v, TILE *t, void *out) {
     NAME(softmax)(v, t, 1);
     if (curved) NAME(curved_pull)(v, t);
     NAME(own_slope)(v, t);
-    const REAL *restrict inverse = t->inverse, *restrict norm = t->norm, *restrict own = t->own, *restrict w = t->weight;
+    const REAL *restrict inverse = t->inverse, *restrict unit = t->unit, *restrict own = t->own, *restrict w = t->weight;
     const int32_t *restrict label = t->label;
     REAL *restrict scaled = t->pull;
-    for (int64_t i = 0; i < n; ++i) scaled[i] /= norm[i];
+    for (int64_t i = 0; i < n; ++i) scaled[i] *= unit[i];
     int64_t c = curved ? v->classes : v->classes % 2;
     for (int64_t k = 0; k < c; ++k) { /* one at a time: an odd class, or slopes that bend */
-        const REAL *restrict p = t->p + k * v->size, *row = t->coefficients + k * PER_CLASS;
+        const REAL *p = t->p + k * v->size, *row = t->coefficients + k * PER_CLASS;
         const REAL base = row[BASE], twice = row[SQUARE], all = row[ALL];
-        REAL *restrict g = NAME(gradient_row)(v, t, k, out);
+        REAL *g = NAME(gradient_row)(v, t, k, out);
         if (curved)
             SIMD for (int64_t i = 0; i < n; ++i)
-                g[i] = NAME(slope_at)(p[i], (base + twice * p[i] / norm[i]), inverse[i], scaled[i], own[i],
+                g[i] = NAME(slope_at)(p[i], base + twice * (p[i] * unit[i]), inverse[i], scaled[i], own[i],
                                       label[i] == (int32_t)k) - all * w[i];
         else
             SIMD for (int64_t i = 0; i < n; ++i)
                 g[i] = NAME(slope_at)(p[i], base, inverse[i], scaled[i], own[i], label[i] == (int32_t)k);
+        NAME(store_row)(v, t, k, g, out);
     }
     for (; c < v->classes; c += 2) {
-        const REAL *restrict p0 = t->p + c * v->size, *restrict p1 = p0 + v->size;
+        const REAL *p0 = t->p + c * v->size, *p1 = p0 + v->size;
         const REAL base0 = t->coefficients[c * PER_CLASS + BASE], base1 = t->coefficients[(c + 1) * PER_CLASS + BASE];
-        REAL *restrict g0 = NAME(gradient_row)(v, t, c, out), *restrict g1 = NAME(gradient_row)(v, t, c + 1, out);
+        REAL *g0 = NAME(gradient_row)(v, t, c, out), *g1 = NAME(gradient_row)(v, t, c + 1, out);
         const int32_t class0 = (int32_t)c, class1 = class0 + 1;
         SIMD for (int64_t i = 0; i < n; ++i) {
             g0[i] = NAME(slope_at)(p0[i], base0, inverse[i], scaled[i], own[i], label[i] == class0);
             g1[i] = NAME(slope_at)(p1[i], base1, inverse[i], scaled[i], own[i], label[i] == class1);
         }
+        NAME(store_row)(v, t, c, g0, out);
+        NAME(store_row)(v, t, c + 1, g1, out);
     }
 }

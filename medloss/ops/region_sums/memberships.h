@@ -27,11 +27,11 @@ static const REAL *NAME(logits)(const VOLUME *v, const TILE *t, int64_t c, REAL 
 static const REAL *NAME(probabilities)(const VOLUME *v, const TILE *t, int64_t c, const REAL *restrict z,
                                        REAL *restrict small) {
     const int64_t n = t->n;
-    const REAL *restrict norm = t->norm;
+    const REAL *restrict unit = t->unit;
     REAL *restrict p = t->p + c * v->size;
     if (v->activation == NONE) return z;
     if (v->activation == SOFTMAX)
-        SIMD for (int64_t i = 0; i < n; ++i) p[i] *= norm[i];
+        SIMD for (int64_t i = 0; i < n; ++i) p[i] *= unit[i];
     else
         SIMD for (int64_t i = 0; i < n; ++i) {
             const REAL e = EXP(z[i] > 0 ? -z[i] : z[i]), large = 1 / (1 + e);
@@ -41,13 +41,11 @@ static const REAL *NAME(probabilities)(const VOLUME *v, const TILE *t, int64_t c
     return p;
 }
 
-/* Probabilities out of the softmax's exponentials: norm becomes its inverse, nll the log of the norm. */
+/* The softmax's exponentials, and the log of their sum in nll. */
 static void NAME(prepare)(const VOLUME *v, TILE *t) {
     if (v->activation != SOFTMAX) return;
-    REAL *restrict norm = t->norm;
     NAME(softmax)(v, t, 0);
     NAME(log_norm)(t, t->nll);
-    for (int64_t i = 0; i < t->n; ++i) norm[i] = 1 / norm[i];
 }
 
 /* What the focal factor is a power of: 1 - p for the softmax, p (1 - m) + (1 - p) m for the sigmoid. */
@@ -138,7 +136,7 @@ static void NAME(add_memberships)(const VOLUME *v, TILE *t, double *partial) {
     for (int64_t c = 0; c < v->classes; ++c) {
         double *row = partial + c * COLUMNS;
         const REAL *z = NAME(logits)(v, t, c, t->own), *p = NAME(probabilities)(v, t, c, z, t->slope);
-        const REAL *m = NAME(members)(v, t, c, t->h);
+        const REAL *m = NAME(members)(v, t, c, t->member);
         NAME(add_overlaps)(v, t, p, m, row);
         if (!(v->terms & (LIKELIHOOD | UNIFORM | FOCAL))) continue;
         const REAL *rest = NAME(rest)(v, t, t->slope, t->pull);
@@ -203,7 +201,7 @@ static void NAME(membership_gradient)(const VOLUME *v, TILE *t, const double *co
         const double *row = cotangent + c * COLUMNS;
         REAL *h = t->h + (soft ? c * v->size : 0);
         const REAL *z = NAME(logits)(v, t, c, t->own), *p = NAME(probabilities)(v, t, c, z, t->inverse);
-        const REAL *m = NAME(members)(v, t, c, t->top);
+        const REAL *m = NAME(members)(v, t, c, t->member);
         v->terms & (SQUARES | WITH_DIFFERENCE) ? NAME(slopes)(v, t, p, m, row, 1, h)
                                                : NAME(slopes)(v, t, p, m, row, 0, h);
         if (v->terms & FOCAL)
@@ -214,10 +212,12 @@ static void NAME(membership_gradient)(const VOLUME *v, TILE *t, const double *co
         REAL *g = NAME(gradient_row)(v, t, c, out);
         if (!soft)
             SIMD for (int64_t i = 0; i < n; ++i) g[i] = w[i] * h[i];
+        if (!soft) NAME(store_row)(v, t, c, g, out);
     }
     for (int64_t c = 0; soft && c < v->classes; ++c) {
-        const REAL *restrict p = t->p + c * v->size, *restrict h = t->h + c * v->size;
-        REAL *restrict g = NAME(gradient_row)(v, t, c, out);
+        const REAL *p = t->p + c * v->size, *h = t->h + c * v->size;
+        REAL *g = NAME(gradient_row)(v, t, c, out);
         SIMD for (int64_t i = 0; i < n; ++i) g[i] = w[i] * (h[i] - p[i] * pull[i]);
+        NAME(store_row)(v, t, c, g, out);
     }
 }

@@ -23,10 +23,17 @@ static void NAME(stage)(const VOLUME *v, TILE *t) {
         EACH(t->staged[to] = ((const REAL *)v->input)[at])
 }
 
-/* Where the gradient of class c goes: the result itself, or a row that `unstage` copies. */
+/* Where the gradient of class c is computed: in the result, or in scratch that `store_row` or `unstage` copies. It may be
+ * the row of p. */
 static inline REAL *NAME(gradient_row)(const VOLUME *v, const TILE *t, int64_t c, void *out) {
     if (NAME(is_staged)(v)) return t->staged + c * v->size;
+    if (v->streams) return t->p + c * v->size;
     return (REAL *)out + (t->b * v->classes + c) * v->voxels + t->start;
+}
+
+static inline void NAME(store_row)(const VOLUME *v, const TILE *t, int64_t c, const REAL *row, void *out) {
+    if (NAME(is_staged)(v) || !v->streams) return;
+    stream_copy((REAL *)out + (t->b * v->classes + c) * v->voxels + t->start, row, sizeof(REAL) * (size_t)t->n);
 }
 
 /* The tile's gradient into a dense result: whole rows of a class, or channels side by side. */

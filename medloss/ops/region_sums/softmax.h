@@ -61,7 +61,7 @@ static int NAME(out_of_range)(const TILE *t) {
     return found;
 }
 
-/* Fills p with exponentials, norm and inverse; with `pulls`, pull too. */
+/* Fills p with exponentials, norm, unit and inverse; with `pulls`, pull too. */
 static void NAME(softmax)(const VOLUME *v, TILE *t, int pulls) {
     const int weighted = NAME(is_weighted)(v);
     if (!t->careful) {
@@ -78,7 +78,12 @@ static void NAME(softmax)(const VOLUME *v, TILE *t, int pulls) {
         else
             weighted ? NAME(exponentials)(v, t, 1, 1, 0) : NAME(exponentials)(v, t, 0, 1, 0);
     }
-    for (int64_t i = 0; i < t->n; ++i) t->inverse[i] = t->weight[i] / t->norm[i];
+    const REAL *restrict w = t->weight, *restrict norm = t->norm;
+    REAL *restrict unit = t->unit, *restrict inverse = t->inverse;
+    SIMD for (int64_t i = 0; i < t->n; ++i) {
+        unit[i] = 1 / norm[i];
+        inverse[i] = w[i] * unit[i];
+    }
 }
 
 /* The log of the sum of exponentials. */

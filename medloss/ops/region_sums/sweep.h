@@ -70,6 +70,7 @@ static int NAME(sweep)(const VOLUME *v, double *partials, const double *cotangen
                 if (scratch)
                     NAME(sweep_block)(v, &tile, b, block, partials ? partials + (b * blocks + block) * width : NULL,
                                       cotangent ? cotangent + b * width : NULL, out);
+        if (v->streams) streamed();
         free(scratch);
     }
     return failed;
@@ -81,7 +82,7 @@ static int NAME(sweep)(const VOLUME *v, double *partials, const double *cotangen
         int64_t has_ignore, int64_t ignore, int64_t activation, double gamma, int64_t terms
 #define GIVEN                                                                                                       \
     {input, (int)type, batch, classes, voxels, batch_stride, class_stride, voxel_stride, labels, (int)kind, mask,   \
-     (int)has_ignore, ignore, (int)activation, (int)terms, (REAL)gamma, tile_size(classes, sizeof(REAL))}
+     (int)has_ignore, ignore, (int)activation, (int)terms, (REAL)gamma, tile_size(classes, sizeof(REAL)), 0}
 
 MEDLOSS_EXPORT int NAME(region_sums_forward)(OPERANDS, double *sums, int threads) {
     const VOLUME v = GIVEN;
@@ -98,8 +99,10 @@ MEDLOSS_EXPORT int NAME(region_sums_forward)(OPERANDS, double *sums, int threads
 }
 
 MEDLOSS_EXPORT int NAME(region_sums_backward)(OPERANDS, const double *cotangent, void *out, int threads) {
-    const VOLUME v = GIVEN;
-    prefer_huge_pages(out, (size_t)(batch * classes * voxels) * (type == REAL_OWN ? sizeof(REAL) : sizeof(uint16_t)));
+    VOLUME v = GIVEN;
+    const size_t bytes = (size_t)(batch * classes * voxels) * (type == REAL_OWN ? sizeof(REAL) : sizeof(uint16_t));
+    v.streams = bytes >= STREAMED;
+    prefer_huge_pages(out, bytes);
     return NAME(sweep)(&v, NULL, cotangent, out, threads);
 }
 

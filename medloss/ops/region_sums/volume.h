@@ -13,6 +13,7 @@ typedef struct {
     int activation, terms;
     REAL gamma;   /* of the focal factor */
     int64_t size; /* voxels of a tile */
+    int streams;  /* whether the gradient is so large that it goes past the caches */
 } VOLUME;
 
 /* Scratch of one thread. Rows hold `size` voxels; where a row is per class, rows follow each other. */
@@ -26,10 +27,11 @@ typedef struct {
     REAL *staged;         /* per class: logits that do not lie as rows of REAL, then their gradient */
     REAL *weight;         /* all ones, unless voxels weigh differently */
     REAL *top, *norm;     /* the largest logit where careful, else 0; the sum of the exponentials */
-    REAL *inverse;        /* weight / norm, or 1 / norm */
+    REAL *unit, *inverse; /* 1 / norm, weight / norm */
     REAL *pull;           /* the sum over the classes that the softmax subtracts from each slope */
     REAL *own, *nll;      /* of the true class: probability, minus its logarithm */
     REAL *factor, *slope; /* the focal factor and its derivative */
+    REAL *member;         /* how much each voxel belongs to the class at hand */
     int32_t *label;       /* `classes` stands for none */
     uint8_t *keep;
     REAL *coefficients; /* of the gradient, PER_CLASS a class */
@@ -45,7 +47,7 @@ static inline int NAME(is_staged)(const VOLUME *v) { return v->type != REAL_OWN 
 static void *NAME(tile_alloc)(TILE *t, const VOLUME *v) {
     const size_t row = (size_t)v->size * sizeof(REAL), classes = (size_t)v->classes;
     const size_t lanes = LANES * (classes + 1) * PER_LANE * sizeof(double);
-    const size_t all = (classes + 1) * row + classes * row * (1 + (size_t)NAME(is_staged)(v)) + 9 * row +
+    const size_t all = (classes + 1) * row + classes * row * (1 + (size_t)NAME(is_staged)(v)) + 11 * row +
                        (size_t)v->size * 5 + (classes + 1) * PER_CLASS * sizeof(REAL) + lanes;
     unsigned char *memory = malloc(all + 32 * 64);
     if (!memory) return NULL;
@@ -59,12 +61,14 @@ static void *NAME(tile_alloc)(TILE *t, const VOLUME *v) {
     CARVE(weight, row);
     CARVE(top, row);
     CARVE(norm, row);
+    CARVE(unit, row);
     CARVE(inverse, row);
     CARVE(pull, row);
     CARVE(own, row);
     CARVE(nll, row);
     CARVE(factor, row);
     CARVE(slope, row);
+    CARVE(member, row);
     CARVE(label, (size_t)v->size * sizeof(int32_t));
     CARVE(keep, (size_t)v->size);
     CARVE(coefficients, (classes + 1) * PER_CLASS * sizeof(REAL));
