@@ -13,7 +13,9 @@ pytestmark = pytest.mark.skipif(bool(native.unavailable()), reason=f"no native l
 ALL = int(Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL)
 
 
-def sweep(input: Tensor, target: Tensor, name: str, mask: Tensor | None = None, **options: object) -> tuple[Tensor, ...]:
+def sweep(
+    input: Tensor, target: Tensor, name: str, mask: Tensor | None = None, **options: object
+) -> tuple[Tensor, ...]:
     """Sums and gradient under a random cotangent, by one backend."""
     leaf = input.detach().clone().requires_grad_()
     options = {"activation": "softmax", "indexed": target.shape[1] == 1, "terms": ALL, "gamma": 2.0, **options}

@@ -170,14 +170,14 @@ static void NAME(add_focal_slope)(const VOLUME *v, const TILE *t, const REAL *re
 
 /* The gradient by the logit of one class, before the softmax mixes the classes; without the weight. */
 static inline ALWAYS_INLINE void NAME(slopes)(const VOLUME *v, const TILE *t, const REAL *restrict p,
-                                              const REAL *restrict m, const double *row, int bent, REAL *restrict h) {
+                                              const REAL *restrict m, const REAL *row, int bent, REAL *restrict h) {
     const int64_t n = t->n;
     const int likelihood = v->terms & LIKELIHOOD;
-    const REAL base = (REAL)row[INPUT], overlap = (REAL)row[OVERLAP];
-    const REAL twice = v->terms & SQUARES ? (REAL)(2 * row[INPUT_SQUARES]) : 0;
-    const REAL side = v->terms & WITH_DIFFERENCE ? (REAL)row[DIFFERENCE] : 0;
-    const REAL yes = likelihood ? (REAL)row[NLL_TRUE] : 0, no = likelihood ? (REAL)row[NLL_FALSE] : 0;
-    const REAL all = v->terms & UNIFORM ? (REAL)row[NLL_ALL] : 0;
+    const REAL base = row[INPUT], overlap = row[OVERLAP];
+    const REAL twice = v->terms & SQUARES ? 2 * row[INPUT_SQUARES] : 0;
+    const REAL side = v->terms & WITH_DIFFERENCE ? row[DIFFERENCE] : 0;
+    const REAL yes = likelihood ? row[NLL_TRUE] : 0, no = likelihood ? row[NLL_FALSE] : 0;
+    const REAL all = v->terms & UNIFORM ? row[NLL_ALL] : 0;
 #define SLOPE                                                                                                       \
     (base + overlap * m[i] + (bent ? twice * p[i] + side * (REAL)((p[i] > m[i]) - (p[i] < m[i])) : 0))
     if (v->activation == SOFTMAX)
@@ -190,7 +190,7 @@ static inline ALWAYS_INLINE void NAME(slopes)(const VOLUME *v, const TILE *t, co
 #undef SLOPE
 }
 
-static void NAME(membership_gradient)(const VOLUME *v, TILE *t, const double *cotangent, void *out) {
+static void NAME(membership_gradient)(const VOLUME *v, TILE *t, const REAL *cotangent, void *out) {
     const int64_t n = t->n;
     const int soft = v->activation == SOFTMAX;
     const REAL *restrict w = t->weight;
@@ -198,15 +198,15 @@ static void NAME(membership_gradient)(const VOLUME *v, TILE *t, const double *co
     NAME(prepare)(v, t);
     memset(pull, 0, sizeof(REAL) * (size_t)n);
     for (int64_t c = 0; c < v->classes; ++c) {
-        const double *row = cotangent + c * COLUMNS;
+        const REAL *row = cotangent + c * COLUMNS;
         REAL *h = t->h + (soft ? c * v->size : 0);
         const REAL *z = NAME(logits)(v, t, c, t->own), *p = NAME(probabilities)(v, t, c, z, t->inverse);
         const REAL *m = NAME(members)(v, t, c, t->member);
         v->terms & (SQUARES | WITH_DIFFERENCE) ? NAME(slopes)(v, t, p, m, row, 1, h)
                                                : NAME(slopes)(v, t, p, m, row, 0, h);
         if (v->terms & FOCAL)
-            NAME(add_focal_slope)(v, t, z, p, m, NAME(rest)(v, t, t->inverse, t->norm), (REAL)row[FOCAL_TRUE],
-                                  (REAL)row[FOCAL_FALSE], h);
+            NAME(add_focal_slope)(v, t, z, p, m, NAME(rest)(v, t, t->inverse, t->norm), row[FOCAL_TRUE],
+                                  row[FOCAL_FALSE], h);
         if (soft)
             SIMD for (int64_t i = 0; i < n; ++i) pull[i] += h[i];
         REAL *g = NAME(gradient_row)(v, t, c, out);

@@ -12,24 +12,24 @@
 #include "memberships.h"
 
 /* What the gradient of the labelled path is made of: by class, a row of zeros for no class at the end. */
-static void NAME(load_coefficients)(const VOLUME *v, TILE *t, const double *cotangent) {
+static void NAME(load_coefficients)(const VOLUME *v, TILE *t, const REAL *cotangent) {
     const int terms = v->terms;
     memset(t->coefficients, 0, sizeof(REAL) * (size_t)((v->classes + 1) * PER_CLASS));
     for (int64_t c = 0; c < v->classes; ++c) {
-        const double *from = cotangent + c * COLUMNS, side = terms & WITH_DIFFERENCE ? from[DIFFERENCE] : 0;
+        const REAL *from = cotangent + c * COLUMNS, side = terms & WITH_DIFFERENCE ? from[DIFFERENCE] : 0;
         REAL *row = t->coefficients + c * PER_CLASS;
-        row[BASE] = (REAL)(from[INPUT] + side); /* |p - 0| grows with p, |p - 1| falls */
-        row[OWN] = (REAL)(from[OVERLAP] - 2 * side);
-        row[YES] = terms & LIKELIHOOD ? (REAL)from[NLL_TRUE] : 0;
-        row[ALL] = terms & UNIFORM ? (REAL)from[NLL_ALL] : 0;
-        row[SQUARE] = terms & SQUARES ? (REAL)(2 * from[INPUT_SQUARES]) : 0;
-        row[FOCAL_SLOPE] = terms & FOCAL ? (REAL)from[FOCAL_TRUE] : 0;
+        row[BASE] = from[INPUT] + side; /* |p - 0| grows with p, |p - 1| falls */
+        row[OWN] = from[OVERLAP] - 2 * side;
+        row[YES] = terms & LIKELIHOOD ? from[NLL_TRUE] : 0;
+        row[ALL] = terms & UNIFORM ? from[NLL_ALL] : 0;
+        row[SQUARE] = terms & SQUARES ? 2 * from[INPUT_SQUARES] : 0;
+        row[FOCAL_SLOPE] = terms & FOCAL ? from[FOCAL_TRUE] : 0;
     }
 }
 
 /* One block of voxels of sample b: its sums into `partial`, or its gradient into `out`. */
 static void NAME(sweep_block)(const VOLUME *v, TILE *t, int64_t b, int64_t block, double *partial,
-                              const double *cotangent, void *out) {
+                              const REAL *cotangent, void *out) {
     const int64_t end = (block + 1) * BLOCK < v->voxels ? (block + 1) * BLOCK : v->voxels;
     const int labelled = v->kind >= 0 && v->activation == SOFTMAX;
     double voxels = 0;
@@ -56,7 +56,7 @@ static void NAME(sweep_block)(const VOLUME *v, TILE *t, int64_t b, int64_t block
 }
 
 /* Every block, shared out among the threads in one fixed way. */
-static int NAME(sweep)(const VOLUME *v, double *partials, const double *cotangent, void *out, int threads) {
+static int NAME(sweep)(const VOLUME *v, double *partials, const REAL *cotangent, void *out, int threads) {
     const int64_t blocks = (v->voxels + BLOCK - 1) / BLOCK, width = v->classes * COLUMNS;
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
@@ -84,21 +84,23 @@ static int NAME(sweep)(const VOLUME *v, double *partials, const double *cotangen
     {input, (int)type, batch, classes, voxels, batch_stride, class_stride, voxel_stride, labels, (int)kind, mask,   \
      (int)has_ignore, ignore, (int)activation, (int)terms, (REAL)gamma, tile_size(classes, sizeof(REAL)), 0}
 
-MEDLOSS_EXPORT int NAME(region_sums_forward)(OPERANDS, double *sums, int threads) {
+MEDLOSS_EXPORT int NAME(region_sums_forward)(OPERANDS, REAL *sums, int threads) {
     const VOLUME v = GIVEN;
     const int64_t blocks = (voxels + BLOCK - 1) / BLOCK, width = classes * COLUMNS;
     double *partials = calloc((size_t)(batch * blocks * width), sizeof(double));
     if (!partials) return 1;
     const int failed = NAME(sweep)(&v, partials, NULL, NULL, threads);
-    memset(sums, 0, (size_t)(batch * width) * sizeof(double));
-    for (int64_t b = 0; b < batch; ++b)
-        for (int64_t block = 0; block < blocks; ++block)
-            for (int64_t k = 0; k < width; ++k) sums[b * width + k] += partials[(b * blocks + block) * width + k];
+    for (int64_t b = 0; b < batch; ++b) {
+        double *first = partials + b * blocks * width;
+        for (int64_t block = 1; block < blocks; ++block)
+            for (int64_t k = 0; k < width; ++k) first[k] += first[block * width + k];
+        for (int64_t k = 0; k < width; ++k) sums[b * width + k] = (REAL)first[k];
+    }
     free(partials);
     return failed;
 }
 
-MEDLOSS_EXPORT int NAME(region_sums_backward)(OPERANDS, const double *cotangent, void *out, int threads) {
+MEDLOSS_EXPORT int NAME(region_sums_backward)(OPERANDS, const REAL *cotangent, void *out, int threads) {
     VOLUME v = GIVEN;
     const size_t bytes = (size_t)(batch * classes * voxels) * (type == REAL_OWN ? sizeof(REAL) : sizeof(uint16_t));
     v.streams = bytes >= STREAMED;
