@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
 #ifdef __linux__
 #include <sys/mman.h>
 #include <unistd.h>
@@ -39,13 +42,24 @@ enum { LABEL_U8 = 0, LABEL_I8 = 1, LABEL_I16 = 2, LABEL_I32 = 3, LABEL_I64 = 4, 
     }                                                                                                               \
     break
 
+/* The commonest labels without comparisons of 64 bits, which are slow: what has upper bits is no class. */
+#define MEDLOSS_COPY_LONG_LABELS                                                                                    \
+    {                                                                                                               \
+        const int64_t *from = (const int64_t *)labels + offset;                                                     \
+        for (int64_t i = 0; i < n; ++i) {                                                                           \
+            const uint32_t low = (uint32_t)from[i], high = (uint32_t)((uint64_t)from[i] >> 32);                     \
+            out[i] = high == 0 && low <= 0x7ffffff ? (int32_t)low : -1;                                             \
+        }                                                                                                           \
+    }                                                                                                               \
+    break
+
 static inline void load_labels(const void *labels, int kind, int64_t offset, int64_t n, int32_t *restrict out) {
     switch (kind) {
     case LABEL_U8: MEDLOSS_COPY_LABELS(uint8_t);
     case LABEL_I8: MEDLOSS_COPY_LABELS(int8_t);
     case LABEL_I16: MEDLOSS_COPY_LABELS(int16_t);
     case LABEL_I32: MEDLOSS_COPY_LABELS(int32_t);
-    case LABEL_I64: MEDLOSS_COPY_LABELS(int64_t);
+    case LABEL_I64: MEDLOSS_COPY_LONG_LABELS;
     case LABEL_F32: MEDLOSS_COPY_REAL_LABELS(float);
     default: MEDLOSS_COPY_REAL_LABELS(double);
     }
@@ -55,8 +69,7 @@ static inline void load_labels(const void *labels, int kind, int64_t offset, int
 #define MEDLOSS_DROP_IGNORED(type, T)                                                                               \
     {                                                                                                               \
         const type *from = (const type *)labels + offset;                                                           \
-        for (int64_t i = 0; i < n; ++i)                                                                             \
-            if ((T)from[i] == (T)ignore) keep[i] = 0;                                                               \
+        for (int64_t i = 0; i < n; ++i) keep[i] = (T)from[i] == (T)ignore ? 0 : keep[i];                            \
     }                                                                                                               \
     break
 
@@ -73,23 +86,22 @@ static inline void drop_ignored(const void *labels, int kind, int64_t offset, in
     }
 }
 
-/* exp in float: 2^n times a polynomial on [-ln2/2, ln2/2], to 2 ulp. Below -87 it gives exp(-87), about 1.6e-38; NaN
- * passes both comparisons and the polynomial. */
+/* exp in float: 2^n times a polynomial on [-ln2/2, ln2/2] (minimax of the relative error, 1e-7, and 1 at 0). Below -87
+ * it gives 0, above 88 something beyond 1e38, and NaN stays: it fails the comparison and passes the polynomial. */
 static inline float exp_f32(float x) {
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    float n = (x * 1.44269504f + magic) - magic;
+    const float magic = 12583039.0f; /* 1.5 * 2^23 + 127: adding it rounds to n, and the last bits hold n + 127 */
+    union { float f; int32_t i; uint32_t u; } power = {.f = x * 1.44269504f + magic};
+    power.i = power.i < 0x4b4000fe ? power.i : 0x4b4000fe; /* n at most 127; a large x meets a large polynomial */
+    float n = power.f - magic;
     float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    float q = 1.0f / 720.0f;
-    q = q * r + 1.0f / 120.0f;
-    q = q * r + 1.0f / 24.0f;
-    q = q * r + 1.0f / 6.0f;
-    q = q * r + 0.5f;
+    float q = 8.290284047e-3f;
+    q = q * r + 4.189815940e-2f;
+    q = q * r + 1.666763796e-1f;
+    q = q * r + 4.999914785e-1f;
+    q = q * r + 9.999997063e-1f;
     q = q * r + 1.0f;
-    q = q * r + 1.0f;
-    union { int32_t i; float f; } power = {.i = ((int32_t)n + 127) << 23};
-    return q * power.f;
+    power.u <<= 23;
+    return x < -87.0f ? 0.0f : q * power.f;
 }
 
 /* log(1 + e) for e in [0, 1]: twice the area tangent of e / (2 + e), which keeps tiny e. */
@@ -159,6 +171,29 @@ static inline void prefer_huge_pages(void *start, size_t bytes) {
 #else
     (void)start;
     (void)bytes;
+#endif
+}
+
+/* A copy past the caches, for results too large to be found there again: a plain store would first read what it
+ * overwrites. A thread that has streamed calls `streamed` before others look. */
+static inline void stream_copy(void *restrict to, const void *restrict from, size_t bytes) {
+#ifdef __AVX__
+    char *out = (char *)to;
+    const char *in = (const char *)from;
+    size_t at = (32 - (uintptr_t)out % 32) % 32;
+    if (at > bytes) at = bytes;
+    memcpy(out, in, at);
+    for (; at + 32 <= bytes; at += 32)
+        _mm256_stream_si256((__m256i *)(out + at), _mm256_loadu_si256((const __m256i *)(in + at)));
+    memcpy(out + at, in + at, bytes - at);
+#else
+    memcpy(to, from, bytes);
+#endif
+}
+
+static inline void streamed(void) {
+#ifdef __AVX__
+    _mm_sfence();
 #endif
 }
 

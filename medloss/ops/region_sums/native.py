@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ ACTIVATIONS = {"none": 0, "sigmoid": 1, "softmax": 2}
 TYPES = {torch.float32: 0, torch.float64: 0, torch.bfloat16: 1, torch.float16: 2}
 """Codes of the input's types, as in native.h; the arithmetic is in float32, or float64 for double."""
 MAX_CLASSES = 1024
+VOXEL_STRIDE = 7
+"""Where the step from voxel to voxel stands among the kernel's operands."""
 
 
 class NativeRegionSums:
@@ -53,40 +56,43 @@ class NativeRegionSums:
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C COLUMNS."""
         input, *_, terms, _ = args
-        sums = torch.empty((*input.shape[:2], COLUMNS), dtype=torch.float64)
-        operands = self._operands(args)
-        native.call("region_sums_forward", accumulation_dtype(input), *operands, int(terms), sums)
-        return sums.to(accumulation_dtype(input))
+        dtype = accumulation_dtype(input)
+        sums = torch.empty((*input.shape[:2], COLUMNS), dtype=dtype)
+        native.call("region_sums_forward", dtype, *self._operands(args, dtype), int(terms), sums)
+        return sums
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, in input's dtype and layout."""
         input, *_, terms, _ = args
-        cotangent = grad.to(torch.float64).contiguous()
+        dtype = accumulation_dtype(input)
+        operands = self._operands(args, dtype)
+        cotangent = grad.to(dtype).contiguous()
         # voxels side by side, or channels: the gradient lies as the input does
-        last = voxel_stride(input) != 1 and input.ndim > 2
+        last = operands[VOXEL_STRIDE] != 1
         result = torch.empty_like(input.movedim(1, -1) if last else input, memory_format=torch.contiguous_format)
-        operands = self._operands(args)
-        native.call("region_sums_backward", accumulation_dtype(input), *operands, int(terms), cotangent, result)
+        native.call("region_sums_backward", dtype, *operands, int(terms), cotangent, result)
         return result.movedim(-1, 1) if last else result
 
-    def _operands(self, args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
+    def _operands(self, args: tuple[Any, ...], dtype: torch.dtype) -> tuple[Tensor | int | float | None, ...]:
         input, target, mask, activation, indexed, ignore_index, _, gamma = args
-        dtype = accumulation_dtype(input)
-        batch, classes = input.shape[:2]
-        strides = (input.stride(0) if batch > 1 else 0, input.stride(1), voxel_stride(input))
+        batch, classes, *spatial = input.shape
+        per_sample, per_class, *_ = input.stride()
         labels = (target if indexed else target.to(dtype)).contiguous()
         if mask is not None:
-            mask = mask.to(dtype).expand(batch, 1, *input.shape[2:]).contiguous()
+            mask = mask.to(dtype).expand(batch, 1, *spatial).contiguous()
         kind = native.LABELS[target.dtype] if indexed else -1
         ignore = indexed and ignore_index is not None
         return (
-            input.detach(), TYPES[input.dtype], batch, classes, input[0, 0].numel(), *strides, labels, kind, mask,
-            int(ignore), int(ignore_index) if ignore else 0, ACTIVATIONS[activation], float(gamma),
+            input, TYPES[input.dtype], batch, classes, math.prod(spatial), per_sample if batch > 1 else 0, per_class,
+            voxel_stride(input), labels, kind, mask, int(ignore), int(ignore_index) if ignore else 0,
+            ACTIVATIONS[activation], float(gamma),
         )  # fmt: skip
 
 
 def voxel_stride(tensor: Tensor) -> int | None:
     """The step from voxel to voxel where it is one and the same: 1, or the channels of a channels-last tensor."""
+    if tensor.is_contiguous():
+        return 1
     step, expected = None, None
     for size, stride in zip(reversed(tensor.shape[2:]), reversed(tensor.stride()[2:])):
         if size == 1:
