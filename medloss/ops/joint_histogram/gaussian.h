@@ -6,10 +6,12 @@
  */
 #define VECTOR NAME(Vector)
 #define WHOLE NAME(Whole)
+#define QUAD NAME(Quad)
 
 /* 32 bytes that may lie anywhere, and as many as integers of their size, for masks. */
 typedef REAL VECTOR __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
 typedef INTEGER WHOLE __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
+typedef double QUAD __attribute__((vector_size(32), aligned(8), may_alias));
 enum { NAME(STEP) = 32 / sizeof(REAL) };
 
 /* The windows of a tile's voxels: row k holds the weight (or its slope) of each voxel's bin k - reach from its own. */
@@ -111,12 +113,13 @@ static inline __attribute__((always_inline)) void NAME(count_gaussian)(const CAL
             if (c->mask && !(mass[i] > 0)) continue;
             double *corner = counts + wx.nearest[i] * c->side + wy.nearest[i];
             for (int k = 0; k < columns; k += LANES) {
-                double part[LANES];
-                for (int lane = 0; lane < LANES; ++lane) part[lane] = (double)bins[i * columns + k + lane];
-                for (int a = 0; a < rows; ++a) {
+                const REAL *part = bins + i * columns + k;
+                const QUAD low = {part[0], part[1], part[2], part[3]}, high = {part[4], part[5], part[6], part[7]};
+                double *to = corner + k;
+                for (int a = 0; a < rows; ++a, to += c->side) {
                     const double wa = (double)wx.row[a][i];
-                    double *to = corner + a * c->side + k;
-                    for (int lane = 0; lane < LANES; ++lane) to[lane] += wa * part[lane];
+                    *(QUAD *)to += wa * low;
+                    *(QUAD *)(to + 4) += wa * high;
                 }
             }
         }
@@ -159,3 +162,4 @@ static inline __attribute__((always_inline)) void NAME(slope_gaussian)(const CAL
 
 #undef VECTOR
 #undef WHOLE
+#undef QUAD
