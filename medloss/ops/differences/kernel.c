@@ -77,9 +77,10 @@ static void NAME(energy_planes)(WALK *w, int64_t low, int64_t high, int64_t firs
     w->ready = low;
     for (int64_t z = low; z < high; ++z) {
         NAME(prepare_until)(w, z + f->s->span[0]);
+        NAME(plane_pointers)(w, z);
         double sum = 0;
         for (int64_t y = first; y < last; ++y) {
-            NAME(row_pointers)(w, z, y);
+            NAME(row_pointers)(w, y);
             const REAL *weight = NAME(row_weight)(w, z, y);
             REAL *to = map ? map + (z * height + y) * width : NULL;
             sum += f->s->absolute ? NAME(energy_row)(f, 1, w->from, weight, width, to)

@@ -22,12 +22,23 @@ typedef struct {
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE void NAME(sum)(const REAL *weight, const REAL *const *from, int64_t taps, int64_t x, const int count,
-                      VECTOR *out) {
+INLINE void NAME(sum_of)(const REAL *weight, const REAL *const *from, const int64_t taps, int64_t x, const int count,
+                         VECTOR *out) {
     for (int i = 0; i < count; ++i) out[i] = (VECTOR){0};
     for (int64_t t = 0; t < taps; ++t) {
         const REAL *at = from[t] + x, w = weight[t];
         for (int i = 0; i < count; ++i) out[i] += w * *(const VECTOR *)(at + i * NAME(LANES));
+    }
+}
+
+/* `count` vectors of a row; the usual numbers of taps are compiled for their own sake. */
+INLINE void NAME(sum)(const REAL *weight, const REAL *const *from, int64_t taps, int64_t x, const int count,
+                      VECTOR *out) {
+    switch (taps) {
+    case 2: NAME(sum_of)(weight, from, 2, x, count, out); break;
+    case 3: NAME(sum_of)(weight, from, 3, x, count, out); break;
+    case 4: NAME(sum_of)(weight, from, 4, x, count, out); break;
+    default: NAME(sum_of)(weight, from, taps, x, count, out);
     }
 }
 

@@ -12,8 +12,10 @@ typedef struct {
     REAL *source, *seen;  /* rings of prepared planes: the components, and the mask */
     REAL *slopes;         /* ring of what is passed back: terms, rows from `first`, margins of zeros */
     REAL *row, *kept;     /* one row of the frame; the weights of one row of stencils */
-    REAL *weight;         /* of the taps of an adjoint row */
-    const REAL **from;
+    const REAL **base, **from; /* where each tap reads in the first row of a plane, and in a row */
+    const REAL **ring_base, **ring_from;
+    REAL *ring_weight; /* of the taps of the adjoint, of which some planes have fewer */
+    int64_t ring_taps;
 } WALK;
 
 static FIELD NAME(field)(const REAL *u, const REAL *mask, int64_t shared, int64_t volume, const int64_t *size,
@@ -46,9 +48,12 @@ static int NAME(walk_alloc)(WALK *w, const FIELD *f, int64_t first, int64_t end,
     if (backward) failed |= !(w->slopes = calloc(ring * (size_t)s->terms, sizeof(REAL)));
     w->row = malloc((size_t)(2 * w->pitch) * sizeof(REAL));
     w->kept = malloc((size_t)(2 * w->pitch) * sizeof(REAL));
-    w->weight = malloc((size_t)taps * sizeof(REAL));
-    w->from = malloc((size_t)taps * sizeof(REAL *));
-    return failed || !w->row || !w->kept || !w->weight || !w->from;
+    w->ring_weight = malloc((size_t)taps * sizeof(REAL));
+    w->base = malloc((size_t)(4 * taps) * sizeof(REAL *));
+    w->from = w->base + taps;
+    w->ring_base = w->base + 2 * taps;
+    w->ring_from = w->base + 3 * taps;
+    return failed || !w->row || !w->kept || !w->ring_weight || !w->base;
 }
 
 static void NAME(walk_free)(WALK *w) {
@@ -57,16 +62,8 @@ static void NAME(walk_free)(WALK *w) {
     free(w->slopes);
     free(w->row);
     free(w->kept);
-    free(w->weight);
-    free(w->from);
-}
-
-/* A row of the frame, of one component, as the stencils read it. */
-static inline const REAL *NAME(source)(const WALK *w, int64_t component, int64_t plane, int64_t row) {
-    const FIELD *f = w->f;
-    if (!w->source) return f->u + ((component * f->size[0] + plane) * f->size[1] + row) * f->size[2];
-    const int64_t slot = plane % f->s->span[0] * f->s->components + component;
-    return w->source + slot * w->plane + (row - w->first) * w->pitch;
+    free(w->ring_weight);
+    free(w->base);
 }
 
 /* A row of a volume (zero where the mask is), continued by its ends. */
@@ -95,13 +92,23 @@ static void NAME(prepare_until)(WALK *w, int64_t end) {
     }
 }
 
-/* Where each tap reads for the first stencil of a row. */
-static void NAME(row_pointers)(WALK *w, int64_t z, int64_t y) {
-    const Stencils *s = w->f->s;
+/* Where each tap reads for the first stencil of the first row of plane z. */
+static void NAME(plane_pointers)(WALK *w, int64_t z) {
+    const FIELD *f = w->f;
+    const Stencils *s = f->s;
     for (int64_t t = 0; t < s->start[s->terms]; ++t) {
-        const int64_t *o = s->offset + 4 * t;
-        w->from[t] = NAME(source)(w, o[0], z + s->before[0] + o[1], y + s->before[1] + o[2]) + s->before[2] + o[3];
+        const int64_t *o = s->offset + 4 * t, plane = z + s->before[0] + o[1], row = s->before[1] + o[2];
+        const int64_t slot = plane % s->span[0] * s->components + o[0];
+        const REAL *to = w->source ? w->source + slot * w->plane + (row - w->first) * w->pitch
+                                   : f->u + ((o[0] * f->size[0] + plane) * f->size[1] + row) * f->size[2];
+        w->base[t] = to + s->before[2] + o[3];
     }
+}
+
+/* Where each tap reads for the first stencil of a row. */
+static inline void NAME(row_pointers)(WALK *w, int64_t y) {
+    const int64_t shift = y * (w->source ? w->pitch : w->f->size[2]), taps = w->f->s->start[w->f->s->terms];
+    for (int64_t t = 0; t < taps; ++t) w->from[t] = w->base[t] + shift;
 }
 
 /* The weights of a row of stencils: each one's centre's, and zero where the mask is zero in its box. */
@@ -132,8 +139,9 @@ static void NAME(slopes_of_plane)(WALK *w, int64_t z, const REAL *grad, REAL all
     const Stencils *s = f->s;
     const int64_t height = f->inner[1], width = f->inner[2], last = least(w->first + w->rows, height);
     REAL *slot = w->slopes + z % s->span[0] * s->terms * w->plane;
+    NAME(plane_pointers)(w, z);
     for (int64_t y = most(w->first, 0); y < last; ++y) {
-        NAME(row_pointers)(w, z, y);
+        NAME(row_pointers)(w, y);
         const REAL *weight = NAME(row_weight)(w, z, y), *g = grad ? grad + (z * height + y) * width : NULL;
         REAL *row = slot + (y - w->first) * w->pitch + s->span[2] - 1;
         for (int64_t k = 0; k < s->terms; ++k, row += w->plane)
@@ -142,21 +150,27 @@ static void NAME(slopes_of_plane)(WALK *w, int64_t z, const REAL *grad, REAL all
     }
 }
 
-/* A row of the frame's gradient, gathered from the ring: the weight of tap o times the slope at x - o. */
-static void NAME(adjoint_row)(WALK *w, int64_t component, int64_t plane, int64_t row, REAL *out) {
+/* Where the adjoint reads for the first row of a plane: tap o of a slope counts at the voxel o away, so that the voxel
+ * gathers from the slopes -o away. */
+static void NAME(adjoint_pointers)(WALK *w, int64_t component, int64_t plane) {
     const FIELD *f = w->f;
     const Stencils *s = f->s;
-    int64_t taps = 0;
+    w->ring_taps = 0;
     for (int64_t k = 0; k < s->terms; ++k)
         for (int64_t t = s->start[k]; t < s->start[k + 1]; ++t) {
             const int64_t *o = s->offset + 4 * t, at = plane - o[1] - s->before[0];
             if (o[0] != component || at < 0 || at >= f->inner[0]) continue;
             const REAL *ring = w->slopes + (at % s->span[0] * s->terms + k) * w->plane;
-            ring += (row - o[2] - s->before[1] - w->first) * w->pitch;
-            w->weight[taps] = f->weight[t];
-            w->from[taps++] = ring + s->span[2] - 1 - s->before[2] - o[3];
+            ring -= (o[2] + s->before[1] + w->first) * w->pitch;
+            w->ring_weight[w->ring_taps] = f->weight[t];
+            w->ring_base[w->ring_taps++] = ring + s->span[2] - 1 - s->before[2] - o[3];
         }
-    NAME(sum_row)(w->weight, w->from, taps, f->frame[2], out);
+}
+
+/* A row of the frame's gradient. */
+static inline void NAME(adjoint_row)(WALK *w, int64_t row, REAL *out) {
+    for (int64_t t = 0; t < w->ring_taps; ++t) w->ring_from[t] = w->ring_base[t] + row * w->pitch;
+    NAME(sum_row)(w->ring_weight, w->ring_from, w->ring_taps, w->f->frame[2], out);
 }
 
 /* A plane of the frame's gradient into rows first to last of the volume's plane z. What lies beyond the border comes on
@@ -164,21 +178,23 @@ static void NAME(adjoint_row)(WALK *w, int64_t component, int64_t plane, int64_t
 static void NAME(gradient_plane)(WALK *w, int64_t plane, int64_t z, int64_t first, int64_t last, REAL *out) {
     const FIELD *f = w->f;
     const int64_t width = f->size[2], before = f->pad[2];
-    for (int64_t c = 0; c < f->s->components; ++c)
+    for (int64_t c = 0; c < f->s->components; ++c) {
+        NAME(adjoint_pointers)(w, c, plane);
         for (int64_t y = first; y < last; ++y) {
             REAL *to = out + ((c * f->size[0] + z) * f->size[1] + y) * width, *row = w->row;
             if (!f->s->replicate) {
-                NAME(adjoint_row)(w, c, plane, y, to);
+                NAME(adjoint_row)(w, y, to);
                 continue;
             }
             const int64_t end = y == f->size[1] - 1 ? f->frame[1] : y + f->pad[1] + 1;
             for (int64_t at = y ? y + f->pad[1] : 0; at < end; ++at) {
-                NAME(adjoint_row)(w, c, plane, at, row);
+                NAME(adjoint_row)(w, at, row);
                 for (int64_t x = 0; x < before; ++x) row[before] += row[x];
                 for (int64_t x = before + width; x < f->frame[2]; ++x) row[before + width - 1] += row[x];
                 for (int64_t x = 0; x < width; ++x) to[x] += row[before + x];
             }
         }
+    }
 }
 
 /* No gradient where the mask is zero. */
