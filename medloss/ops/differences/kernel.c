@@ -187,6 +187,8 @@ MEDLOSS_EXPORT int NAME(differences_backward)(const REAL *u, const REAL *mask, i
 }
 
 #undef FIELD
+#undef INLINE
+#undef MEDLOSS_BY_TAPS
 #undef WALK
 #undef NAME
 #endif

@@ -144,9 +144,13 @@ static void NAME(slopes_of_plane)(WALK *w, int64_t z, const REAL *grad, REAL all
         NAME(row_pointers)(w, y);
         const REAL *weight = NAME(row_weight)(w, z, y), *g = grad ? grad + (z * height + y) * width : NULL;
         REAL *row = slot + (y - w->first) * w->pitch + s->span[2] - 1;
-        for (int64_t k = 0; k < s->terms; ++k, row += w->plane)
-            if (s->absolute) NAME(slope_row)(f, k, 1, w->from, weight, g, all, width, row);
-            else NAME(slope_row)(f, k, 0, w->from, weight, g, all, width, row);
+        for (int64_t k = 0; k < s->terms; ++k, row += w->plane) {
+            const int64_t taps = s->start[k + 1] - s->start[k];
+            const REAL factor = (s->absolute ? 1 : 2) * f->factor[k] * f->scale * (grad ? 1 : all);
+            const NAME(Back) back = {.start = s->start[k], .factor = factor, .weight = weight, .grad = g};
+            if (s->absolute) MEDLOSS_BY_TAPS(taps, slope_row, f, &back, 1, w->from, width, row)
+            else MEDLOSS_BY_TAPS(taps, slope_row, f, &back, 0, w->from, width, row)
+        }
     }
 }
 
