@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -86,32 +87,54 @@ def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
     field, mask, energy, stencil, axis_scale, component_scale, _, border, lame = args
     batch, components, *spatial = field.shape
     joint, dtype = energy in JOINT, accumulation_dtype(field)
-    absolute = energy == "variation"
-    if joint:
-        terms, scale = _elasticity(stencil, axis_scale, component_scale, lame or [1.0, 1.0]), torch.ones(batch)
-    else:
-        terms = ENERGIES[energy](stencil, axis_scale)
-        scale = torch.tensor(component_scale, dtype=torch.float64)
-        scale = (scale.abs() if absolute else scale.square()).expand(batch, components)
-    taps = [((key[0], *_placed(key[1:])), weight) for term in terms for key, weight in term.taps.items()]
-    start = [0, *itertools.accumulate(len(term.taps) for term in terms)]
-    reach = [number for each in zip(*reach_of(stencil, axis_scale).values()) for number in _placed(each)]
-    sizes = {1: (1, 1, *spatial), 2: (spatial[0], 1, spatial[-1]), 3: tuple(spatial)}[len(spatial)]
     joined = components if joint else 1
+    scales = tuple(axis_scale), tuple(component_scale)
+    count, *stencils, scale = _stencils(energy, stencil, *scales, tuple(lame or (1.0, 1.0)), border == "replicate")
+    sizes = {1: (1, 1, *spatial), 2: (spatial[0], 1, spatial[-1]), 3: tuple(spatial)}[len(spatial)]
     weight, shared = None, 1
     if mask is not None:
         weight = mask.detach().to(dtype)
-        weight = (weight.amin(1, keepdim=True) if joint else weight).contiguous()
+        weight = weight.amin(1, keepdim=True) if joint else weight
         weight = weight.expand(batch, *weight.shape[1:]).contiguous()
         shared = components // (joined * weight.shape[1])
     return (
         field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined, torch.tensor(sizes),
-        len(terms), torch.tensor(start), torch.tensor([offset for offset, _ in taps]),
+        count, *stencils, scale.expand(batch, components // joined).contiguous(),
+    )  # fmt: skip
+
+
+@functools.lru_cache(64)
+def _stencils(
+    energy: str,
+    stencil: str,
+    axis_scale: tuple[float, ...],
+    component_scale: tuple[float, ...],
+    lame: tuple[float, ...],
+    replicate: bool,
+) -> tuple[Any, ...]:
+    """The terms as the kernel reads them, and the factor of each component."""
+    absolute, joined = energy == "variation", 1
+    scale = torch.tensor(component_scale, dtype=torch.float64)
+    scale = scale.abs() if absolute else scale.square()
+    if energy in JOINT:
+        terms, joined, scale = (
+            _elasticity(stencil, axis_scale, component_scale, lame),
+            len(axis_scale),
+            scale.new_ones(1),
+        )
+    else:
+        terms = ENERGIES[energy](stencil, axis_scale)
+    taps = [((key[0], *_placed(key[1:])), weight) for term in terms for key, weight in term.taps.items()]
+    reach = [number for each in zip(*reach_of(stencil, axis_scale).values()) for number in _placed(each)]
+    return (
+        len(terms),
+        torch.tensor([0, *itertools.accumulate(len(term.taps) for term in terms)]),
+        torch.tensor([offset for offset, _ in taps]),
         torch.tensor([weight for _, weight in taps], dtype=torch.float64),
         torch.tensor([term.factor for term in terms], dtype=torch.float64),
-        torch.tensor([*reach, joined, int(absolute), int(border == "replicate")]),
-        scale.to(torch.float64).contiguous(),
-    )  # fmt: skip
+        torch.tensor([*reach, joined, int(absolute), int(replicate)]),
+        scale,
+    )
 
 
 def _placed(values: Sequence[int]) -> tuple[int, int, int]:
