@@ -74,6 +74,23 @@ def test_the_kernel_equals_the_reference(kernel: str, shape: tuple[int, ...], dt
 
 
 @needs_library
+@pytest.mark.parametrize("sigma", [0.5, 0.8, 1.0])
+def test_a_common_part_of_the_cotangents_costs_no_digits(sigma: float) -> None:
+    """The weights of a voxel sum to one, so that a constant added to all cotangents adds nothing to the slope."""
+    x, y = torch.rand(1, 1, 500), torch.rand(1, 1, 500)
+    cotangent = torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(3))
+    gradients = []
+    for common in (0, 4096):
+        leaf = x.clone().requires_grad_()
+        with backend("native"):
+            counts = joint_histogram(leaf, y, kernel="gaussian", bins=16, sigma_ratio=sigma)
+        # a multiple of 1/64 of that size: the sum is exact
+        rounded = (64 * cotangent).round() / 64
+        gradients.append(torch.autograd.grad(counts, leaf, rounded + common)[0])
+    assert torch.equal(*gradients)
+
+
+@needs_library
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_layouts_and_half_precision(kernel: str) -> None:
     x, y = torch.rand(2, 2, 5, 6, 7), torch.rand(2, 2, 5, 6, 7)
