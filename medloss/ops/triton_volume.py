@@ -53,7 +53,7 @@ class Volume(NamedTuple):
     """What the kernels are launched with: ``kernel[grid](*volume.tensors, ..., *volume.numbers, **volume.options)``."""
 
     tensors: tuple[Tensor, Tensor, Tensor]
-    numbers: tuple[int, ...]
+    numbers: tuple[int | tuple[int, int, int], ...]
     options: dict[str, Any]
     batch: int
     classes: int
@@ -76,9 +76,9 @@ def volume(
     ignore = indexed and ignore_index is not None
     weight = input if mask is None else _readable(mask.expand(batch, -1, *input.shape[2:]))
     voxels = input[0, 0].numel()
-    numbers = (int(ignore_index) if ignore else 0, voxels, *steps(input), *steps(target), *steps(weight))
+    numbers = (int(ignore_index) if ignore else 0, voxels, steps(input), steps(target), steps(weight))
     options = {
-        "CLASSES": classes, "ACTIVATION": activation, "INDEXED": indexed, "IGNORE": ignore,
+        "CLASSES": classes, "INDEXED": indexed, "IGNORE": ignore, "ACTIVATION": activation,
         "MASK": "none" if mask is None else "voxel" if mask.shape[1] == 1 else "class",
         "ACC": language.float64 if accumulation_dtype(input) == torch.float64 else language.float32,
     }  # fmt: skip

@@ -37,22 +37,23 @@ class TritonRegionSums:
         """B C COLUMNS."""
         from medloss.ops.region_sums import kernel
 
-        input, *_, terms, _ = args
+        input = args[0]
         volume, options = _launch(args)
-        tile, warps = configuration(volume.padded, input.element_size())
+        columns = options["WRITTEN"]
+        tile, warps = configuration(volume.padded, input.element_size(), columns.bit_count())
         programs = programs_of(volume, tile)
         partials = input.new_empty((volume.batch, programs, volume.classes, COLUMNS), dtype=accumulation_dtype(input))
         sums = partials.new_empty((volume.batch, volume.classes, COLUMNS))
         # voxels of one thread lie side by side in memory, or a multiple of the threads apart
-        rows = volume.numbers[4] == 1
+        rows = triton_volume.steps(input)[2] == 1
         width = volume.classes * COLUMNS
         with triton_path.on_device(input):
             kernel.forward[(programs, volume.batch)](
                 *volume.tensors, partials, *volume.numbers, **options, ROWS=rows, C=volume.padded, TILE=tile,
-                FOLD=min(4, tile), num_warps=warps,
+                EVEN=volume.voxels % tile == 0, FOLD=4, num_warps=warps,
             )  # fmt: skip
-            kernel.finish[(-(-width // 64), volume.batch)](
-                partials, sums, programs, width, WRITTEN=written(terms, args[3]), ROWS=64, WIDTH=64, num_warps=4
+            kernel.finish[(-(-width // 128), volume.batch)](
+                partials, sums, programs, width, WRITTEN=columns, ROWS=16, WIDTH=128, num_warps=4
             )
         return sums
 
@@ -66,20 +67,22 @@ class TritonRegionSums:
         gradient = torch.empty_like(input)
         with triton_path.on_device(input):
             kernel.backward[(programs_of(volume, tile), volume.batch)](
-                *volume.tensors, grad.contiguous(), gradient, *volume.numbers, *triton_volume.steps(gradient),
-                **options, C=volume.padded, TILE=tile, num_warps=warps,
+                *volume.tensors, grad.contiguous(), gradient, *volume.numbers, triton_volume.steps(gradient),
+                **options, C=volume.padded, TILE=tile, EVEN=volume.voxels % tile == 0,
+                num_warps=warps,
             )  # fmt: skip
         return gradient
 
 
-def configuration(classes: int, itemsize: int) -> tuple[int, int]:
-    """Voxels of a tile and warps of a program, by the padded number of classes and the bytes of a logit.
+def configuration(classes: int, itemsize: int, columns: int = 4) -> tuple[int, int]:
+    """Voxels of a tile and warps of a program, by the padded classes, the bytes of a logit, and how much is computed.
 
-    A thread has 32 logits (16 of double), all of which it keeps in registers.
+    A thread has 32 logits and all that is made of them in registers; fewer of doubles, and where many columns are
+    asked for: what does not fit into 255 registers is spilled.
     """
-    tile = max(4096 // classes, 32) if classes <= 64 else 64 if classes <= 128 else 32
     warps = 4 if classes <= 64 else 8
-    return min(tile, 1024) // (2 if itemsize == 8 else 1), warps
+    logits = 32 // (2 if itemsize == 8 else 1) // (2 if columns > 6 else 1)
+    return min(warps * 32 * logits // classes, 1024), warps
 
 
 def programs_of(volume: Volume, tile: int) -> int:
@@ -107,5 +110,5 @@ def _launch(args: tuple[Any, ...]) -> tuple[Volume, dict[str, Any]]:
     *of_volume, terms, gamma = args
     volume = triton_volume.volume(*of_volume)
     tiny = torch.finfo(accumulation_dtype(args[0])).tiny
-    focal = {"TERMS": int(terms), "GAMMA": float(gamma) if terms & Terms.FOCAL else 0.0, "TINY": tiny}
+    focal = {"WRITTEN": written(terms, args[3]), "GAMMA": float(gamma) if terms & Terms.FOCAL else 0.0, "TINY": tiny}
     return volume, volume.options | focal
