@@ -116,3 +116,20 @@ def load_tile(
     z = tl.load(at(input, input_steps, b, c, v), inside[None, :] & (c < CLASSES)[:, None], 0).to(ACC)
     z = tl.where((c < CLASSES)[:, None], tl.where(w > 0, z, 0.0), -float("inf"))
     return z, tl.where(w > 0, t, 0.0), w
+
+
+@triton.jit
+def add_rows(
+    partials, sums, programs, width,
+    COLUMNS: tl.constexpr, WRITTEN: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """Adds the rows of each sample in their order, in double. WRITTEN has a bit per column; the others become zero."""
+    b = tl.program_id(1).to(tl.int64)
+    entry = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
+    written = (entry < width) & (((WRITTEN >> (entry % COLUMNS)) & 1) == 1)
+    total = tl.zeros((ROWS, WIDTH), tl.float64)
+    for first in range(0, programs, ROWS):
+        row = first + tl.arange(0, ROWS)
+        offset = (b * programs + row)[:, None] * width + entry[None, :]
+        total += tl.load(partials + offset, (row < programs)[:, None] & written[None, :], 0).to(tl.float64)
+    tl.store(sums + b * width + entry, tl.sum(total, 0).to(sums.dtype.element_ty), entry < width)

@@ -15,6 +15,8 @@ from medloss.ops.voxels import accumulation_dtype
 
 MOST_VOXELS = 2**30
 """Of one sample: a voxel's number is an int32. Offsets have 64 bits."""
+PROGRAMS = 2048
+"""Programs of a launch, all samples together. A fixed number, so that no result depends on the GPU's size."""
 REALS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABELS = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, *REALS)
 
@@ -64,6 +66,10 @@ class Volume(NamedTuple):
         """Classes of a tile: the next power of two."""
         return 1 << (self.classes - 1).bit_length()
 
+    def programs(self, tile: int, most: int = 0) -> int:
+        """Programs per sample: one for each tile, as long as there are not too many."""
+        return min(-(-self.voxels // tile), max((most or PROGRAMS) // self.batch, 1))
+
 
 def volume(
     input: Tensor, target: Tensor, mask: Tensor | None, activation: str, indexed: bool, ignore_index: int | None
@@ -89,3 +95,17 @@ def _readable(tensor: Tensor) -> Tensor:
     """Evenly strided, and truth values as bytes, which Triton has no pointers to."""
     tensor = tensor if steps(tensor) is not None else tensor.contiguous()
     return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor.detach()
+
+
+def add_rows(partials: Tensor, sums: Tensor, columns: int = 1, written: int = 1) -> None:
+    """B programs [sums] to B [sums]: the last step of a deterministic sum, in double and in order.
+
+    ``written`` has a bit for each of the ``columns`` of the last axis that the programs filled; the others become zero.
+    """
+    from medloss.ops import kernel
+
+    batch, programs = partials.shape[:2]
+    width = sums[0].numel()
+    kernel.add_rows[(-(-width // 128), batch)](
+        partials, sums, programs, width, COLUMNS=columns, WRITTEN=written, ROWS=16, WIDTH=128, num_warps=4
+    )

@@ -142,20 +142,6 @@ def forward(
 
 
 @triton.jit
-def finish(partials, sums, programs, width, WRITTEN: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """Adds the rows of each sample in their order, in double; columns that were not written are zero."""
-    b = tl.program_id(1).to(tl.int64)
-    entry = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
-    written = (entry < width) & (((WRITTEN >> (entry % COLUMNS)) & 1) == 1)
-    total = tl.zeros((ROWS, WIDTH), tl.float64)
-    for first in range(0, programs, ROWS):
-        row = first + tl.arange(0, ROWS)
-        offset = (b * programs + row)[:, None] * width + entry[None, :]
-        total += tl.load(partials + offset, (row < programs)[:, None] & written[None, :], 0).to(tl.float64)
-    tl.store(sums + b * width + entry, tl.sum(total, 0).to(sums.dtype.element_ty), entry < width)
-
-
-@triton.jit
 def cotangent_of(row, c, column: tl.constexpr, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, ACC: tl.constexpr):
     """The cotangent of a column, C 1; zero where it was not asked for."""
     if (WRITTEN >> column) & 1:

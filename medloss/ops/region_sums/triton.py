@@ -13,8 +13,6 @@ from medloss.ops.triton_volume import Volume
 from medloss.ops.voxels import accumulation_dtype
 
 MOST_CLASSES = 256
-PROGRAMS = 2048
-"""Programs of a launch, all samples together. A fixed number, so that no result depends on the GPU's size."""
 LIKELIHOODS = Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
 
 
@@ -41,20 +39,17 @@ class TritonRegionSums:
         volume, options = _launch(args)
         columns = options["WRITTEN"]
         tile, warps = configuration(volume.padded, input.element_size(), columns.bit_count())
-        programs = programs_of(volume, tile)
+        programs = volume.programs(tile)
         partials = input.new_empty((volume.batch, programs, volume.classes, COLUMNS), dtype=accumulation_dtype(input))
         sums = partials.new_empty((volume.batch, volume.classes, COLUMNS))
         # voxels of one thread lie side by side in memory, or a multiple of the threads apart
         rows = triton_volume.steps(input)[2] == 1
-        width = volume.classes * COLUMNS
         with triton_path.on_device(input):
             kernel.forward[(programs, volume.batch)](
                 *volume.tensors, partials, *volume.numbers, **options, ROWS=rows, C=volume.padded, TILE=tile,
                 EVEN=volume.voxels % tile == 0, FOLD=4, num_warps=warps,
             )  # fmt: skip
-            kernel.finish[(-(-width // 128), volume.batch)](
-                partials, sums, programs, width, WRITTEN=columns, ROWS=16, WIDTH=128, num_warps=4
-            )
+            triton_volume.add_rows(partials, sums, COLUMNS, columns)
         return sums
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
@@ -66,7 +61,7 @@ class TritonRegionSums:
         tile, warps = configuration(volume.padded, input.element_size())
         gradient = torch.empty_like(input)
         with triton_path.on_device(input):
-            kernel.backward[(programs_of(volume, tile), volume.batch)](
+            kernel.backward[(volume.programs(tile), volume.batch)](
                 *volume.tensors, grad.contiguous(), gradient, *volume.numbers, triton_volume.steps(gradient),
                 **options, C=volume.padded, TILE=tile, EVEN=volume.voxels % tile == 0,
                 num_warps=warps,
@@ -83,11 +78,6 @@ def configuration(classes: int, itemsize: int, columns: int = 4) -> tuple[int, i
     warps = 4 if classes <= 64 else 8
     logits = 32 // (2 if itemsize == 8 else 1) // (2 if columns > 6 else 1)
     return min(warps * 32 * logits // classes, 1024), warps
-
-
-def programs_of(volume: Volume, tile: int) -> int:
-    """Programs per sample."""
-    return min(-(-volume.voxels // tile), max(PROGRAMS // volume.batch, 1))
 
 
 def written(terms: int, activation: str) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and_gradient
 
 import medloss
-from medloss.ops import BackendError, Terms, region_sums
+from medloss.ops import BackendError, Terms, region_sums, triton_volume
 from medloss.ops.region_sums import OPERATOR, Column, triton
 
 ALL = Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
@@ -108,7 +108,7 @@ def test_what_counts_keeps_nan_and_infinity(odd: float, activation: str) -> None
 
 def test_a_program_walks_over_many_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last of them not whole; twice the same, bit for bit."""
-    monkeypatch.setattr(triton, "PROGRAMS", 2)
+    monkeypatch.setattr(triton_volume, "PROGRAMS", 2)
     monkeypatch.setattr(triton, "configuration", lambda *_: (64, 4))
     labels = torch.randint(0, 3, (2, 1, 7, 6, 5))
     args = move((logits(3, (7, 6, 5)), labels, None, "softmax", True, None, int(Terms.LIKELIHOOD), 0.0))
