@@ -92,11 +92,16 @@ def load_weight(
 
 
 @triton.jit
+def load_class(target, steps, b, v, inside, CLASSES: tl.constexpr):
+    """The classes of the voxels v; -1 where there is no voxel, or its label is no class."""
+    return class_of(tl.load(target + b * steps[0] + v.to(tl.int64) * steps[2], inside, -1), CLASSES)
+
+
+@triton.jit
 def load_members(target, steps, b, c, v, inside, CLASSES: tl.constexpr, INDEXED: tl.constexpr, ACC: tl.constexpr):
     """How much the voxels v belong to the classes c."""
     if INDEXED:
-        label = tl.load(target + b * steps[0] + v.to(tl.int64) * steps[2], inside, -1)
-        member = (class_of(label, CLASSES)[None, :] == c[:, None]).to(ACC)
+        member = (load_class(target, steps, b, v, inside, CLASSES)[None, :] == c[:, None]).to(ACC)
     else:
         member = tl.load(at(target, steps, b, c, v), inside[None, :] & (c < CLASSES)[:, None], 0).to(ACC)
     return member

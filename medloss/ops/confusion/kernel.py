@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, at, load_tile, within
+from medloss.ops.kernel import activate, at, load_class, load_tile, within
 
 
 @triton.jit(do_not_specialize=["ignore"])
@@ -29,7 +29,7 @@ def forward(
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
         p, _, _ = activate(z, ACTIVATION, False)
-        matrix = tl.dot(w * t, tl.trans(p), matrix, input_precision="tf32x3", out_dtype=ACC)
+        matrix = tl.dot(w * t, tl.trans(p), matrix, input_precision="tf32x3")
     to = partials + (b * programs + program) * (CLASSES * CLASSES) + c[:, None] * CLASSES + c[None, :]
     tl.store(to, matrix, (c < CLASSES)[:, None] & (c < CLASSES)[None, :])
 
@@ -40,11 +40,11 @@ def backward(
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
     ACTIVATION: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
-    """dL/dp is the transposed cotangent by the memberships; then through the activation."""
+    """dL/dp is the transposed cotangent by the memberships, a look-up for labels; then through the activation."""
     program, programs, b = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
     c = tl.arange(0, C)
-    known = (c < CLASSES)[:, None] & (c < CLASSES)[None, :]
-    prices = tl.load(cotangent + b * (CLASSES * CLASSES) + c[None, :] * CLASSES + c[:, None], known, 0).to(ACC)
+    known = c < CLASSES
+    prices = cotangent + b * (CLASSES * CLASSES)
     for start in range(program * TILE, voxels, programs * TILE):
         v = start + tl.arange(0, TILE)
         inside = within(v, voxels, EVEN)
@@ -53,7 +53,14 @@ def backward(
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
         p, _, _ = activate(z, ACTIVATION, False)
-        slope = tl.dot(prices, w * t, input_precision="tf32x3", out_dtype=ACC)
+        if INDEXED:
+            g = load_class(target, target_steps, b, v, inside, CLASSES)[None, :]
+            slope = tl.load(prices + tl.maximum(g, 0) * CLASSES + c[:, None], (g >= 0) & known[:, None], 0)
+            # the weight of a class, B C, is the true one's
+            slope *= tl.sum(w * t, 0)[None, :]
+        else:
+            table = tl.load(prices + c[None, :] * CLASSES + c[:, None], known[:, None] & known[None, :], 0)
+            slope = tl.dot(table, w * t, input_precision="tf32x3")
         if ACTIVATION == "softmax":
             g = p * (slope - tl.sum(p * slope, 0)[None, :])
         elif ACTIVATION == "sigmoid":

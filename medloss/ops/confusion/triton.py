@@ -11,7 +11,7 @@ from medloss.ops import triton_path, triton_volume
 from medloss.ops.triton_volume import Volume
 from medloss.ops.voxels import accumulation_dtype
 
-MOST_CLASSES = 128
+MOST_CLASSES, MOST_MEMBERSHIPS = 128, 64
 
 
 class TritonConfusion:
@@ -23,6 +23,10 @@ class TritonConfusion:
         """Why the kernel cannot serve; empty where it can."""
         input, target, _, _, indexed, _ = args
         found = triton_volume.reasons(input, target, indexed, MOST_CLASSES)
+        if input.dtype == torch.float64:
+            found.append("input is double, which the tensor cores do not multiply")
+        if not indexed and input.shape[1] > MOST_MEMBERSHIPS:
+            found.append(f"memberships of {input.shape[1]} classes are more than {MOST_MEMBERSHIPS}")
         if needs is not None and any(needs[1:]):
             found.append("a gradient of target or mask is asked for")
         return found
@@ -33,7 +37,7 @@ class TritonConfusion:
 
         input = args[0]
         volume = triton_volume.volume(*args)
-        tiles, warps = configuration(volume, input.element_size())
+        tiles = configuration(volume)
         programs = volume.programs(tiles["TILE"], 2048 if tiles["C"] <= 32 else 512)
         partials = input.new_empty(
             (volume.batch, programs, volume.classes, volume.classes), dtype=accumulation_dtype(input)
@@ -41,7 +45,7 @@ class TritonConfusion:
         matrix = partials.new_empty((volume.batch, volume.classes, volume.classes))
         with triton_path.on_device(input):
             kernel.forward[(programs, volume.batch)](
-                *volume.tensors, partials, *volume.numbers, **volume.options, **tiles, num_warps=warps
+                *volume.tensors, partials, *volume.numbers, **volume.options, **tiles
             )
             triton_volume.add_rows(partials, matrix)
         return matrix
@@ -52,19 +56,24 @@ class TritonConfusion:
 
         input = args[0]
         volume = triton_volume.volume(*args)
-        tiles, warps = configuration(volume, input.element_size())
+        tiles = configuration(volume)
         gradient = torch.empty_like(input)
         with triton_path.on_device(input):
             kernel.backward[(volume.programs(tiles["TILE"]), volume.batch)](
                 *volume.tensors, grad.contiguous(), gradient, *volume.numbers, triton_volume.steps(gradient),
-                **volume.options, **tiles, num_warps=warps,
+                **volume.options, **tiles
             )  # fmt: skip
         return gradient
 
 
-def configuration(volume: Volume, itemsize: int) -> tuple[dict[str, Any], int]:
+def configuration(volume: Volume) -> dict[str, Any]:
     """Tiles and warps of a program. The tensor cores take no fewer than 16 classes and 16 voxels."""
     classes = max(volume.padded, 16)
-    tile = max(4096 // classes, 16) if classes <= 64 else 32
-    tile //= 2 if itemsize == 8 else 1
-    return {"C": classes, "TILE": tile, "EVEN": volume.voxels % tile == 0}, 4 if classes <= 64 else 8
+    tile = 2048 // classes if classes <= 64 else 32
+    return {
+        "C": classes,
+        "TILE": tile,
+        "EVEN": volume.voxels % tile == 0,
+        "num_warps": 4 if classes <= 64 else 8,
+        "num_stages": 1,
+    }
