@@ -67,9 +67,11 @@ class TritonConfusion:
 
 
 def configuration(volume: Volume) -> dict[str, Any]:
-    """Tiles and warps of a program. The tensor cores take no fewer than 16 classes and 16 voxels."""
+    """Tiles and warps of a program. The tensor cores take no fewer than 16 classes and 16 voxels.
+
+    Larger tiles spill: three passes keep three parts of every number in registers."""
     classes = max(volume.padded, 16)
-    tile = 2048 // classes if classes <= 64 else 32
+    tile = max(1024 // classes, 16)
     return {
         "C": classes,
         "TILE": tile,

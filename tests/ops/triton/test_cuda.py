@@ -11,6 +11,7 @@ from triton_harness import compare, value_and_gradient
 
 import medloss
 from medloss.ops import Terms
+from medloss.ops.confusion import OPERATOR as CONFUSION
 from medloss.ops.region_sums import OPERATOR
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -34,6 +35,20 @@ def test_large_volumes(activation: str, classes: int, edge: int, dtype: torch.dt
         last = x.movedim(1, -1).contiguous().movedim(-1, 1)
         compare(OPERATOR, (last, *args[1:]), scale=5)
         first, second = (value_and_gradient(OPERATOR, "triton", args) for _ in range(2))
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(("classes", "edge"), [(3, 97), (14, 96), (105, 40)])
+def test_large_confusion(classes: int, edge: int) -> None:
+    x = 4 * torch.randn(2, classes, edge, edge, edge, device="cuda")
+    labels = torch.randint(-1, classes + 1, (2, 1, edge, edge, edge), device="cuda")
+    weight = torch.rand(2, 1, edge, edge, edge, device="cuda")
+    for args in (
+        (x, labels, weight, "softmax", True, -1),
+        (x[:, :60], x[:, :60].sigmoid(), None, "sigmoid", False, None),
+    ):
+        compare(CONFUSION, args, scale=5)
+        first, second = (value_and_gradient(CONFUSION, "triton", args) for _ in range(2))
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
