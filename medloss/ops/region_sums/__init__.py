@@ -12,6 +12,7 @@ from medloss.ops.operator import Operator
 from medloss.ops.region_sums import reference
 from medloss.ops.region_sums.columns import COLUMNS, Column, Terms
 from medloss.ops.region_sums.native import NativeRegionSums
+from medloss.ops.region_sums.triton import TritonRegionSums
 from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["COLUMNS", "Column", "Terms", "region_sums"]
@@ -30,7 +31,7 @@ def _fake(
     return input.new_empty((input.shape[0], input.shape[1], COLUMNS), dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("region_sums", reference.region_sums, _fake, (NativeRegionSums(),))
+OPERATOR = Operator("region_sums", reference.region_sums, _fake, (NativeRegionSums(), TritonRegionSums()))
 
 
 def region_sums(

@@ -1,0 +1,111 @@
+"""A labelled volume as Triton kernels are given it: pointers, and the strides as they lie. Nothing is copied.
+
+What ``region_sums`` and its like share: which tensors they take, and the arguments that all their kernels begin with.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from medloss.ops import triton_path
+from medloss.ops.voxels import accumulation_dtype
+
+MOST_VOXELS = 2**30
+"""Of one sample: a voxel's number is an int32. Offsets have 64 bits."""
+PROGRAMS = 2048
+"""Programs of a launch, all samples together. A fixed number, so that no result depends on the GPU's size."""
+REALS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+LABELS = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, *REALS)
+
+
+def steps(tensor: Tensor) -> tuple[int, int, int] | None:
+    """From sample to sample, class to class, voxel to voxel; None where the voxels do not follow evenly."""
+    step, expected = 1, None
+    for size, stride in zip(reversed(tensor.shape[2:]), reversed(tensor.stride()[2:]), strict=True):
+        if size == 1:
+            continue
+        if expected is None:
+            step = stride
+        elif stride != expected:
+            return None
+        expected = stride * size
+    return tensor.stride(0), tensor.stride(1), step
+
+
+def reasons(input: Tensor, target: Tensor, indexed: bool, most_classes: int) -> list[str]:
+    """Why the kernels cannot be given the volume; empty where they can."""
+    found = triton_path.reasons(input)
+    if input.dtype not in REALS:
+        found.append(f"input is {input.dtype}, the kernel takes {', '.join(str(t)[6:] for t in REALS)}")
+    if input.numel() == 0 or steps(input) is None:
+        found.append(f"input's strides {input.stride()} do not run through the voxels evenly")
+    if input.shape[1] > most_classes:
+        found.append(f"{input.shape[1]} classes are more than {most_classes}")
+    if input[0, 0].numel() > MOST_VOXELS if input.numel() else False:
+        found.append(f"a sample has more than {MOST_VOXELS} voxels")
+    if target.dtype not in (LABELS if indexed else (*REALS, torch.bool, torch.uint8)):
+        found.append(f"target is {target.dtype}")
+    return found
+
+
+class Volume(NamedTuple):
+    """What the kernels are launched with: ``kernel[grid](*volume.tensors, ..., *volume.numbers, **volume.options)``."""
+
+    tensors: tuple[Tensor, Tensor, Tensor]
+    numbers: tuple[int | tuple[int, int, int], ...]
+    options: dict[str, Any]
+    batch: int
+    classes: int
+    voxels: int
+
+    @property
+    def padded(self) -> int:
+        """Classes of a tile: the next power of two."""
+        return 1 << (self.classes - 1).bit_length()
+
+    def programs(self, tile: int, most: int = 0) -> int:
+        """Programs per sample: one for each tile, as long as there are not too many."""
+        return min(-(-self.voxels // tile), max((most or PROGRAMS) // self.batch, 1))
+
+
+def volume(
+    input: Tensor, target: Tensor, mask: Tensor | None, activation: str, indexed: bool, ignore_index: int | None
+) -> Volume:
+    """The arguments that every kernel over a labelled volume begins with."""
+    from triton import language
+
+    batch, classes = input.shape[:2]
+    target = _readable(target.expand(batch, *target.shape[1:]))
+    ignore = indexed and ignore_index is not None
+    weight = input if mask is None else _readable(mask.expand(batch, -1, *input.shape[2:]))
+    voxels = input[0, 0].numel()
+    numbers = (int(ignore_index) if ignore else 0, voxels, steps(input), steps(target), steps(weight))
+    options = {
+        "CLASSES": classes, "INDEXED": indexed, "IGNORE": ignore, "ACTIVATION": activation,
+        "MASK": "none" if mask is None else "voxel" if mask.shape[1] == 1 else "class",
+        "ACC": language.float64 if accumulation_dtype(input) == torch.float64 else language.float32,
+    }  # fmt: skip
+    return Volume((input.detach(), target, weight.detach()), numbers, options, batch, classes, voxels)
+
+
+def _readable(tensor: Tensor) -> Tensor:
+    """Evenly strided, and truth values as bytes, which Triton has no pointers to."""
+    tensor = tensor if steps(tensor) is not None else tensor.contiguous()
+    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor.detach()
+
+
+def add_rows(partials: Tensor, sums: Tensor, columns: int = 1, written: int = 1) -> None:
+    """B programs [sums] to B [sums]: the last step of a deterministic sum, in double and in order.
+
+    ``written`` has a bit for each of the ``columns`` of the last axis that the programs filled; the others become zero.
+    """
+    from medloss.ops import kernel
+
+    batch, programs = partials.shape[:2]
+    width = sums[0].numel()
+    kernel.add_rows[(-(-width // 128), batch)](
+        partials, sums, programs, width, COLUMNS=columns, WRITTEN=written, ROWS=16, WIDTH=128, num_warps=4
+    )
