@@ -10,6 +10,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 
+# Triton reads this once, when it is first imported, be it by torch.compile in another test: where there is no GPU its
+# kernels are interpreted. Compiled CPU code does not care.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 @pytest.fixture(autouse=True)
 def _same_numbers() -> None:

@@ -6,10 +6,12 @@ are compiled or interpreted (``TRITON_INTERPRET=1``, the test of a machine witho
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
 
+import torch
 from torch import Tensor
 
 from medloss.ops.dispatch import forced_backend
@@ -33,3 +35,8 @@ def reasons(tensor: Tensor) -> list[str]:
     if tensor.device.type == "cuda" or (interpreting() and forced_backend() == "triton"):
         return []
     return [f"input is on {tensor.device}, the kernel runs on CUDA"]
+
+
+def on_device(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Launches inside the block go to the tensor's GPU, which need not be the current one."""
+    return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else contextlib.nullcontext()

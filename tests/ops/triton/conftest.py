@@ -1,0 +1,27 @@
+"""The tests of the Triton kernels; ``tests/triton_harness.py`` says how to add one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from triton_harness import Compiled, compile_file, device
+
+from medloss.ops import triton_path
+
+
+@pytest.fixture(autouse=True)
+def _triton() -> None:
+    if triton_path.unavailable():
+        pytest.skip(triton_path.unavailable())
+    if device() == "cpu" and not triton_path.interpreting():
+        pytest.skip("TRITON_INTERPRET is not set, and there is no GPU")
+
+
+@pytest.fixture(scope="session")
+def compile_ahead(request: pytest.FixtureRequest) -> Callable[[str, int], dict[str, list[Compiled]]]:
+    """Compile the ``LAUNCHES`` of a test file for a compute capability."""
+    cache = Path(request.config.cache.mkdir("triton"))
+    return functools.cache(lambda file, capability: compile_file(file, capability, cache))

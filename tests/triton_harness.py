@@ -1,0 +1,208 @@
+"""How Triton kernels are tested, with and without a GPU.
+
+To add a kernel, write ``tests/ops/triton/test_<operator>.py`` with
+
+1. parity: ``compare(OPERATOR, args)`` holds the forced Triton path to the reference in value and gradient, under a
+   random cotangent. Make the arguments by ``move(args)``: on a GPU where there is one, else on the CPU, where the
+   kernels are interpreted (some milliseconds per program: shapes up to 16^3, few programs);
+2. ``LAUNCHES``, a table of what is compiled ahead of time, without a GPU: ``{"softmax, 14 classes": Launch(call)}``
+   where ``call`` runs the path's ``forward`` or ``backward`` on CPU tensors of realistic sizes (``torch.empty`` takes
+   no memory until it is written). Every kernel that the call launches is compiled as that launch would compile it,
+   and not run: it must neither spill registers nor use the stack, and ``wide`` of them must load 16 bytes at a time;
+3. a test that checks the table, one per target:
+
+       @pytest.mark.parametrize("capability", CAPABILITIES)
+       def test_ahead_of_time(capability: int, compile_ahead) -> None:
+           check(LAUNCHES, compile_ahead(__file__, capability))
+
+Launch kernels inside ``with triton_path.on_device(tensor):`` and import ``kernel.py`` inside the path's methods.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import backend
+from medloss.ops.operator import Operator
+
+CAPABILITIES = (80, 90)
+TESTS = Path(__file__).resolve().parent
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
+"""Relative to the largest entry. The interpreter cuts a float32 off where it stores bfloat16: one unit, 0.8 %."""
+
+
+def device() -> str:
+    """Where the kernels of a test run."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def move(args: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments on the kernels' device, as they lie."""
+    return tuple(value.to(device()) if isinstance(value, Tensor) else value for value in args)
+
+
+def value_and_gradient(
+    operator: Operator, path: str, args: Sequence[Any], index: int = 0
+) -> tuple[Tensor, Tensor | None]:
+    """The result and, where the argument ``index`` is a floating tensor, its gradient under a random cotangent."""
+    args = list(args)
+    if index >= 0:
+        args[index] = args[index].detach().requires_grad_()
+    with backend(path):
+        result = operator(*args)
+        if index < 0:
+            return result.detach(), None
+        cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+        cotangent = cotangent.to(result.device, result.dtype)
+        (gradient,) = torch.autograd.grad(result, args[index], cotangent)
+    return result.detach(), gradient
+
+
+def compare(operator: Operator, args: Sequence[Any], index: int = 0, scale: float = 1.0) -> None:
+    """Hold Triton to the reference in float64; ``index`` is the argument to differentiate by, -1 for none.
+
+    ``scale`` loosens the tolerance, which is relative to the largest entry.
+    """
+    doubled = [v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for v in args]
+    expected = value_and_gradient(operator, "reference", doubled, index)
+    found = value_and_gradient(operator, "triton", args, index)
+    for name, mine, theirs in zip(("value", "gradient"), found, expected, strict=True):
+        if theirs is None:
+            continue
+        assert mine.shape == theirs.shape, f"{name} is {tuple(mine.shape)}, not {tuple(theirs.shape)}"
+        dtype = args[max(index, 0)].dtype if name == "gradient" else mine.dtype
+        assert mine.dtype == dtype, f"{name} is {mine.dtype}, not {dtype}"
+        finite = theirs[theirs.isfinite()].abs()
+        largest = max(1.0, finite.max().item() if finite.numel() else 0.0)
+        tolerance = TOLERANCE[dtype] * scale
+        torch.testing.assert_close(
+            mine.double(), theirs, rtol=tolerance, atol=tolerance * largest, equal_nan=True,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A call whose kernels are compiled ahead of time; ``wide`` of them load (or, ``-1``, all) 16 bytes at a time."""
+
+    call: Callable[[], Any]
+    wide: int = -1
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One kernel for one target, as the assembler made it."""
+
+    name: str
+    registers: int
+    stack: int
+    local: int
+    shared: int
+    warps: int
+    wide_loads: int
+    wide_stores: int
+
+
+def check(launches: dict[str, Launch], found: dict[str, list[Compiled]]) -> None:
+    """No spills, no stack, and loads of 16 bytes where they are expected."""
+    faults = []
+    for label, launch in launches.items():
+        kernels = found[label]
+        if not kernels:
+            faults.append(f"{label}: launches no kernel")
+        faults += [f"{label}: {kernel} uses the stack" for kernel in kernels if kernel.stack or kernel.local]
+        wide = sum(kernel.wide_loads > 0 for kernel in kernels)
+        if wide < (len(kernels) if launch.wide < 0 else launch.wide):
+            faults.append(f"{label}: {wide} of {kernels} load 16 bytes at a time")
+    assert not faults, "\n".join(faults)
+
+
+def compile_file(file: str, capability: int, cache: Path) -> dict[str, list[Compiled]]:
+    """Compile a test file's ``LAUNCHES`` in a process of its own, as this one may interpret its kernels."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(cache), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, str(Path(__file__)), file, str(capability)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-4000:]
+    report = json.loads(run.stdout.splitlines()[-1])
+    return {label: [Compiled(**kernel) for kernel in kernels] for label, kernels in report.items()}
+
+
+class _NoDevice:
+    """What Triton asks of a driver before it launches, answered for a GPU that is not there."""
+
+    def __init__(self, capability: int) -> None:
+        from triton.backends.compiler import GPUTarget
+
+        self.target = GPUTarget("cuda", capability, 32)
+
+    def get_current_target(self) -> Any:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def _describe(kernel: Any) -> Compiled:
+    """Resources by the toolkit's own disassembler, vector loads by the assembly."""
+    import tempfile
+
+    from triton import knobs
+
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        usage = subprocess.check_output([knobs.nvidia.cuobjdump.path, "-res-usage", file.name], text=True)
+    used = {name: int(count) for name, count in re.findall(r"\b(REG|STACK|LOCAL|SHARED):(\d+)", usage)}
+    ptx, wide = kernel.asm["ptx"], r"\.global\S*\.(?:v4\.[buf]32|v2\.[buf]64|v8\.b16)"
+    return Compiled(
+        kernel.metadata.name, used["REG"], used["STACK"], used["LOCAL"], kernel.metadata.shared,
+        kernel.metadata.num_warps, len(re.findall("ld" + wide, ptx)), len(re.findall("st" + wide, ptx)),
+    )  # fmt: skip
+
+
+def _compile_launches(file: str, capability: int) -> dict[str, list[dict[str, Any]]]:
+    import triton
+    from triton.runtime.jit import JITFunction
+
+    triton.runtime.driver.set_active(_NoDevice(capability))
+    made: list[Any] = []
+    run = JITFunction.run
+
+    def compile_only(self: JITFunction, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
+        kernel = run(self, *args, grid=grid, warmup=True, **options)
+        if all(kernel is not other for other in made):
+            made.append(kernel)
+        return kernel
+
+    JITFunction.run = compile_only
+    spec = importlib.util.spec_from_file_location("launches", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    report = {}
+    for label, launch in module.LAUNCHES.items():
+        made.clear()
+        launch.call()
+        report[label] = [asdict(_describe(kernel)) for kernel in made]
+    return report
+
+
+if __name__ == "__main__":
+    sys.modules["triton_harness"] = sys.modules["__main__"]
+    sys.path.insert(0, str(TESTS))
+    print(json.dumps(_compile_launches(sys.argv[1], int(sys.argv[2]))))
