@@ -17,18 +17,12 @@ from medloss.ops import triton_path
 from medloss.ops.local_moments import kernel
 from medloss.ops.local_moments.reference import ROUNDING
 from medloss.ops.local_moments.triton import Problem
+from medloss.ops.triton_tiles import padded, table, tiles
 
 SCRATCH_BYTES = 2**28
 """What the sums of the windows may take. Less would cost launches, eight for each slab."""
 SCRATCH_MAPS = 15
 LEVEL_BLOCK = 4096
-TILE = {torch.float32: 1024, torch.float64: 512}
-"""Voxels of a program."""
-
-
-def _padded(count: int) -> int:
-    """The power of two that is at least this, as the axes of tiles have to be."""
-    return 1 << (count - 1).bit_length()
 
 
 class Slab(NamedTuple):
@@ -68,12 +62,6 @@ def backward(problem: Problem, grad: Tensor) -> Tensor:
     return result
 
 
-@functools.lru_cache(maxsize=64)
-def numbers(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers where a kernel finds all their digits; kept, since handing them over waits for the device."""
-    return torch.tensor(values, dtype=dtype, device=device)
-
-
 class Walk:
     """The launches over one problem, and their scratch."""
 
@@ -83,13 +71,7 @@ class Walk:
         self.axis = 1 if problem.windows[0] == (1.0,) else 0
         self.middle = self.axis == 0 and problem.windows[1] != (1.0,)
         self.reach = len(problem.windows[0]) // 2 if self.axis == 0 else 0
-        tile = TILE[problem.dtype]
-        self.columns = min(128, _padded(width))
-        lines = _padded(problem.volumes * depth * height)
-        self.lines = min(tile // self.columns, lines)
-        self.columns = min(tile // self.lines, _padded(width))
-        self.across = -(-width // self.columns)
-
+        self.tiles = tiles(problem.volumes * depth * height, width, problem.dtype)
         plane, itemsize = height * width, torch.finfo(problem.dtype).bits // 8
         room = SCRATCH_BYTES // (SCRATCH_MAPS * itemsize * plane)  # planes
         self.volumes = min(problem.volumes, max(1, room // depth))
@@ -125,7 +107,9 @@ class Walk:
     def sums(self, slab: Slab) -> Tensor:
         """The results of each volume, summed over the slab in a fixed order."""
         self._moments(slab, self._ahead(slab, 1))
-        partials = self.whole.new_empty(slab.volumes, (slab.last - slab.first) * self.problem.sizes[1] * self.across)
+        partials = self.whole.new_empty(
+            slab.volumes, (slab.last - slab.first) * self.problem.sizes[1] * self.tiles.across
+        )
         self._score(slab, None, partials, kernel.SUMS)
         return partials.sum(1, dtype=torch.float64)
 
@@ -141,7 +125,7 @@ class Walk:
         kernel.slope[self._grid(slab)](
             *self._images(), self.level, self.weights[axis], self.adjoints, result, self.stride, *self._extent(slab),
             *problem.sizes, self.ring, problem.shared, KIND=problem.kind, MASKED=problem.mask is not None,
-            LENGTH=len(problem.windows[axis]), AXIS=axis, **self._tile(),
+            LENGTH=len(problem.windows[axis]), AXIS=axis, **self.tiles.options,
         )  # fmt: skip
 
     def _ahead(self, slab: Slab, reaches: int) -> Slab:
@@ -158,7 +142,7 @@ class Walk:
         kernel.products[self._grid(ahead)](
             *self._images(), self.level, self.weights[2], first, self.stride, *self._extent(ahead),
             *problem.sizes, self.ring, problem.shared, **self._kinds(), LENGTH=len(problem.windows[2]),
-            **self._tile(),
+            **self.tiles.options,
         )  # fmt: skip
         if self.middle:
             self._smooth(ahead, first, self.whole, 1, filled=not problem.weighed)
@@ -171,7 +155,7 @@ class Walk:
         kernel.smooth[(*self._grid(slab), count)](
             maps, result, self.level, window, self.stride, *self._extent(slab),
             *self.problem.sizes[1:], self.ring, FILLED=filled, LENGTH=len(self.problem.windows[axis]), AXIS=axis,
-            **self._tile(),
+            **self.tiles.options,
         )  # fmt: skip
 
     def _score(self, slab: Slab, grad: Tensor | None, result: Tensor, wanted: int) -> None:
@@ -183,7 +167,7 @@ class Walk:
             self.level if grad is None else grad, result, self.stride, *self._extent(slab),
             *problem.sizes, self.ring, problem.shared, *problem.margins, **self._kinds(), LUMINANCE=problem.luminance,
             ROUNDING=ROUNDING * torch.finfo(problem.dtype).eps, WANTED=wanted, REDUCED=problem.reduce,
-            LENGTH=len(problem.windows[axis]), AXIS=axis, **self._tile(),
+            LENGTH=len(problem.windows[axis]), AXIS=axis, **self.tiles.options,
         )  # fmt: skip
 
     def _level(self, empty: functools.partial) -> Tensor:
@@ -197,20 +181,19 @@ class Walk:
             *self._images(), partials, blocks, voxels, problem.shared, MASKED=masked, BLOCK=block
         )
         kernel.settle[(problem.volumes,)](
-            partials, level, blocks, KIND=problem.kind, WEIGHED=problem.weighed, BLOCKS=_padded(blocks)
+            partials, level, blocks, KIND=problem.kind, WEIGHED=problem.weighed, BLOCKS=padded(blocks)
         )
         return level
 
     def _numbers(self, *values: float) -> Tensor:
-        return numbers(values, self.problem.dtype, self.problem.input.device)
+        return table(values, self.problem.dtype, self.problem.input.device)
 
     def _images(self) -> tuple[Tensor, Tensor, Tensor]:
         problem = self.problem
         return problem.input, problem.target, problem.input if problem.mask is None else problem.mask
 
     def _grid(self, slab: Slab) -> tuple[int]:
-        lines = self._extent(slab)[2]
-        return (self.across * -(-lines // self.lines),)
+        return (self.tiles.programs(self._extent(slab)[2]),)
 
     def _extent(self, slab: Slab) -> tuple[int, int, int, int]:
         """The first plane, their number, that of all their rows, and the first volume."""
@@ -220,6 +203,3 @@ class Walk:
     def _kinds(self) -> dict[str, int | bool]:
         problem = self.problem
         return {"KIND": problem.kind, "WEIGHED": problem.weighed, "MASKED": problem.mask is not None}
-
-    def _tile(self) -> dict[str, int]:
-        return {"LINES": self.lines, "COLUMNS": self.columns}
