@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medloss.ops.distance_map import reference
 from medloss.ops.distance_map.native import NativeDistanceMap
+from medloss.ops.distance_map.triton import TritonDistanceMap
 from medloss.ops.operator import Operator
 
 __all__ = ["border_distance", "distance_map", "nearest_source", "signed_distance"]
@@ -25,8 +26,13 @@ def _fake_nearest(sources: Tensor, spacing: list[float]) -> Tensor:
     return sources.new_empty(sources.shape, dtype=torch.int64)
 
 
-OPERATOR = Operator("distance_map", reference.distance_map, _fake, (NativeDistanceMap("distance_map"),))
-NEAREST = Operator("nearest_source", reference.nearest_source, _fake_nearest, (NativeDistanceMap("nearest_source"),))
+OPERATOR, NEAREST = (
+    Operator(name, function, fake, (NativeDistanceMap(name), TritonDistanceMap(name)))
+    for name, function, fake in (
+        ("distance_map", reference.distance_map, _fake),
+        ("nearest_source", reference.nearest_source, _fake_nearest),
+    )
+)
 
 
 def distance_map(sources: Tensor, spacing: Sequence[float] | None = None, dtype: torch.dtype = torch.float32) -> Tensor:

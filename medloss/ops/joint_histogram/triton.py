@@ -98,5 +98,5 @@ class _Call:
 
 def configuration(bins: int, dtype: torch.dtype) -> tuple[int, int]:
     """Voxels of a tile and warps of a program: a thread has 16 weights of either image, 8 beside a large table."""
-    warps, weights = (4, 16) if bins <= 32 else (bins // 8, 8)
+    warps, weights = (4, 16) if bins <= 32 else (8, 8)
     return max(16, 32 * warps * weights // bins // (2 if dtype == torch.float64 else 1)), warps
