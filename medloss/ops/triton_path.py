@@ -10,11 +10,15 @@ import contextlib
 import functools
 import importlib.util
 import os
+import shutil
 
 import torch
 from torch import Tensor
 
 from medloss.ops.dispatch import forced_backend
+
+OLDEST = (8, 0)
+"""The first compute capability that Triton and the half precision of its kernels are made for."""
 
 
 @functools.cache
@@ -32,9 +36,23 @@ def reasons(tensor: Tensor) -> list[str]:
     """Why Triton cannot be given this tensor; empty where it can. The interpreter is slow and serves only if forced."""
     if unavailable():
         return [unavailable()]
-    if tensor.device.type == "cuda" or (interpreting() and forced_backend() == "triton"):
+    if tensor.device.type == "cuda":
+        return _unfit(tensor.device.index)
+    if interpreting() and forced_backend() == "triton":
         return []
     return [f"input is on {tensor.device}, the kernel runs on CUDA"]
+
+
+@functools.cache
+def _unfit(index: int | None) -> list[str]:
+    """Why a GPU cannot be served: Triton's launcher is compiled at first use, and its kernels need a recent GPU."""
+    found = []
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        found.append("triton needs a C compiler, and found neither gcc nor clang")
+    capability = torch.cuda.get_device_capability(index)
+    if torch.version.hip is None and capability < OLDEST:
+        found.append(f"the GPU's compute capability {capability} is below {OLDEST}")
+    return found
 
 
 def on_device(tensor: Tensor) -> contextlib.AbstractContextManager[object]:

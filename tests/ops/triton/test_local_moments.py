@@ -103,9 +103,19 @@ def test_an_offset_costs_no_digits() -> None:
     torch.testing.assert_close(far, plain, rtol=1e-3, atol=1e-4)
 
 
+def test_variances_below_the_least() -> None:
+    """Which are clamped, and have no slope, in some windows of either image."""
+    x, y = images((1, 1, 9, 9))
+    compare(LNCC, move((x, y, None, [1.0] * 3, True, 1e-2, 0.6, False)))
+
+
 def test_constant_images_and_nan() -> None:
-    x, y = torch.full((1, 1, 9, 9), 1234.567), torch.rand(1, 1, 9, 9)
-    compare(LNCC, move((x, y, None, [1.0] * 3, True, 0.0, 1e-5, False)))
+    """A constant background, far from the mean, has no correlation, however little a variance may be."""
+    x, y = torch.full((1, 1, 9, 9), 0.3), torch.full((1, 1, 9, 9), 0.7)
+    x[..., 4:6, 4:6], y[..., 4:6, 3:5] = torch.rand(2, 2) + 1, torch.rand(2, 2) + 2
+    found = LNCC.paths[-1].forward(move((x, y, None, [1.0] * 3, True, 0.0, 1e-30, False)))
+    assert (found[..., :2, :] == 0).all()
+    compare(LNCC, move((x, y, None, [1.0] * 3, True, 0.0, 1e-3, False)))
     compare(SSIM, move((x, x.clone(), None, [1.0] * 6, [3, 3], "valid", 0.0, 0.0, True, False)))
     y[0, 0, 4, 4] = torch.nan
     assert LNCC.paths[-1].forward(move((x, y, None, [1.0] * 3, True, 0.0, 1e-5, True))).isnan().all()
