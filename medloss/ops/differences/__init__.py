@@ -10,6 +10,7 @@ from medloss.ops.differences import reference
 from medloss.ops.differences.jacobian import PENALTIES, jacobian_determinant, jacobian_penalty
 from medloss.ops.differences.native import NativeDifferences
 from medloss.ops.differences.reference import JOINT, REACH, interior_weight, reach_of
+from medloss.ops.differences.triton import TritonDifferences
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -52,7 +53,7 @@ def _fake(
     return field.new_empty((*maps, *spatial), dtype=accumulation_dtype(field))
 
 
-OPERATOR = Operator("differences", reference.differences, _fake, (NativeDifferences(),))
+OPERATOR = Operator("differences", reference.differences, _fake, (NativeDifferences(), TritonDifferences()))
 
 
 def differences(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medloss.ops.distance_map import reference
 from medloss.ops.distance_map.native import LONGEST_SEARCH, NativeDistanceMap
+from medloss.ops.distance_map.triton import TritonDistanceMap
 from medloss.ops.operator import Operator
 
 __all__ = ["border_distance", "distance_map", "nearest_source", "signed_distance"]
@@ -29,9 +30,19 @@ def _fake_nearest(sources: Tensor, spacing: list[float]) -> Tensor:
     return sources.new_empty(sources.shape, dtype=torch.int64)
 
 
-OPERATOR = Operator("distance_map", reference.distance_map, _fake, (NativeDistanceMap("distance_map"),))
+OPERATOR = Operator(
+    "distance_map",
+    reference.distance_map,
+    _fake,
+    (NativeDistanceMap("distance_map"), TritonDistanceMap("distance_map")),
+)
 BORDER = Operator("border_distance", reference.border_distance, _fake_border, (NativeDistanceMap("border_distance"),))
-NEAREST = Operator("nearest_source", reference.nearest_source, _fake_nearest, (NativeDistanceMap("nearest_source"),))
+NEAREST = Operator(
+    "nearest_source",
+    reference.nearest_source,
+    _fake_nearest,
+    (NativeDistanceMap("nearest_source"), TritonDistanceMap("nearest_source")),
+)
 
 
 def distance_map(sources: Tensor, spacing: Sequence[float] | None = None, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from medloss.ops.joint_histogram import reference
 from medloss.ops.joint_histogram.native import NativeJointHistogram
+from medloss.ops.joint_histogram.triton import TritonJointHistogram
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -22,7 +23,9 @@ def _fake(
     return input.new_empty((input.shape[0], bins, bins), dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("joint_histogram", reference.joint_histogram, _fake, (NativeJointHistogram(),))
+OPERATOR = Operator(
+    "joint_histogram", reference.joint_histogram, _fake, (NativeJointHistogram(), TritonJointHistogram())
+)
 
 
 def joint_histogram(

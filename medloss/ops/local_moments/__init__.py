@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medloss.ops.local_moments import reference, ssim_reference
 from medloss.ops.local_moments.native import NativeLocalMoments, NativeLocalSSIM
+from medloss.ops.local_moments.triton import TritonLocalMoments, TritonLocalSSIM
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -32,7 +33,7 @@ def _fake(
     return input.new_empty(shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("local_moments", reference.local_moments, _fake, (NativeLocalMoments(),))
+OPERATOR = Operator("local_moments", reference.local_moments, _fake, (NativeLocalMoments(), TritonLocalMoments()))
 
 
 def local_moments(
@@ -111,7 +112,7 @@ def _error_fake(
     return _windows_fake(input, mask, sizes, border, reduce)
 
 
-SSIM_OPERATOR = Operator("local_ssim", ssim_reference.local_ssim, _ssim_fake, (NativeLocalSSIM(),))
+SSIM_OPERATOR = Operator("local_ssim", ssim_reference.local_ssim, _ssim_fake, (NativeLocalSSIM(), TritonLocalSSIM()))
 ERROR_OPERATOR = Operator("local_error", ssim_reference.local_error, _error_fake)
 
 

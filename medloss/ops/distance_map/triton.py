@@ -1,0 +1,68 @@
+"""The GPU path of ``distance_map`` and ``nearest_source``: walks ``kernel.py`` along the axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import triton_path
+from medloss.ops.triton_tiles import table, tiles
+
+AXES = 3
+REALS = (torch.float32, torch.float64)
+
+
+class TritonDistanceMap:
+    """Whole lines of voxels at once, each looking outwards, in float64 as the reference."""
+
+    name = "triton"
+
+    def __init__(self, kernel: str) -> None:
+        self.kernel = kernel
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        sources = args[0]
+        found = triton_path.reasons(sources)
+        if not 1 <= sources.ndim - 2 <= AXES:
+            found.append(f"sources have {sources.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
+        if sources.numel() == 0:
+            found.append("there are no voxels")
+        if self.kernel == "distance_map" and args[2] not in REALS:
+            found.append(f"the result is {args[2]}, the kernel gives float32 and float64")
+        if needs is not None:
+            found.append("a distance has no gradient")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """B C [spatial]."""
+        from medloss.ops.distance_map import kernel
+
+        sources, spacing = args[:2]
+        nearest = self.kernel == "nearest_source"
+        spatial, unit = sources.shape[2:], min(spacing)
+        sizes = (1,) * (AXES - len(spatial)) + tuple(spatial)
+        steps = [size / unit for size in spacing]
+        lines = sources.numel() // sizes[2]
+        tile = tiles(lines, sizes[2], torch.float64)
+        squared, places = sources.contiguous().view(torch.uint8), None
+        axes = list(range(AXES - len(spatial), AXES))
+        with triton_path.on_device(sources):
+            for axis in reversed(axes):
+                first, last = axis == axes[-1], axis == axes[0]
+                numbers = table((steps[axis - AXES] ** 2, unit), torch.float64, sources.device)
+                dtype = torch.float64 if nearest or not last else args[2]
+                result = squared if nearest and last else sources.new_empty(sources.shape, dtype=dtype)
+                found = sources.new_empty(sources.shape, dtype=torch.int64) if nearest else result
+                kernel.along[(tile.programs(lines),)](
+                    squared, squared if places is None else places, result, found, numbers, lines, *sizes,
+                    FIRST=first, LAST=last, NEAREST=nearest, AXIS=axis, **tile.options,
+                )  # fmt: skip
+                squared, places = result, found
+        return places if nearest else squared
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """There is none."""
+        raise NotImplementedError(f"{self.kernel} has no gradient")

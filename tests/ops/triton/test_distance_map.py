@@ -1,0 +1,53 @@
+"""``distance_map`` and ``nearest_source`` in Triton: the reference's numbers, and compiled without a GPU."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from triton_harness import CAPABILITIES, Launch, check, move, value_and_gradient
+
+OPERATORS = sys.modules["medloss.ops.distance_map"]
+DISTANCE, NEAREST = OPERATORS.OPERATOR, OPERATORS.NEAREST
+SHAPES = [(2, 2, 23), (2, 1, 9, 14), (1, 3, 7, 6, 9), (1, 1, 1, 5, 1)]
+
+
+def check_both(sources: torch.Tensor, spacing: list[float]) -> None:
+    for operator, args in [(DISTANCE, (torch.float32,)), (DISTANCE, (torch.float64,)), (NEAREST, ())]:
+        found, _ = value_and_gradient(operator, "triton", move((sources, spacing, *args)), -1)
+        expected, _ = value_and_gradient(operator, "reference", move((sources, spacing, *args)), -1)
+        torch.testing.assert_close(found, expected, rtol=1e-12 if found.dtype == torch.float64 else 1e-6, atol=0)
+
+
+@pytest.mark.parametrize("density", [0.03, 0.4])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_the_reference(shape, density, poisoned) -> None:
+    """On a cubic grid, whose many ties the lowest index wins."""
+    check_both(torch.rand(shape) < density, [1.0] * (len(shape) - 2))
+
+
+def test_spacing_and_the_far_corner() -> None:
+    sources = torch.zeros(1, 2, 5, 6, 7, dtype=torch.bool)
+    sources[0, 0, 4, 0, 6] = True  # the other channel has no source at all
+    check_both(sources, [0.7, 2.5, 1.1])
+    check_both(torch.ones(1, 1, 4, 5, dtype=torch.bool), [3.0, 1.0])
+
+
+def launch(operator: str) -> Launch:
+    """A call on a volume that is never written."""
+
+    def call() -> None:
+        sources = torch.empty(1, 2, 128, 128, 128, dtype=torch.bool)
+        path = (DISTANCE if operator == "distance_map" else NEAREST).paths[-1]
+        path.forward((sources, [1.0, 1.0, 3.0], *([torch.float32] if operator == "distance_map" else [])))
+
+    return Launch(call, wide=2)  # along the rows the neighbours do not lie at multiples of 16 bytes
+
+
+LAUNCHES = {name: launch(name) for name in ("distance_map", "nearest_source")}
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_ahead_of_time(capability: int, compile_ahead) -> None:
+    check(LAUNCHES, compile_ahead(__file__, capability))
