@@ -9,6 +9,7 @@ from medloss.ops.dispatch import BackendError, backend
 from medloss.ops.distance_map import border_distance, distance_map, nearest_source, signed_distance
 from medloss.ops.global_moments import global_moments
 from medloss.ops.gradient_alignment import gradient_alignment
+from medloss.ops.jaccard_extension import jaccard_extension
 from medloss.ops.joint_histogram import joint_histogram
 from medloss.ops.local_correlation import local_correlation
 from medloss.ops.local_moments import local_error, local_moments, local_ssim
@@ -38,6 +39,7 @@ __all__ = [
     "gradient_alignment",
     "jacobian_determinant",
     "jacobian_penalty",
+    "jaccard_extension",
     "joint_histogram",
     "local_correlation",
     "local_error",

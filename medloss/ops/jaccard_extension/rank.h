@@ -1,0 +1,112 @@
+/* Ranks of one row of errors by a radix sort, and what each voxel adds to the Jaccard loss in that order.
+ *
+ * An entry of a row is an error's key, 31 bits that order as the errors do, above the bit of its membership; an entry of
+ * ones is a voxel that does not count. Keys of errors within [0, 1] are sorted by their first 22 bits, a resolution of
+ * 2.4e-7, in two passes; others are a float's own bits, sorted whole, in three.
+ */
+enum { DIGIT = 11, RADIX = 1 << DIGIT, MOST_PASSES = 3 };
+static const uint32_t DROPPED = 0xffffffffu, NOT_A_NUMBER = 0x7ffffffeu;
+
+typedef uint32_t __attribute__((may_alias)) entry_t; /* a row of entries becomes one of floats in place */
+typedef float __attribute__((may_alias)) step_t;
+
+static inline uint32_t key_of(float error, int unit) {
+    union { float f; uint32_t i; } bits = {.f = error};
+    const float scaled = error < 0.9999999f ? error * 2147483648.0f : 2147483392.0f;
+    const uint32_t key = unit ? (uint32_t)(int32_t)scaled : bits.i;
+    return error == error ? key : NOT_A_NUMBER;
+}
+
+static inline float error_of(uint32_t key, int unit) {
+    union { uint32_t i; float f; } bits = {.i = key == NOT_A_NUMBER ? 0x7fc00000u : key};
+    return unit && key != NOT_A_NUMBER ? (float)key * 4.656612873077393e-10f : bits.f;
+}
+
+/* One row: the same class in all samples of a group. */
+typedef struct {
+    entry_t *entries;          /* of its first sample; the next sample's lie `pitch` on */
+    int64_t samples, voxels, pitch;
+    const float *mask;         /* weights, samples x voxels, or NULL where all are 1 */
+    const float *members;      /* memberships, or NULL where the entries tell; `pitch` apart */
+    int unit;
+} ROW;
+
+static inline float weight_of(const ROW *row, int64_t at) { return row->mask ? row->mask[at] : 1; }
+
+static inline float member_of(const ROW *row, int64_t at, uint32_t entry) {
+    if (!row->members) return (float)(entry & 1);
+    return row->members[at / row->voxels * row->pitch + at % row->voxels];
+}
+
+/* Where each digit's voxels begin in each pass, and the masses of the class and of all voxels. Returns the voxels. */
+static int64_t count_digits(const ROW *row, int passes, int shift, uint32_t (*starts)[RADIX], double *hits,
+                            double *mass) {
+    int64_t counted = 0;
+    double inside = 0, all = 0;
+    memset(starts, 0, sizeof(uint32_t) * RADIX * (size_t)passes);
+    for (int64_t s = 0; s < row->samples; ++s)
+        for (int64_t i = 0; i < row->voxels; ++i) {
+            const uint32_t entry = row->entries[s * row->pitch + i], digits = ~entry >> shift;
+            if (entry == DROPPED) continue;
+            const int64_t at = s * row->voxels + i;
+            const double w = weight_of(row, at);
+            inside += w * member_of(row, at, entry);
+            all += w;
+            ++counted;
+            for (int p = 0; p < passes; ++p) ++starts[p][digits >> p * DIGIT & (RADIX - 1)];
+        }
+    for (int p = 0; p < passes; ++p)
+        for (uint32_t digit = 0, sum = 0; digit < RADIX; ++digit) {
+            const uint32_t here = starts[p][digit];
+            starts[p][digit] = sum;
+            sum += here;
+        }
+    *hits = inside;
+    *mass = all;
+    return counted;
+}
+
+/* Items of complemented entry and place, largest error first, ties as they lie. Two buffers of a row's voxels. */
+static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int shift, uint32_t (*starts)[RADIX],
+                                uint64_t *one, uint64_t *two) {
+    for (int64_t s = 0; s < row->samples; ++s)
+        for (int64_t i = 0; i < row->voxels; ++i) {
+            const uint32_t entry = row->entries[s * row->pitch + i];
+            if (entry == DROPPED) continue;
+            one[starts[0][~entry >> shift & (RADIX - 1)]++] = (uint64_t)~entry << 32 | (uint64_t)(s * row->voxels + i);
+        }
+    for (int p = 1; p < passes; ++p) {
+        for (int64_t k = 0; k < counted; ++k)
+            two[starts[p][one[k] >> (32 + shift + p * DIGIT) & (RADIX - 1)]++] = one[k];
+        uint64_t *swap = one;
+        one = two;
+        two = swap;
+    }
+    return one;
+}
+
+/* The extension of one row, and, where asked for, the step of each voxel in place of its entry (0 where it does not
+ * count). A step is written as one quotient: the difference of two Jaccard losses would have no digits left. */
+static void rank_row(const ROW *row, uint64_t *scratch, double *out, int with_steps) {
+    uint32_t starts[MOST_PASSES][RADIX];
+    const int passes = row->unit ? 2 : 3, shift = row->unit ? 10 : 1;
+    double hits, mass, value = 0, gone = 0, beyond = 0;
+    const int64_t counted = count_digits(row, passes, shift, starts, &hits, &mass);
+    const uint64_t *items = sort_row(row, counted, passes, shift, starts, scratch, scratch + row->samples * row->voxels);
+    for (int64_t s = 0; with_steps && s < row->samples; ++s)
+        memset(row->entries + s * row->pitch, 0, sizeof(entry_t) * (size_t)row->voxels);
+    for (int64_t k = 0; k < counted; ++k) {
+        const uint32_t entry = ~(uint32_t)(items[k] >> 32);
+        const int64_t at = (int64_t)(items[k] & 0xffffffffu);
+        const double w = weight_of(row, at), t = member_of(row, at, entry), before = hits + beyond;
+        gone += w * t;
+        beyond += w * (1 - t);
+        const double overlap = hits > gone ? hits - gone : 0, after = hits + beyond;
+        const double step = before > 0 ? (w * t + w * (1 - t) * (overlap / after)) / before : after > 0 ? 1 : 0;
+        value += step * error_of(entry >> 1, row->unit);
+        if (with_steps) ((step_t *)row->entries)[at / row->voxels * row->pitch + at % row->voxels] = (float)step;
+    }
+    out[0] = value;
+    out[1] = hits;
+    out[2] = mass;
+}
