@@ -132,13 +132,11 @@ static int sweep(const WORK *work, int64_t b, int what, entry_t *rows, const dou
 /* Every class's row of a group: the sums, and in place of the entries the steps where asked for. */
 static int rank_rows(const WORK *work, int64_t b, entry_t *rows, double *out, int with_steps, int threads) {
     const VOLUME *v = &work->v;
-    const int64_t length = work->group * v->voxels, pitch = v->classes * v->voxels, count = v->classes - work->first;
+    const int64_t pitch = v->classes * v->voxels, count = v->classes - work->first;
     int failed = 0;
 #pragma omp parallel num_threads(threads < count ? threads : (int)count) reduction(| : failed)
     {
-        uint64_t *scratch = malloc(2 * sizeof(uint64_t) * (size_t)length);
-        failed |= !scratch;
-        if (scratch) prefer_huge_pages(scratch, 2 * sizeof(uint64_t) * (size_t)length);
+        void *scratch = NULL;
 #pragma omp for schedule(static, 1)
         for (int64_t c = work->first; c < v->classes; ++c) {
             const ROW row = {
@@ -147,6 +145,8 @@ static int rank_rows(const WORK *work, int64_t b, entry_t *rows, double *out, in
                 .members = v->kind < 0 ? (const float *)v->labels + (b * v->classes + c) * v->voxels : NULL,
                 .unit = work->unit,
             };
+            if (!scratch && (scratch = malloc(rank_scratch(&row)))) prefer_huge_pages(scratch, rank_scratch(&row));
+            failed |= !scratch;
             if (!failed) rank_row(&row, scratch, out + 3 * (c - work->first), with_steps);
         }
         free(scratch);

@@ -86,8 +86,8 @@ static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int
 }
 
 /* The extension of one row, and, where asked for, the step of each voxel in place of its entry (0 where it does not
- * count). A step is written as one quotient: the difference of two Jaccard losses would have no digits left. */
-static void rank_row(const ROW *row, uint64_t *scratch, double *out, int with_steps) {
+ * count; the sums are not looked at then). A step is written as one quotient: the difference of two Jaccard losses would have no digits left. */
+static void rank_any(const ROW *row, uint64_t *scratch, double *out, int with_steps) {
     uint32_t starts[MOST_PASSES][RADIX];
     const int passes = row->unit ? 2 : 3, shift = row->unit ? 10 : 1;
     double hits, mass, value = 0, gone = 0, beyond = 0;
@@ -109,4 +109,92 @@ static void rank_row(const ROW *row, uint64_t *scratch, double *out, int with_st
     out[0] = value;
     out[1] = hits;
     out[2] = mass;
+}
+
+/* The same for the common row: hard labels within [0, 1] of one sample, all of one weight. Its items have 32 bits: the
+ * entry itself where no step is asked for, else the place and the digit of the pass to come. */
+enum { PLACE = 21, SHIFT = 10 };
+
+static inline int is_plain(const ROW *row) {
+    return row->unit && !row->mask && !row->members && row->samples == 1 && row->voxels <= (int64_t)1 << PLACE;
+}
+
+/* Voxels of the class; fills where each digit's voxels begin. */
+static int64_t count_plain(const ROW *row, uint32_t (*starts)[RADIX], int64_t *counted) {
+    const entry_t *restrict entries = row->entries;
+    int64_t inside = 0, dropped = 0;
+    memset(starts, 0, sizeof(uint32_t) * RADIX * 2);
+    for (int64_t i = 0; i < row->voxels; ++i) {
+        const uint32_t digits = ~entries[i] >> SHIFT;
+        inside += entries[i] & 1;
+        dropped += entries[i] == DROPPED;
+        ++starts[0][digits & (RADIX - 1)];
+        ++starts[1][digits >> DIGIT];
+    }
+    starts[0][0] -= (uint32_t)dropped; /* theirs is the digit of the largest errors */
+    starts[1][0] -= (uint32_t)dropped;
+    for (int p = 0; p < 2; ++p)
+        for (uint32_t digit = 0, sum = 0; digit < RADIX; ++digit) {
+            const uint32_t here = starts[p][digit];
+            starts[p][digit] = sum;
+            sum += here;
+        }
+    *counted = row->voxels - dropped;
+    return inside - dropped;
+}
+
+static void sort_plain(const ROW *row, int64_t counted, uint32_t (*starts)[RADIX], uint32_t *restrict one,
+                       uint32_t *restrict two, int with_steps) {
+    entry_t *entries = row->entries;
+    if (!with_steps) {
+        for (int64_t i = 0; i < row->voxels; ++i)
+            if (entries[i] != DROPPED) one[starts[0][~entries[i] >> SHIFT & (RADIX - 1)]++] = entries[i];
+        for (int64_t k = 0; k < counted; ++k) two[starts[1][~one[k] >> (SHIFT + DIGIT)]++] = one[k];
+        return;
+    }
+    for (int64_t i = 0; i < row->voxels; ++i) {
+        const uint32_t digits = ~entries[i] >> SHIFT;
+        if (entries[i] == DROPPED)
+            entries[i] = 0; /* the bits of a step of 0 */
+        else
+            one[starts[0][digits & (RADIX - 1)]++] = (digits >> DIGIT) << PLACE | (uint32_t)i;
+    }
+    for (int64_t k = 0; k < counted; ++k) two[starts[1][one[k] >> PLACE]++] = one[k] & ((1u << PLACE) - 1);
+}
+
+static void rank_plain(const ROW *row, uint32_t *scratch, double *out, int with_steps) {
+    uint32_t starts[2][RADIX], *items = scratch + row->voxels;
+    entry_t *entries = row->entries;
+    int64_t counted;
+    const double hits = (double)count_plain(row, starts, &counted);
+    double value = 0, overlap = hits, around = hits;
+    sort_plain(row, counted, starts, scratch, items, with_steps);
+    for (int64_t k = 0; k < counted; ++k) {
+        const uint32_t entry = with_steps ? entries[items[k]] : items[k];
+        const double inside = (double)(entry & 1), after = around + 1 - inside;
+        overlap -= inside;
+        /* one of the class: 1 / before; another: overlap / (before after), and 1 for the first of an empty class */
+        double step = (inside > 0 ? after : overlap) / (around * after);
+        step = around > 0 ? step : 1;
+        around = after;
+        if (with_steps)
+            ((step_t *)entries)[items[k]] = (float)step;
+        else
+            value += step * error_of(entry >> 1, 1);
+    }
+    out[0] = value;
+    out[1] = hits;
+    out[2] = (double)counted;
+}
+
+static void rank_row(const ROW *row, void *scratch, double *out, int with_steps) {
+    if (is_plain(row))
+        rank_plain(row, scratch, out, with_steps);
+    else
+        rank_any(row, scratch, out, with_steps);
+}
+
+/* Bytes of scratch that a row takes. */
+static size_t rank_scratch(const ROW *row) {
+    return 2 * (size_t)(row->samples * row->voxels) * (is_plain(row) ? sizeof(uint32_t) : sizeof(uint64_t));
 }
