@@ -10,6 +10,7 @@ from medloss.ops.distance_map import border_distance, distance_map, nearest_sour
 from medloss.ops.global_moments import global_moments
 from medloss.ops.gradient_alignment import gradient_alignment
 from medloss.ops.hyperelastic import hyperelastic
+from medloss.ops.jaccard_extension import jaccard_extension
 from medloss.ops.joint_histogram import joint_histogram
 from medloss.ops.local_correlation import local_correlation
 from medloss.ops.local_moments import local_error, local_moments, local_ssim
@@ -39,6 +40,7 @@ __all__ = [
     "global_moments",
     "gradient_alignment",
     "hyperelastic",
+    "jaccard_extension",
     "jacobian_determinant",
     "jacobian_penalty",
     "joint_histogram",

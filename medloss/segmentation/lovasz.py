@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,13 +11,25 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
-from medloss.maps import LabelMaps, label_maps
-from medloss.ops import sorted_errors
-from medloss.ops.operator import without_autocast
+from medloss.ops import jaccard_extension
 from medloss.reduction import ratio, reduce
 from medloss.sums import RegionSums
 
 CLASSES = ("present", "all")
+
+
+class Extension(NamedTuple):
+    """What is known of each image and class, B N, or 1 N where the batch is one image.
+
+    Attributes:
+        values: the Lovasz extension of the Jaccard loss at the errors.
+        hits: the weight of the class's voxels.
+        mass: the weight of all voxels.
+    """
+
+    values: Tensor
+    hits: Tensor
+    mass: Tensor
 
 
 @dataclass(eq=False, kw_only=True)
@@ -25,12 +38,12 @@ class _LovaszLoss(LabelLoss):
 
     per_image: bool = True
 
-    def errors(self, maps: LabelMaps) -> Tensor:
-        """The error of each voxel, B N [spatial]."""
+    def errors(self, view: LabelView) -> str:
+        """The kind of error, as :func:`medloss.ops.jaccard_extension` calls it."""
         raise NotImplementedError
 
-    def pooled(self, values: Tensor, maps: LabelMaps, factors: Tensor | None) -> Tensor:
-        """The loss from the values of each image and class, B N."""
+    def pooled(self, found: Extension, factors: Tensor | None) -> Tensor:
+        """The loss from what is known of each image and class, with the classes' factors."""
         raise NotImplementedError
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -41,27 +54,17 @@ class _LovaszLoss(LabelLoss):
         """The loss, reduced; from the voxels, whatever was summed over them."""
         classes = view.input.shape[1]
         factors, first = self._factors(classes), self._first(classes)
-        with without_autocast(view.input.device.type):
-            maps = label_maps(view, first)
-            rows = [self._rows(maps, map) for map in (self.errors(maps), maps.target)]
-            weight = None if maps.weight is None else self._rows(maps, maps.weight)
-            values = sorted_errors(*rows, weight)
-            return self.pooled(values, maps, None if factors is None else factors[first:].to(values.dtype))
-
-    def _rows(self, maps: LabelMaps, map: Tensor) -> Tensor:
-        """A map as B N V, or as 1 N V where the batch is one image."""
-        if self.per_image:
-            return map.flatten(2)
-        return map.movedim(1, 0).flatten(1).unsqueeze(0)
-
-    def _counted(self, maps: LabelMaps, map: Tensor) -> Tensor:
-        """The sum over each row of B N [spatial] or B 1 [spatial], B N or 1 N."""
-        return self._rows(maps, map).expand(-1, maps.input.shape[1], -1).sum(-1)
-
-    def _voxels(self, maps: LabelMaps) -> Tensor:
-        """Whether each row has any voxel, B N or 1 N."""
-        ones = torch.ones_like(maps.input[:, :1]) if maps.weight is None else maps.weight
-        return self._counted(maps, ones) > 0
+        sums = jaccard_extension(
+            view.input,
+            view.target,
+            view.mask,
+            errors=self.errors(view),
+            indexed=view.indexed,
+            ignore_index=view.ignore_index,
+            joined=not self.per_image,
+            first=first,
+        )
+        return self.pooled(Extension(*sums.unbind(-1)), None if factors is None else factors[first:].to(sums.dtype))
 
 
 @dataclass(eq=False, kw_only=True)
@@ -112,17 +115,16 @@ class LovaszSoftmaxLoss(_LovaszLoss):
         super().__post_init__()
         checks.choice("classes", self.classes, CLASSES)
 
-    def errors(self, maps: LabelMaps) -> Tensor:
+    def errors(self, view: LabelView) -> str:
         """How far the probability is from the membership."""
-        return (maps.target - maps.input).abs()
+        return view.activation
 
-    def pooled(self, values: Tensor, maps: LabelMaps, factors: Tensor | None) -> Tensor:
+    def pooled(self, found: Extension, factors: Tensor | None) -> Tensor:
         """The mean over the classes that count, then over the images that have any."""
-        counted = self._voxels(maps)
+        counted = found.mass > 0
         if self.classes == "present":
-            counted = counted & (self._counted(maps, maps.target) > 0)
-        values = values if factors is None else values * factors
-        counted = counted.expand(values.shape)
+            counted = counted & (found.hits > 0)
+        values = found.values if factors is None else found.values * factors
         values = torch.where(counted, values, torch.zeros_like(values)).sum(1)
         number = counted.sum(1)
         return reduce(ratio(values, number.to(values.dtype)), self.reduction, number > 0)
@@ -170,11 +172,11 @@ class LovaszHingeLoss(_LovaszLoss):
         if self.activation != "none" or self.other_act is not None:
             raise ValueError("the hinge is of the logits themselves: it takes no activation")
 
-    def errors(self, maps: LabelMaps) -> Tensor:
+    def errors(self, view: LabelView) -> str:
         """By how much a logit misses its side."""
-        return torch.relu(1 - maps.input * (2 * maps.target - 1))
+        return "hinge"
 
-    def pooled(self, values: Tensor, maps: LabelMaps, factors: Tensor | None) -> Tensor:
+    def pooled(self, found: Extension, factors: Tensor | None) -> Tensor:
         """The mean over images and channels."""
-        values = values if factors is None else values * factors
-        return reduce(values, self.reduction, self._voxels(maps))
+        values = found.values if factors is None else found.values * factors
+        return reduce(values, self.reduction, found.mass > 0)

@@ -21,9 +21,7 @@ from medloss.compat.kornia.base import (
     together,
 )
 from medloss.labels import view_labels
-from medloss.maps import label_maps
-from medloss.ops import sorted_errors
-from medloss.ops.operator import without_autocast
+from medloss.ops import jaccard_extension
 
 LOSS = segmentation.LovaszSoftmaxLoss(to_onehot_y=True, classes="all")
 
@@ -48,9 +46,8 @@ def lovasz_softmax_loss(pred: Tensor, target: Tensor, weight: Optional[Tensor] =
     alike("target", target, "pred", (pred.shape[0], *pred.shape[2:]), ValueError)
     together("target", target, pred, ValueError)
     factors = per_class("weight", weight, pred)
-    with without_autocast(pred.device.type):
-        maps = label_maps(view_labels(pred, indices(target, pred.shape[1], strict=False), **LOSS.sweep))
-        values = sorted_errors(LOSS.errors(maps).flatten(2), maps.target.flatten(2))
+    view = view_labels(pred, indices(target, pred.shape[1], strict=False), **LOSS.sweep)
+    values = jaccard_extension(view.input, view.target, errors="softmax", indexed=True)[..., 0]
     return (values.mean(0) * factors).mean().to(result_dtype(pred, weight))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.confusion import reference
+from medloss.ops.confusion.native import NativeConfusion
 from medloss.ops.confusion.triton import TritonConfusion
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
@@ -27,7 +28,7 @@ def _fake(
     return input.new_empty((batch, classes, classes), dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("confusion", reference.confusion, _fake, (TritonConfusion(),))
+OPERATOR = Operator("confusion", reference.confusion, _fake, (NativeConfusion(), TritonConfusion()))
 
 
 def confusion(

@@ -1,0 +1,39 @@
+"""The CPU path of ``confusion``: says what ``kernel.c`` can take, and hands it the tensors as they lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import native
+from medloss.ops.label_tile import gradient_like, label_operands, label_reasons
+from medloss.ops.voxels import accumulation_dtype
+
+
+class NativeConfusion:
+    """The activation and the confusion matrix in one sweep of C; no map of probabilities is made."""
+
+    name = "native"
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        input, target, mask, _, indexed, _ = args
+        return label_reasons(input, target, mask, indexed, needs)
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """B C C."""
+        input = args[0]
+        batch, classes = input.shape[:2]
+        matrices = torch.empty((batch, classes, classes), dtype=torch.float64)
+        native.call("confusion_forward", accumulation_dtype(input), *label_operands(*args), matrices)
+        return matrices.to(accumulation_dtype(input))
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, in input's dtype and layout."""
+        input = args[0]
+        dtype = accumulation_dtype(input)
+        laid, result = gradient_like(input)
+        native.call("confusion_backward", dtype, *label_operands(*args), grad.to(dtype).contiguous(), laid)
+        return result

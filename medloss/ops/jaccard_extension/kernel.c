@@ -1,0 +1,199 @@
+/* jaccard_extension on the CPU: the errors of every class in one sweep of tiles, a radix sort of each class, and for the
+ * gradient another sweep.
+ *
+ * In the backward pass the errors are written where the gradient will be; each class's row becomes the steps of the
+ * Jaccard loss, and these the gradient. A row is sorted by one thread and its sums are in double, in one order: the
+ * result does not depend on the number of threads.
+ */
+#include "../native.h"
+
+#define REAL float
+#define SUFFIX f32
+#define EXP exp_f32
+#include "../label_tile.h"
+#include "rank.h"
+
+enum { HINGE = 3, BLOCK = 16384 };
+
+/* What one call works on: rows of entries for the classes from `first` on, of `group` samples at a time. */
+typedef struct {
+    VOLUME v;
+    int64_t first, group;
+    int unit;
+} WORK;
+
+/* Errors of the tile in class c, of the members m. */
+static void tile_errors(const WORK *work, const TILE *t, int64_t c, const float *restrict m, float *restrict out) {
+    const float *restrict p = t->p + c * t->step, *restrict scale = t->scale;
+    if (work->v.activation == HINGE)
+        for (int64_t i = 0; i < t->n; ++i) {
+            const float e = 1 - p[i] * (2 * m[i] - 1);
+            out[i] = e < 0 ? 0 : e;
+        }
+    else
+        for (int64_t i = 0; i < t->n; ++i) out[i] = fabsf(m[i] - p[i] * scale[i]);
+}
+
+/* What the error of class c adds to dL/dp: the step, with the sign of dL/dp. */
+static void tile_slopes(const WORK *work, const TILE *t, int64_t c, const float *restrict m, const step_t *step,
+                        float *restrict out) {
+    const float *restrict p = t->p + c * t->step, *restrict scale = t->scale;
+    if (work->v.activation == HINGE)
+        for (int64_t i = 0; i < t->n; ++i) {
+            const float side = 2 * m[i] - 1, e = 1 - p[i] * side;
+            out[i] = e <= 0 ? 0 : e == e ? -side * step[i] : e;
+        }
+    else
+        for (int64_t i = 0; i < t->n; ++i) {
+            const float x = p[i] * scale[i];
+            out[i] = x > m[i] ? step[i] : x < m[i] ? -step[i] : x == x ? 0 : x;
+        }
+}
+
+static void write_entries(const WORK *work, const TILE *t, entry_t *rows, float *m, float *errors) {
+    const int64_t n = t->n;
+    for (int64_t c = work->first; c < work->v.classes; ++c) {
+        entry_t *row = rows + (t->b % work->group * work->v.classes + c) * work->v.voxels + t->start;
+        NAME(members)(&work->v, t, c, m);
+        tile_errors(work, t, c, m, errors);
+        if (work->unit)
+            for (int64_t i = 0; i < n; ++i) row[i] = key_of(errors[i], 1) << 1 | (uint32_t)(m[i] > 0.5f);
+        else
+            for (int64_t i = 0; i < n; ++i) row[i] = key_of(errors[i], 0) << 1 | (uint32_t)(m[i] > 0.5f);
+        for (int64_t i = 0; t->weighted && i < n; ++i)
+            if (!(t->weight[i] > 0)) row[i] = DROPPED;
+    }
+}
+
+/* The gradient of the tile from its rows of steps, which lie where it goes if `rows` are those of the result. */
+static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const double *grad, float *m, float *slopes,
+                           void *out) {
+    const VOLUME *v = &work->v;
+    const int64_t n = t->n;
+    float *restrict total = t->top;
+    for (int64_t i = 0; i < n; ++i) total[i] = 0;
+    for (int64_t c = 0; c < v->classes; ++c) {
+        float *restrict s = slopes + c * t->step;
+        const float *restrict p = t->p + c * t->step, g = c < work->first ? 0 : (float)grad[3 * (c - work->first)];
+        memset(s, 0, sizeof(float) * (size_t)n);
+        if (c < work->first) continue;
+        NAME(members)(v, t, c, m);
+        tile_slopes(work, t, c, m, rows + (t->b % work->group * v->classes + c) * v->voxels + t->start, s);
+        for (int64_t i = 0; i < n; ++i) {
+            s[i] *= g;
+            total[i] += p[i] * s[i];
+        }
+    }
+    for (int64_t c = 0; c < v->classes; ++c) {
+        float *restrict s = slopes + c * t->step, *own = NAME(own_row)(v, t, c, out);
+        const float *restrict p = t->p + c * t->step, *restrict scale = t->scale;
+        if (v->activation == SOFTMAX)
+            for (int64_t i = 0; i < n; ++i) s[i] = scale[i] * p[i] * (s[i] - total[i] * scale[i]);
+        else if (v->activation == SIGMOID)
+            for (int64_t i = 0; i < n; ++i) s[i] *= p[i] * (1 - p[i]);
+        for (int64_t i = 0; t->weighted && i < n; ++i) s[i] = t->weight[i] > 0 ? s[i] : 0;
+        if (own)
+            memcpy(own, s, sizeof(float) * (size_t)n);
+        else
+            NAME(store_row)(v, t, c, s, out);
+    }
+}
+
+enum { ENTRIES, GRADIENT };
+
+/* One sweep over the samples from `b` on: errors into rows, or steps into the gradient. */
+static int sweep(const WORK *work, int64_t b, int what, entry_t *rows, const double *grad, void *out, int threads) {
+    const VOLUME *v = &work->v;
+    const int64_t size = tile_size(v->classes, sizeof(float)), blocks = (v->voxels + BLOCK - 1) / BLOCK;
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        TILE tile;
+        failed |= NAME(tile_alloc)(&tile, v, size);
+        float *spare = failed ? NULL : malloc(sizeof(float) * (size_t)((v->classes + 2) * tile.step));
+        failed |= !spare;
+#pragma omp for schedule(static)
+        for (int64_t at = 0; at < work->group * blocks; ++at) {
+            const int64_t from = at % blocks * BLOCK, end = from + BLOCK < v->voxels ? from + BLOCK : v->voxels;
+            for (int64_t start = from; start < end && !failed; start += size) {
+                NAME(load_tile)(v, &tile, b + at / blocks, start, end - start < size ? end - start : size);
+                if (what == ENTRIES)
+                    write_entries(work, &tile, rows, spare, spare + tile.step);
+                else
+                    write_gradient(work, &tile, (const step_t *)rows, grad, spare, spare + tile.step, out);
+            }
+        }
+        free(spare);
+        NAME(tile_free)(&tile);
+    }
+    return failed;
+}
+
+/* Every class's row of a group: the sums, and in place of the entries the steps where asked for. */
+static int rank_rows(const WORK *work, int64_t b, entry_t *rows, double *out, int with_steps, int threads) {
+    const VOLUME *v = &work->v;
+    const int64_t pitch = v->classes * v->voxels, count = v->classes - work->first;
+    int failed = 0;
+#pragma omp parallel num_threads(threads < count ? threads : (int)count) reduction(| : failed)
+    {
+        void *scratch = NULL;
+#pragma omp for schedule(static, 1)
+        for (int64_t c = work->first; c < v->classes; ++c) {
+            const ROW row = {
+                .entries = rows + c * v->voxels, .samples = work->group, .voxels = v->voxels, .pitch = pitch,
+                .mask = v->mask ? v->mask + b * v->voxels : NULL,
+                .members = v->kind < 0 ? (const float *)v->labels + (b * v->classes + c) * v->voxels : NULL,
+                .unit = work->unit,
+            };
+            if (!scratch && (scratch = malloc(rank_scratch(&row)))) prefer_huge_pages(scratch, rank_scratch(&row));
+            failed |= !scratch;
+            if (!failed) rank_row(&row, scratch, out + 3 * (c - work->first), with_steps);
+        }
+        free(scratch);
+    }
+    return failed;
+}
+
+#define OPERANDS                                                                                                    \
+    const void *input, int64_t type, int64_t batch, int64_t classes, int64_t voxels, int64_t batch_stride,          \
+        int64_t class_stride, int64_t voxel_stride, const void *labels, int64_t kind, const float *mask,            \
+        int64_t has_ignore, int64_t ignore, int64_t activation, int64_t joined, int64_t first
+#define WORK_GIVEN                                                                                                  \
+    {.v = {input, type, batch, classes, voxels, batch_stride, class_stride, voxel_stride, labels, kind, mask,       \
+           has_ignore, ignore, activation},                                                                         \
+     .first = first, .group = joined ? batch : 1, .unit = activation == SOFTMAX || activation == SIGMOID}
+
+/* `sums` holds value, mass of the class and mass of all voxels, for each group of samples and class. */
+MEDLOSS_EXPORT int NAME(jaccard_extension_forward)(OPERANDS, double *sums, int threads) {
+    const WORK work = WORK_GIVEN;
+    const size_t bytes = sizeof(entry_t) * (size_t)(work.group * classes * voxels);
+    entry_t *rows = malloc(bytes);
+    int failed = !rows;
+    if (rows) prefer_huge_pages(rows, bytes);
+    for (int64_t b = 0; b < batch && !failed; b += work.group) {
+        failed |= sweep(&work, b, ENTRIES, rows, NULL, NULL, threads);
+        if (!failed) failed |= rank_rows(&work, b, rows, sums + b / work.group * (classes - first) * 3, 0, threads);
+    }
+    free(rows);
+    return failed;
+}
+
+/* `grad` lies as the sums do; only the value has a gradient. */
+MEDLOSS_EXPORT int NAME(jaccard_extension_backward)(OPERANDS, const double *grad, double *sums, void *out,
+                                                    int threads) {
+    const WORK work = WORK_GIVEN;
+    const int own = type == REAL_OWN && voxel_stride == 1;
+    const size_t bytes = sizeof(entry_t) * (size_t)(work.group * classes * voxels);
+    entry_t *scratch = own ? NULL : malloc(bytes);
+    int failed = !own && !scratch;
+    prefer_huge_pages(own ? out : scratch, own ? (size_t)batch / (size_t)work.group * bytes : bytes);
+    for (int64_t b = 0; b < batch && !failed; b += work.group) {
+        entry_t *rows = own ? (entry_t *)out + b * classes * voxels : scratch;
+        const int64_t at = b / work.group * (classes - first) * 3;
+        failed |= sweep(&work, b, ENTRIES, rows, NULL, NULL, threads);
+        if (!failed) failed |= rank_rows(&work, b, rows, sums + at, 1, threads);
+        if (!failed) failed |= sweep(&work, b, GRADIENT, rows, grad + at, out, threads);
+    }
+    free(scratch);
+    return failed;
+}

@@ -1,0 +1,56 @@
+"""The CPU path of ``jaccard_extension``: says what ``kernel.c`` can take, and hands it the tensors as they lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import native
+from medloss.ops.label_tile import gradient_like, label_operands, label_reasons
+
+HINGE = 3
+MOST_VOXELS = 2**32 - 1
+"""Voxels of a row, whose places the kernel keeps in 32 bits."""
+
+
+class NativeJaccardExtension:
+    """A radix sort of each class's errors, which are written where the gradient will be."""
+
+    name = "native"
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        input, target, mask, _, indexed, _, _, _ = args
+        found = label_reasons(input, target, mask, indexed, needs)
+        if input.dtype == torch.float64:
+            found.append("the kernel sorts by keys of 31 bits, which float64 is finer than")
+        if input.shape[0] * input[0, 0].numel() > MOST_VOXELS:
+            found.append(f"there are more than {MOST_VOXELS} voxels")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """B C - first 3, or 1 C - first 3."""
+        sums = _sums(args)
+        native.call("jaccard_extension_forward", torch.float32, *_operands(args), sums)
+        return sums.to(torch.float32)
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, in input's dtype and layout."""
+        laid, result = gradient_like(args[0])
+        grad = grad.to(torch.float64).contiguous()
+        native.call("jaccard_extension_backward", torch.float32, *_operands(args), grad, _sums(args), laid)
+        return result
+
+
+def _sums(args: tuple[Any, ...]) -> Tensor:
+    input, joined, first = args[0], args[6], args[7]
+    return torch.empty((1 if joined else input.shape[0], input.shape[1] - first, 3), dtype=torch.float64)
+
+
+def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    input, target, mask, errors, indexed, ignore_index, joined, first = args
+    hinge = errors == "hinge"
+    told = label_operands(input, target, mask, "none" if hinge else errors, indexed, ignore_index)
+    return (*told[:-1], HINGE if hinge else told[-1], int(joined), int(first))

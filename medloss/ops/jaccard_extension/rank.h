@@ -1,0 +1,200 @@
+/* Ranks of one row of errors by a radix sort, and what each voxel adds to the Jaccard loss in that order.
+ *
+ * An entry of a row is an error's key, 31 bits that order as the errors do, above the bit of its membership; an entry of
+ * ones is a voxel that does not count. Keys of errors within [0, 1] are sorted by their first 22 bits, a resolution of
+ * 2.4e-7, in two passes; others are a float's own bits, sorted whole, in three.
+ */
+enum { DIGIT = 11, RADIX = 1 << DIGIT, MOST_PASSES = 3 };
+static const uint32_t DROPPED = 0xffffffffu, NOT_A_NUMBER = 0x7ffffffeu;
+
+typedef uint32_t __attribute__((may_alias)) entry_t; /* a row of entries becomes one of floats in place */
+typedef float __attribute__((may_alias)) step_t;
+
+static inline uint32_t key_of(float error, int unit) {
+    union { float f; uint32_t i; } bits = {.f = error};
+    const float scaled = error < 0.9999999f ? error * 2147483648.0f : 2147483392.0f;
+    const uint32_t key = unit ? (uint32_t)(int32_t)scaled : bits.i;
+    return error == error ? key : NOT_A_NUMBER;
+}
+
+static inline float error_of(uint32_t key, int unit) {
+    union { uint32_t i; float f; } bits = {.i = key == NOT_A_NUMBER ? 0x7fc00000u : key};
+    return unit && key != NOT_A_NUMBER ? (float)key * 4.656612873077393e-10f : bits.f;
+}
+
+/* One row: the same class in all samples of a group. */
+typedef struct {
+    entry_t *entries;          /* of its first sample; the next sample's lie `pitch` on */
+    int64_t samples, voxels, pitch;
+    const float *mask;         /* weights, samples x voxels, or NULL where all are 1 */
+    const float *members;      /* memberships, or NULL where the entries tell; `pitch` apart */
+    int unit;
+} ROW;
+
+static inline float weight_of(const ROW *row, int64_t at) { return row->mask ? row->mask[at] : 1; }
+
+static inline float member_of(const ROW *row, int64_t at, uint32_t entry) {
+    if (!row->members) return (float)(entry & 1);
+    return row->members[at / row->voxels * row->pitch + at % row->voxels];
+}
+
+/* Where each digit's voxels begin in each pass, and the masses of the class and of all voxels. Returns the voxels. */
+static int64_t count_digits(const ROW *row, int passes, int shift, uint32_t (*starts)[RADIX], double *hits,
+                            double *mass) {
+    int64_t counted = 0;
+    double inside = 0, all = 0;
+    memset(starts, 0, sizeof(uint32_t) * RADIX * (size_t)passes);
+    for (int64_t s = 0; s < row->samples; ++s)
+        for (int64_t i = 0; i < row->voxels; ++i) {
+            const uint32_t entry = row->entries[s * row->pitch + i], digits = ~entry >> shift;
+            if (entry == DROPPED) continue;
+            const int64_t at = s * row->voxels + i;
+            const double w = weight_of(row, at);
+            inside += w * member_of(row, at, entry);
+            all += w;
+            ++counted;
+            for (int p = 0; p < passes; ++p) ++starts[p][digits >> p * DIGIT & (RADIX - 1)];
+        }
+    for (int p = 0; p < passes; ++p)
+        for (uint32_t digit = 0, sum = 0; digit < RADIX; ++digit) {
+            const uint32_t here = starts[p][digit];
+            starts[p][digit] = sum;
+            sum += here;
+        }
+    *hits = inside;
+    *mass = all;
+    return counted;
+}
+
+/* Items of complemented entry and place, largest error first, ties as they lie. Two buffers of a row's voxels. */
+static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int shift, uint32_t (*starts)[RADIX],
+                                uint64_t *one, uint64_t *two) {
+    for (int64_t s = 0; s < row->samples; ++s)
+        for (int64_t i = 0; i < row->voxels; ++i) {
+            const uint32_t entry = row->entries[s * row->pitch + i];
+            if (entry == DROPPED) continue;
+            one[starts[0][~entry >> shift & (RADIX - 1)]++] = (uint64_t)~entry << 32 | (uint64_t)(s * row->voxels + i);
+        }
+    for (int p = 1; p < passes; ++p) {
+        for (int64_t k = 0; k < counted; ++k)
+            two[starts[p][one[k] >> (32 + shift + p * DIGIT) & (RADIX - 1)]++] = one[k];
+        uint64_t *swap = one;
+        one = two;
+        two = swap;
+    }
+    return one;
+}
+
+/* The extension of one row, and, where asked for, the step of each voxel in place of its entry (0 where it does not
+ * count; the sums are not looked at then). A step is written as one quotient: the difference of two Jaccard losses would have no digits left. */
+static void rank_any(const ROW *row, uint64_t *scratch, double *out, int with_steps) {
+    uint32_t starts[MOST_PASSES][RADIX];
+    const int passes = row->unit ? 2 : 3, shift = row->unit ? 10 : 1;
+    double hits, mass, value = 0, gone = 0, beyond = 0;
+    const int64_t counted = count_digits(row, passes, shift, starts, &hits, &mass);
+    const uint64_t *items = sort_row(row, counted, passes, shift, starts, scratch, scratch + row->samples * row->voxels);
+    for (int64_t s = 0; with_steps && s < row->samples; ++s)
+        memset(row->entries + s * row->pitch, 0, sizeof(entry_t) * (size_t)row->voxels);
+    for (int64_t k = 0; k < counted; ++k) {
+        const uint32_t entry = ~(uint32_t)(items[k] >> 32);
+        const int64_t at = (int64_t)(items[k] & 0xffffffffu);
+        const double w = weight_of(row, at), t = member_of(row, at, entry), before = hits + beyond;
+        gone += w * t;
+        beyond += w * (1 - t);
+        const double overlap = hits > gone ? hits - gone : 0, after = hits + beyond;
+        const double step = before > 0 ? (w * t + w * (1 - t) * (overlap / after)) / before : after > 0 ? 1 : 0;
+        value += step * error_of(entry >> 1, row->unit);
+        if (with_steps) ((step_t *)row->entries)[at / row->voxels * row->pitch + at % row->voxels] = (float)step;
+    }
+    out[0] = value;
+    out[1] = hits;
+    out[2] = mass;
+}
+
+/* The same for the common row: hard labels within [0, 1] of one sample, all of one weight. Its items have 32 bits: the
+ * entry itself where no step is asked for, else the place and the digit of the pass to come. */
+enum { PLACE = 21, SHIFT = 10 };
+
+static inline int is_plain(const ROW *row) {
+    return row->unit && !row->mask && !row->members && row->samples == 1 && row->voxels <= (int64_t)1 << PLACE;
+}
+
+/* Voxels of the class; fills where each digit's voxels begin. */
+static int64_t count_plain(const ROW *row, uint32_t (*starts)[RADIX], int64_t *counted) {
+    const entry_t *restrict entries = row->entries;
+    int64_t inside = 0, dropped = 0;
+    memset(starts, 0, sizeof(uint32_t) * RADIX * 2);
+    for (int64_t i = 0; i < row->voxels; ++i) {
+        const uint32_t digits = ~entries[i] >> SHIFT;
+        inside += entries[i] & 1;
+        dropped += entries[i] == DROPPED;
+        ++starts[0][digits & (RADIX - 1)];
+        ++starts[1][digits >> DIGIT];
+    }
+    starts[0][0] -= (uint32_t)dropped; /* theirs is the digit of the largest errors */
+    starts[1][0] -= (uint32_t)dropped;
+    for (int p = 0; p < 2; ++p)
+        for (uint32_t digit = 0, sum = 0; digit < RADIX; ++digit) {
+            const uint32_t here = starts[p][digit];
+            starts[p][digit] = sum;
+            sum += here;
+        }
+    *counted = row->voxels - dropped;
+    return inside - dropped;
+}
+
+static void sort_plain(const ROW *row, int64_t counted, uint32_t (*starts)[RADIX], uint32_t *restrict one,
+                       uint32_t *restrict two, int with_steps) {
+    entry_t *entries = row->entries;
+    if (!with_steps) {
+        for (int64_t i = 0; i < row->voxels; ++i)
+            if (entries[i] != DROPPED) one[starts[0][~entries[i] >> SHIFT & (RADIX - 1)]++] = entries[i];
+        for (int64_t k = 0; k < counted; ++k) two[starts[1][~one[k] >> (SHIFT + DIGIT)]++] = one[k];
+        return;
+    }
+    for (int64_t i = 0; i < row->voxels; ++i) {
+        const uint32_t digits = ~entries[i] >> SHIFT;
+        if (entries[i] == DROPPED)
+            entries[i] = 0; /* the bits of a step of 0 */
+        else
+            one[starts[0][digits & (RADIX - 1)]++] = (digits >> DIGIT) << PLACE | (uint32_t)i;
+    }
+    for (int64_t k = 0; k < counted; ++k) two[starts[1][one[k] >> PLACE]++] = one[k] & ((1u << PLACE) - 1);
+}
+
+static void rank_plain(const ROW *row, uint32_t *scratch, double *out, int with_steps) {
+    uint32_t starts[2][RADIX], *items = scratch + row->voxels;
+    entry_t *entries = row->entries;
+    int64_t counted;
+    const double hits = (double)count_plain(row, starts, &counted);
+    double value = 0, overlap = hits, around = hits;
+    sort_plain(row, counted, starts, scratch, items, with_steps);
+    for (int64_t k = 0; k < counted; ++k) {
+        const uint32_t entry = with_steps ? entries[items[k]] : items[k];
+        const double inside = (double)(entry & 1), after = around + 1 - inside;
+        overlap -= inside;
+        /* one of the class: 1 / before; another: overlap / (before after), and 1 for the first of an empty class */
+        double step = (inside > 0 ? after : overlap) / (around * after);
+        step = around > 0 ? step : 1;
+        around = after;
+        if (with_steps)
+            ((step_t *)entries)[items[k]] = (float)step;
+        else
+            value += step * error_of(entry >> 1, 1);
+    }
+    out[0] = value;
+    out[1] = hits;
+    out[2] = (double)counted;
+}
+
+static void rank_row(const ROW *row, void *scratch, double *out, int with_steps) {
+    if (is_plain(row))
+        rank_plain(row, scratch, out, with_steps);
+    else
+        rank_any(row, scratch, out, with_steps);
+}
+
+/* Bytes of scratch that a row takes. */
+static size_t rank_scratch(const ROW *row) {
+    return 2 * (size_t)(row->samples * row->voxels) * (is_plain(row) ? sizeof(uint32_t) : sizeof(uint64_t));
+}

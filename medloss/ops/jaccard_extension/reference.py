@@ -1,0 +1,43 @@
+"""``jaccard_extension`` in plain torch: the specification of the operator, and what serves where no fast path can."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medloss.ops.region_sums.reference import likelihoods
+from medloss.ops.sorted_errors.reference import sorted_errors
+from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
+
+
+def jaccard_extension(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    errors: str,
+    indexed: bool,
+    ignore_index: int | None,
+    joined: bool,
+    first: int,
+) -> Tensor:
+    """See :func:`medloss.ops.jaccard_extension.jaccard_extension`."""
+    dtype = accumulation_dtype(input)
+    weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
+    x = blank(input.to(dtype), weight)
+    if errors != "hinge":
+        x, _, _ = likelihoods(x, errors)
+    t = membership(target, input.shape[1], indexed, dtype)
+    if weight is not None and weight.shape[1] > 1:
+        weight = weight[:, first:]
+    x, t = blank(x[:, first:], weight), blank(t[:, first:], weight)
+    missed = torch.relu(1 - x * (2 * t - 1)) if errors == "hinge" else (t - x).abs()
+    mass = torch.ones_like(t[:, :1]) if weight is None else weight
+    rows = [_rows(map, joined) for map in (missed, t, mass)]
+    values = sorted_errors(rows[0], rows[1], None if weight is None else rows[2])
+    hits, all = (rows[1] * rows[2]).sum(-1).detach(), rows[2].sum(-1).expand(values.shape).detach()
+    return torch.stack([values, hits, all], -1)
+
+
+def _rows(map: Tensor, joined: bool) -> Tensor:
+    """A map as B N V, or as 1 N V where the batch is one image."""
+    return map.movedim(1, 0).flatten(1).unsqueeze(0) if joined else map.flatten(2)

@@ -1,0 +1,190 @@
+/* Tiles of a labelled volume: logits of any layout as rows, labels, weights, and the activation. A kernel includes this
+ * once for each REAL, with SUFFIX and EXP defined, after native.h; NAME, VOLUME and TILE are its own to undefine.
+ *
+ * The rows of a tile stay near the processor from one step to the next, so a logit is read from memory once.
+ */
+#ifndef MEDLOSS_LABEL_TILE
+#define MEDLOSS_LABEL_TILE
+
+enum { NONE, SIGMOID, SOFTMAX };
+enum { LARGEST_TILE = 512, SMALLEST_TILE = 64, PADDING = 16 };
+
+/* Voxels of a tile whose probabilities fit the first-level cache. */
+static int64_t tile_size(int64_t classes, size_t real) {
+    int64_t tile = LARGEST_TILE;
+    while (tile > SMALLEST_TILE && (size_t)(tile * classes) * real > 28672) tile /= 2;
+    return tile;
+}
+#endif
+
+#define NAME(stem) MEDLOSS_PASTE(stem, SUFFIX, MEDLOSS_LEVEL)
+#define VOLUME NAME(LabelVolume)
+#define TILE NAME(LabelTile)
+
+/* One call's operands, as they lie. */
+typedef struct {
+    const void *input;
+    int64_t type; /* of the input: REAL itself or a half precision */
+    int64_t batch, classes, voxels, batch_stride, class_stride, voxel_stride;
+    const void *labels;
+    int64_t kind; /* of the labels, or -1 for memberships B C V */
+    const REAL *mask;
+    int64_t has_ignore, ignore, activation;
+} VOLUME;
+
+/* Scratch of one thread for one tile of `n` voxels from `start` in sample `b`; rows lie `step` apart. */
+typedef struct {
+    REAL *p;      /* probabilities; for the softmax still to be multiplied by `scale` */
+    REAL *weight; /* of each voxel, at least 0 */
+    REAL *scale;  /* one over the sum of exponentials, 1 without a softmax */
+    REAL *top;
+    int32_t *label;
+    uint8_t *keep;
+    int weighted;
+    int64_t size, step, b, start, n;
+} TILE;
+
+static int NAME(tile_alloc)(TILE *t, const VOLUME *v, int64_t size) {
+    memset(t, 0, sizeof *t);
+    t->size = size;
+    t->step = size + PADDING; /* so that the rows of a voxel do not share the cache's sets */
+    t->p = malloc(sizeof(REAL) * (size_t)(v->classes * t->step));
+    t->weight = malloc(sizeof(REAL) * (size_t)size * 3);
+    t->label = malloc(sizeof(int32_t) * (size_t)size);
+    t->keep = malloc((size_t)size);
+    if (!t->p || !t->weight || !t->label || !t->keep) return 1;
+    t->scale = t->weight + size;
+    t->top = t->scale + size;
+    return 0;
+}
+
+static void NAME(tile_free)(TILE *t) {
+    free(t->p);
+    free(t->weight);
+    free(t->label);
+    free(t->keep);
+}
+
+/* Labels and weights; what weighs nothing belongs to no class. */
+static void NAME(load_voxels)(const VOLUME *v, TILE *t) {
+    const int64_t n = t->n, offset = t->b * v->voxels + t->start;
+    REAL *restrict w = t->weight;
+    t->weighted = v->mask || v->has_ignore;
+    if (v->kind >= 0) load_labels(v->labels, (int)v->kind, offset, n, t->label);
+    memset(t->keep, 1, (size_t)n);
+    if (v->has_ignore) drop_ignored(v->labels, (int)v->kind, offset, n, v->ignore, t->keep);
+    if (v->mask)
+        for (int64_t i = 0; i < n; ++i) w[i] = t->keep[i] ? v->mask[offset + i] : 0;
+    else
+        for (int64_t i = 0; i < n; ++i) w[i] = t->keep[i];
+    if (v->kind >= 0)
+        for (int64_t i = 0; i < n; ++i) t->label[i] = t->label[i] < v->classes ? t->label[i] : -1;
+}
+
+/* Asks for `bytes` ahead of their use: a tile's rows are short and lie far apart, which no processor foresees. */
+static inline void NAME(ask_for)(const void *start, int64_t bytes) {
+    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)start + at, 0, 2);
+}
+
+/* A row of numbers of the input's type, `stride` apart. */
+static inline void NAME(load_row)(const VOLUME *v, int64_t at, int64_t stride, int64_t n, REAL *restrict out) {
+    if (v->type == REAL_BF16) {
+        const uint16_t *from = (const uint16_t *)v->input + at;
+        for (int64_t i = 0; i < n; ++i) out[i] = from_bf16(from[i * stride]);
+    } else if (v->type == REAL_F16) {
+        const uint16_t *from = (const uint16_t *)v->input + at;
+        for (int64_t i = 0; i < n; ++i) out[i] = from_f16(from[i * stride]);
+    } else {
+        const REAL *from = (const REAL *)v->input + at;
+        for (int64_t i = 0; i < n; ++i) out[i] = from[i * stride];
+    }
+}
+
+/* The tile's logits as rows; what weighs nothing is not looked at. */
+static void NAME(load_logits)(const VOLUME *v, TILE *t) {
+    const int64_t n = t->n, from = t->b * v->batch_stride + t->start * v->voxel_stride;
+    const int64_t width = v->type == REAL_OWN ? (int64_t)sizeof(REAL) : 2;
+    const int64_t next = v->voxels - t->start - n < n ? v->voxels - t->start - n : n;
+    if (v->voxel_stride == 1) /* one call for each constant stride, so that it is vectorised */
+        for (int64_t c = 0; c < v->classes; ++c) {
+            const int64_t at = from + c * v->class_stride;
+            NAME(ask_for)((const char *)v->input + (at + n) * width, next * width);
+            NAME(load_row)(v, at, 1, n, t->p + c * t->step);
+        }
+    else
+        for (int64_t c = 0; c < v->classes; ++c)
+            NAME(load_row)(v, from + c * v->class_stride, v->voxel_stride, n, t->p + c * t->step);
+    for (int64_t c = 0; t->weighted && c < v->classes; ++c) {
+        REAL *restrict p = t->p + c * t->step;
+        for (int64_t i = 0; i < n; ++i) p[i] = t->weight[i] > 0 ? p[i] : 0;
+    }
+}
+
+/* One row of the gradient from the tile into a dense result: rows of a class, or channels side by side as they came. */
+static void NAME(store_row)(const VOLUME *v, const TILE *t, int64_t c, const REAL *restrict row, void *out) {
+    const int64_t n = t->n, stride = v->voxel_stride;
+    const int64_t at = t->b * v->classes * v->voxels + t->start * stride + c * (stride == 1 ? v->voxels : 1);
+    if (v->type == REAL_BF16)
+        for (int64_t i = 0; i < n; ++i) ((uint16_t *)out)[at + i * stride] = to_bf16((float)row[i]);
+    else if (v->type == REAL_F16)
+        for (int64_t i = 0; i < n; ++i) ((uint16_t *)out)[at + i * stride] = to_f16((float)row[i]);
+    else
+        for (int64_t i = 0; i < n; ++i) ((REAL *)out)[at + i * stride] = row[i];
+}
+
+/* Whether a row of the gradient can be written where it belongs. */
+static inline REAL *NAME(own_row)(const VOLUME *v, const TILE *t, int64_t c, void *out) {
+    if (v->type != REAL_OWN || v->voxel_stride != 1) return NULL;
+    return (REAL *)out + (t->b * v->classes + c) * v->voxels + t->start;
+}
+
+static void NAME(softmax)(const VOLUME *v, TILE *t) {
+    const int64_t n = t->n;
+    REAL *restrict top = t->top, *restrict norm = t->scale;
+    memcpy(top, t->p, sizeof(REAL) * (size_t)n);
+    for (int64_t c = 1; c < v->classes; ++c) {
+        const REAL *restrict p = t->p + c * t->step;
+        for (int64_t i = 0; i < n; ++i) top[i] = p[i] > top[i] ? p[i] : top[i];
+    }
+    for (int64_t i = 0; i < n; ++i) norm[i] = 0;
+    for (int64_t c = 0; c < v->classes; ++c) {
+        REAL *restrict p = t->p + c * t->step;
+        for (int64_t i = 0; i < n; ++i) {
+            p[i] = EXP(p[i] - top[i]);
+            norm[i] += p[i];
+        }
+    }
+    for (int64_t i = 0; i < n; ++i) norm[i] = 1 / norm[i];
+}
+
+/* Fills the tile of `n` voxels from `start` in sample `b`. */
+static void NAME(load_tile)(const VOLUME *v, TILE *t, int64_t b, int64_t start, int64_t n) {
+    t->b = b;
+    t->start = start;
+    t->n = n;
+    NAME(load_voxels)(v, t);
+    NAME(load_logits)(v, t);
+    if (v->activation == SOFTMAX) {
+        NAME(softmax)(v, t);
+        return;
+    }
+    for (int64_t i = 0; i < n; ++i) t->scale[i] = 1;
+    for (int64_t c = 0; v->activation == SIGMOID && c < v->classes; ++c) {
+        REAL *restrict p = t->p + c * t->step;
+        for (int64_t i = 0; i < n; ++i) {
+            const REAL e = EXP(p[i] > 0 ? -p[i] : p[i]), small = e / (1 + e), large = 1 / (1 + e);
+            p[i] = p[i] > 0 ? large : small;
+        }
+    }
+}
+
+/* How much each voxel of the tile belongs to class c, 0 where it weighs nothing. */
+static inline void NAME(members)(const VOLUME *v, const TILE *t, int64_t c, REAL *restrict out) {
+    const int64_t n = t->n;
+    if (v->kind >= 0) {
+        for (int64_t i = 0; i < n; ++i) out[i] = t->label[i] == (int32_t)c ? 1 : 0;
+        return;
+    }
+    const REAL *restrict from = (const REAL *)v->labels + (t->b * v->classes + c) * v->voxels + t->start;
+    for (int64_t i = 0; i < n; ++i) out[i] = t->weight[i] > 0 ? from[i] : 0;
+}
