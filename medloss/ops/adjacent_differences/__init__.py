@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.adjacent_differences import reference
+from medloss.ops.adjacent_differences.native import NativeAdjacentDifferences
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -27,7 +28,7 @@ def _fake(
     return input.new_empty(input.shape[:2], dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("adjacent_differences", reference.adjacent_differences, _fake)
+OPERATOR = Operator("adjacent_differences", reference.adjacent_differences, _fake, (NativeAdjacentDifferences(),))
 
 
 def adjacent_differences(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medloss.ops.operator import Operator
 from medloss.ops.pointwise import reference
+from medloss.ops.pointwise.native import NativeResiduals
 from medloss.ops.pointwise.penalties import DIVERGENCE, LIKELIHOOD, LOGITS, RESIDUAL, SMOOTHED
 from medloss.ops.voxels import accumulation_dtype
 
@@ -37,7 +38,7 @@ def _fake(
     return input.new_empty(shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("pointwise", reference.pointwise, _fake)
+OPERATOR = Operator("pointwise", reference.pointwise, _fake, (NativeResiduals(),))
 
 
 def pointwise(

@@ -1,0 +1,91 @@
+"""The CPU path of ``adjacent_differences``: one sweep for the sums and one for the gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import native
+from medloss.ops.voxels import accumulation_dtype
+
+CODES = {("absolute", None): 0, ("magnitude", 1.0): 1, ("magnitude", 2.0): 2, ("isotropic", None): 3}
+"""Penalties and exponents as ``kernel.c`` numbers them."""
+
+
+class NativeAdjacentDifferences:
+    """Penalties of the steps between neighbours, without a map of the steps."""
+
+    name = "native"
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        input, target, mask, penalty, shape, *_ = args
+        if input.device.type != "cpu":
+            return [f"input is on {input.device}, the kernel runs on the CPU"]
+        found = []
+        if native.unavailable():
+            found.append(f"there is no native library: {native.unavailable()}")
+        elif native.slow_machine():
+            found.append("the processor has no AVX2, without which torch is faster")
+        if _key(penalty, shape) not in CODES:
+            found.append(f"{penalty} with shape={shape} has no native kernel")
+        if target is not None and penalty == "magnitude" and target.shape != input.shape:
+            found.append("target is not an image of the input's shape")
+        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
+            found.append("the mask does not fit the image")
+        if not 3 <= input.ndim <= 5:
+            found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
+        elif input.numel() == 0:
+            found.append("input has no voxel")
+        if needs is not None and any(needs[2:]):
+            found.append("a gradient of the mask is asked for")
+        if needs is not None and needs[1] and penalty != "magnitude":
+            found.append(f"{penalty} has no gradient of the target")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """B C."""
+        dtype = accumulation_dtype(args[0])
+        values = torch.empty(args[0].shape[:2], dtype=torch.float64)
+        native.call("adjacent_differences_forward", dtype, *_operands(args), values)
+        return values.to(dtype)
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, in its dtype."""
+        dtype = accumulation_dtype(args[0])
+        result = torch.empty(args[0].shape, dtype=dtype)
+        grad = grad.to(torch.float64).contiguous()
+        native.call("adjacent_differences_backward", dtype, *_operands(args), grad, result)
+        return result.to(args[0].dtype)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of the target, which stands to the input as the input to it."""
+        input, target, *others = args
+        dtype = accumulation_dtype(input)
+        return self.backward(grad, (target.to(dtype), input.to(dtype), *others)).to(target.dtype)
+
+
+def _key(penalty: str, shape: float) -> tuple[str, float | None]:
+    return penalty, shape if penalty == "magnitude" else None
+
+
+def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
+    input, target, mask, penalty, shape, axis_scale, average = args
+    dtype, (batch, channels, *spatial) = accumulation_dtype(input), input.shape
+    shared = 1
+    if mask is not None:
+        shared = channels // mask.shape[1]
+        mask = mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous()
+    x = input.detach().to(dtype).contiguous()
+    t = target.detach().to(dtype).contiguous() if penalty == "magnitude" else None
+    return (
+        x, t, mask, shared, batch * channels, torch.tensor(_placed(spatial, 1)),
+        torch.tensor(_placed(axis_scale, 0.0), dtype=torch.float64), CODES[_key(penalty, shape)], int(average),
+    )  # fmt: skip
+
+
+def _placed(values: list[Any], least: Any) -> tuple[Any, Any, Any]:
+    """One number for depth, height and width, from one for each axis that the image has."""
+    return {1: (least, least, *values), 2: (values[0], least, values[-1]), 3: tuple(values)}[len(values)]

@@ -1,0 +1,96 @@
+"""The CPU path of ``pointwise``: penalties of a residual, one sweep for the sums and one for the gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import native
+from medloss.ops.voxels import accumulation_dtype
+
+CODES = {
+    "squared": 0, "absolute": 1, "huber": 2, "charbonnier": 3, "cauchy": 4, "geman_mcclure": 5, "welsch": 6,
+    "general": 7,
+}  # fmt: skip
+"""Penalties as ``kernel.c`` numbers them."""
+
+
+class NativeResiduals:
+    """A penalty of the difference of two images, without a map of the residual or of any part of the penalty."""
+
+    name = "native"
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        input, target, mask, penalty, indexed = args[:5]
+        if input.device.type != "cpu":
+            return [f"input is on {input.device}, the kernel runs on the CPU"]
+        found = []
+        if native.unavailable():
+            found.append(f"there is no native library: {native.unavailable()}")
+        elif native.slow_machine():
+            found.append("the processor has no AVX2, without which torch is faster")
+        if penalty not in CODES:
+            found.append(f"{penalty} is no penalty of a residual")
+        if indexed or target.shape != input.shape:
+            found.append("target is not an image of the input's shape")
+        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
+            found.append("the mask does not fit the images")
+        if input.numel() == 0:
+            found.append("input has no voxel")
+        if needs is not None and any(needs[2:]):
+            found.append("a gradient of the mask is asked for")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """The map, or B C with ``reduce``."""
+        input, reduce = args[0], args[9]
+        dtype = accumulation_dtype(input)
+        if reduce:
+            sums = torch.empty(input.shape[:2], dtype=torch.float64)
+            native.call("pointwise_forward", dtype, *_operands(args), None, sums)
+            return sums.to(dtype)
+        map = torch.empty(input.shape, dtype=dtype)
+        native.call("pointwise_forward", dtype, *_operands(args), map, None)
+        return map
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, in its dtype."""
+        return self._slope(grad, args).to(args[0].dtype)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of the target, from which the residual is taken off."""
+        return self._slope(-grad, args).to(args[index].dtype)
+
+    def _slope(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        dtype = accumulation_dtype(args[0])
+        grad = grad.to(dtype).contiguous()
+        result = torch.empty(args[0].shape, dtype=dtype)
+        upstream = (None, grad) if args[9] else (grad, None)
+        native.call("pointwise_backward", dtype, *_operands(args), *upstream, result)
+        return result
+
+
+def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
+    input, target, mask, penalty, _, _, gamma, _, _, _, scale = args
+    dtype, (batch, channels) = accumulation_dtype(input), input.shape[:2]
+    shared = 1
+    if mask is not None:
+        shared = channels // mask.shape[1]
+        mask = mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous()
+    if penalty == "general":
+        penalty, gamma, scale = _general(gamma, scale)
+    x, t = (image.detach().to(dtype).contiguous() for image in (input, target))
+    return x, t, mask, shared, batch * channels, input[0, 0].numel(), CODES[penalty], gamma, scale
+
+
+def _general(alpha: float, scale: float) -> tuple[str, float, float]:
+    """The penalty at its limits; that of alpha = 2 is half a square."""
+    if alpha == 2:
+        return "squared", alpha, scale * math.sqrt(2)
+    if alpha == 0 or math.isinf(alpha):
+        return ("welsch" if alpha else "cauchy"), 0.0, scale
+    return "general", alpha, scale
