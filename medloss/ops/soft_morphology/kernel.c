@@ -1,10 +1,10 @@
-/* soft_morphology on the CPU: skeletons, pools, and erosions of errors, with their gradients.
+/* soft_morphology on the CPU: skeletons and erosions of errors, with their gradients.
  *
- * The skeleton streams: planes of the map go in and planes of the result come out, and between them lie a few planes
- * for each erosion (skeleton.h, adjoint.h). Boxes go axis by axis (boxes.h), and the erosions of the error, each of
- * which needs the extremes of the one before, volume by volume (erosions.h). A voxel that does not count is infinite
- * for an erosion and minus infinite for a dilation. Values that are NaN or infinite themselves are told to the caller,
- * who leaves them to the reference.
+ * The skeleton streams: planes of the map go in and planes of the result come out, and between them lie a few
+ * planes for each erosion (skeleton.h, adjoint.h). The erosions of the error, each of which needs the extremes of
+ * the one before, go volume by volume (erosions.h). A voxel that does not count is infinite for an erosion and
+ * minus infinite for a dilation. Values that are NaN or infinite themselves are told to the caller, who leaves them
+ * to the reference.
  */
 #ifndef REAL
 
