@@ -81,7 +81,7 @@ def test_slabs_that_share_what_is_left_of_the_last(monkeypatch, poisoned) -> Non
     from medloss.ops.local_moments import walk
 
     monkeypatch.setattr(walk, "SCRATCH_BYTES", 0)
-    x, y = images((1, 2, 10, 3, 4))
+    x, y = images((1, 2, 7, 3, 4))
     compare(LNCC, move((x, y, None, [1.0] * 3, False, 0.0, 1e-5, True)))
 
 
