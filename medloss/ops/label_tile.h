@@ -1,5 +1,6 @@
-/* Tiles of a labelled volume: logits of any layout as rows, labels, weights, and the activation. A kernel includes this
- * once for each REAL, with SUFFIX and EXP defined, after native.h; NAME, VOLUME and TILE are its own to undefine.
+/* Tiles of a labelled volume: logits of any layout as rows, labels, weights, and the activation. A kernel
+ * includes this once for each REAL, with SUFFIX and EXP defined, after native.h; NAME, VOLUME and TILE are
+ * its own to undefine.
  *
  * The rows of a tile stay near the processor from one step to the next, so a logit is read from memory once.
  */
@@ -81,13 +82,15 @@ static void NAME(load_voxels)(const VOLUME *v, TILE *t) {
         for (int64_t i = 0; i < n; ++i) t->label[i] = t->label[i] < v->classes ? t->label[i] : -1;
 }
 
-/* Asks for `bytes` ahead of their use: a tile's rows are short and lie far apart, which no processor foresees. */
+/* Asks for `bytes` ahead of their use: a tile's rows are short and lie far apart, which no processor
+ * foresees. */
 static inline void NAME(ask_for)(const void *start, int64_t bytes) {
     for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)start + at, 0, 2);
 }
 
 /* A row of numbers of the input's type, `stride` apart. */
-static inline void NAME(load_row)(const VOLUME *v, int64_t at, int64_t stride, int64_t n, REAL *restrict out) {
+static inline void NAME(load_row)(const VOLUME *v, int64_t at, int64_t stride, int64_t n,
+                                  REAL *restrict out) {
     if (v->type == REAL_BF16) {
         const uint16_t *from = (const uint16_t *)v->input + at;
         for (int64_t i = 0; i < n; ++i) out[i] = from_bf16(from[i * stride]);
@@ -120,7 +123,8 @@ static void NAME(load_logits)(const VOLUME *v, TILE *t) {
     }
 }
 
-/* One row of the gradient from the tile into a dense result: rows of a class, or channels side by side as they came. */
+/* One row of the gradient from the tile into a dense result: rows of a class, or channels side by side as
+ * they came. */
 static void NAME(store_row)(const VOLUME *v, const TILE *t, int64_t c, const REAL *restrict row, void *out) {
     const int64_t n = t->n, stride = v->voxel_stride;
     const int64_t at = t->b * v->classes * v->voxels + t->start * stride + c * (stride == 1 ? v->voxels : 1);

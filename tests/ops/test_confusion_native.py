@@ -48,6 +48,7 @@ def test_the_kernel_is_the_reference(activation: str, classes: int, shape: tuple
         (labels, {"indexed": True}),
         (labels.to(torch.int16), {"indexed": True, "ignore_index": -1, "mask": mask}),
         (torch.zeros_like(labels, dtype=torch.uint8), {"indexed": True}),
+        (torch.full_like(labels, -1), {"indexed": True}),
         (torch.rand(2, classes, *shape, dtype=dtype), {"mask": mask > 0}),
     ]
     for target, options in targets:

@@ -21,9 +21,8 @@ ROWS = {
     "LovaszSoftmaxLoss": Row(
         options=[MULTICLASS, {**MULTICLASS, "classes": "all", "weight": WEIGHT}],
         none="sample",
-        saved=4.2,  # probabilities and errors go to the operator, which keeps them with the memberships
     ),
-    "LovaszHingeLoss": Row(options=[{"to_onehot_y": True}], saved=5.2),
+    "LovaszHingeLoss": Row(options=[{"to_onehot_y": True}]),
     "TopKLoss": Row(
         options=[{**MULTICLASS, "k": 30.0, "weight": WEIGHT}],
         none="sample",

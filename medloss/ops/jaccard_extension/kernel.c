@@ -1,9 +1,9 @@
-/* jaccard_extension on the CPU: the errors of every class in one sweep of tiles, a radix sort of each class, and for the
- * gradient another sweep.
+/* jaccard_extension on the CPU: the errors of every class in one sweep of tiles, a radix sort of each class,
+ * and for the gradient another sweep.
  *
- * In the backward pass the errors are written where the gradient will be; each class's row becomes the steps of the
- * Jaccard loss, and these the gradient. A row is sorted by one thread and its sums are in double, in one order: the
- * result does not depend on the number of threads.
+ * In the backward pass the errors are written where the gradient will be; each class's row becomes the steps
+ * of the Jaccard loss, and these the gradient. A row is sorted by one thread and its sums are in double, in
+ * one order: the result does not depend on the number of threads.
  */
 #include "../native.h"
 
@@ -19,11 +19,13 @@ enum { HINGE = 3, BLOCK = 16384 };
 typedef struct {
     VOLUME v;
     int64_t first, group;
-    int unit;
+    int unit;   /* errors lie in [0, 1] */
+    int uneven; /* some voxels weigh neither 0 nor 1, as the sweep found */
 } WORK;
 
 /* Errors of the tile in class c, of the members m. */
-static void tile_errors(const WORK *work, const TILE *t, int64_t c, const float *restrict m, float *restrict out) {
+static void tile_errors(const WORK *work, const TILE *t, int64_t c, const float *restrict m,
+                        float *restrict out) {
     const float *restrict p = t->p + c * t->step, *restrict scale = t->scale;
     if (work->v.activation == HINGE)
         for (int64_t i = 0; i < t->n; ++i) {
@@ -35,8 +37,8 @@ static void tile_errors(const WORK *work, const TILE *t, int64_t c, const float 
 }
 
 /* What the error of class c adds to dL/dp: the step, with the sign of dL/dp. */
-static void tile_slopes(const WORK *work, const TILE *t, int64_t c, const float *restrict m, const step_t *step,
-                        float *restrict out) {
+static void tile_slopes(const WORK *work, const TILE *t, int64_t c, const float *restrict m,
+                        const step_t *step, float *restrict out) {
     const float *restrict p = t->p + c * t->step, *restrict scale = t->scale;
     if (work->v.activation == HINGE)
         for (int64_t i = 0; i < t->n; ++i) {
@@ -65,18 +67,20 @@ static void write_entries(const WORK *work, const TILE *t, entry_t *rows, float 
     }
 }
 
-/* The gradient of the tile from its rows of steps, which lie where it goes if `rows` are those of the result. */
-static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const double *grad, float *m, float *slopes,
-                           void *out) {
+/* The gradient of the tile from its rows of steps, which lie where it goes if `rows` are those of the
+ * result. */
+static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const double *grad, float *m,
+                           float *slopes, void *out) {
     const VOLUME *v = &work->v;
     const int64_t n = t->n;
     float *restrict total = t->top;
     for (int64_t i = 0; i < n; ++i) total[i] = 0;
     for (int64_t c = 0; c < v->classes; ++c) {
         float *restrict s = slopes + c * t->step;
-        const float *restrict p = t->p + c * t->step, g = c < work->first ? 0 : (float)grad[3 * (c - work->first)];
+        const float *restrict p = t->p + c * t->step;
         memset(s, 0, sizeof(float) * (size_t)n);
         if (c < work->first) continue;
+        const float g = (float)grad[3 * (c - work->first)];
         NAME(members)(v, t, c, m);
         tile_slopes(work, t, c, m, rows + (t->b % work->group * v->classes + c) * v->voxels + t->start, s);
         for (int64_t i = 0; i < n; ++i) {
@@ -102,11 +106,11 @@ static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const 
 enum { ENTRIES, GRADIENT };
 
 /* One sweep over the samples from `b` on: errors into rows, or steps into the gradient. */
-static int sweep(const WORK *work, int64_t b, int what, entry_t *rows, const double *grad, void *out, int threads) {
+static int sweep(WORK *work, int64_t b, int what, entry_t *rows, const double *grad, void *out, int threads) {
     const VOLUME *v = &work->v;
     const int64_t size = tile_size(v->classes, sizeof(float)), blocks = (v->voxels + BLOCK - 1) / BLOCK;
-    int failed = 0;
-#pragma omp parallel num_threads(threads) reduction(| : failed)
+    int failed = 0, uneven = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed, uneven)
     {
         TILE tile;
         failed |= NAME(tile_alloc)(&tile, v, size);
@@ -114,9 +118,12 @@ static int sweep(const WORK *work, int64_t b, int what, entry_t *rows, const dou
         failed |= !spare;
 #pragma omp for schedule(static)
         for (int64_t at = 0; at < work->group * blocks; ++at) {
-            const int64_t from = at % blocks * BLOCK, end = from + BLOCK < v->voxels ? from + BLOCK : v->voxels;
+            const int64_t from = at % blocks * BLOCK;
+            const int64_t end = from + BLOCK < v->voxels ? from + BLOCK : v->voxels;
             for (int64_t start = from; start < end && !failed; start += size) {
                 NAME(load_tile)(v, &tile, b + at / blocks, start, end - start < size ? end - start : size);
+                for (int64_t i = 0; v->mask && i < tile.n; ++i)
+                    uneven |= tile.weight[i] > 0 && tile.weight[i] != 1;
                 if (what == ENTRIES)
                     write_entries(work, &tile, rows, spare, spare + tile.step);
                 else
@@ -126,6 +133,7 @@ static int sweep(const WORK *work, int64_t b, int what, entry_t *rows, const dou
         free(spare);
         NAME(tile_free)(&tile);
     }
+    work->uneven = uneven;
     return failed;
 }
 
@@ -141,11 +149,12 @@ static int rank_rows(const WORK *work, int64_t b, entry_t *rows, double *out, in
         for (int64_t c = work->first; c < v->classes; ++c) {
             const ROW row = {
                 .entries = rows + c * v->voxels, .samples = work->group, .voxels = v->voxels, .pitch = pitch,
-                .mask = v->mask ? v->mask + b * v->voxels : NULL,
+                .mask = work->uneven ? v->mask + b * v->voxels : NULL,
                 .members = v->kind < 0 ? (const float *)v->labels + (b * v->classes + c) * v->voxels : NULL,
                 .unit = work->unit,
             };
-            if (!scratch && (scratch = malloc(rank_scratch(&row)))) prefer_huge_pages(scratch, rank_scratch(&row));
+            const size_t bytes = rank_scratch(&row); /* the same for every class */
+            if (!scratch && (scratch = malloc(bytes))) prefer_huge_pages(scratch, bytes);
             failed |= !scratch;
             if (!failed) rank_row(&row, scratch, out + 3 * (c - work->first), with_steps);
         }
@@ -165,14 +174,15 @@ static int rank_rows(const WORK *work, int64_t b, entry_t *rows, double *out, in
 
 /* `sums` holds value, mass of the class and mass of all voxels, for each group of samples and class. */
 MEDLOSS_EXPORT int NAME(jaccard_extension_forward)(OPERANDS, double *sums, int threads) {
-    const WORK work = WORK_GIVEN;
+    WORK work = WORK_GIVEN;
     const size_t bytes = sizeof(entry_t) * (size_t)(work.group * classes * voxels);
     entry_t *rows = malloc(bytes);
     int failed = !rows;
     if (rows) prefer_huge_pages(rows, bytes);
     for (int64_t b = 0; b < batch && !failed; b += work.group) {
+        double *at = sums + b / work.group * (classes - first) * 3;
         failed |= sweep(&work, b, ENTRIES, rows, NULL, NULL, threads);
-        if (!failed) failed |= rank_rows(&work, b, rows, sums + b / work.group * (classes - first) * 3, 0, threads);
+        if (!failed) failed |= rank_rows(&work, b, rows, at, 0, threads);
     }
     free(rows);
     return failed;
@@ -181,7 +191,7 @@ MEDLOSS_EXPORT int NAME(jaccard_extension_forward)(OPERANDS, double *sums, int t
 /* `grad` lies as the sums do; only the value has a gradient. */
 MEDLOSS_EXPORT int NAME(jaccard_extension_backward)(OPERANDS, const double *grad, double *sums, void *out,
                                                     int threads) {
-    const WORK work = WORK_GIVEN;
+    WORK work = WORK_GIVEN;
     const int own = type == REAL_OWN && voxel_stride == 1;
     const size_t bytes = sizeof(entry_t) * (size_t)(work.group * classes * voxels);
     entry_t *scratch = own ? NULL : malloc(bytes);

@@ -1,8 +1,9 @@
 /* Ranks of one row of errors by a radix sort, and what each voxel adds to the Jaccard loss in that order.
  *
- * An entry of a row is an error's key, 31 bits that order as the errors do, above the bit of its membership; an entry of
- * ones is a voxel that does not count. Keys of errors within [0, 1] are sorted by their first 22 bits, a resolution of
- * 2.4e-7, in two passes; others are a float's own bits, sorted whole, in three.
+ * An entry of a row is an error's key, 31 bits that order as the errors do, above the bit of its membership;
+ * an entry of ones is a voxel that does not count. Keys of errors within [0, 1] are sorted by their first 22
+ * bits, a resolution of 2.4e-7 beside the 1.2e-7 to which a probability in float rounds, in two passes;
+ * others are a float's own bits, sorted whole, in three.
  */
 enum { DIGIT = 11, RADIX = 1 << DIGIT, MOST_PASSES = 3 };
 static const uint32_t DROPPED = 0xffffffffu, NOT_A_NUMBER = 0x7ffffffeu;
@@ -38,7 +39,8 @@ static inline float member_of(const ROW *row, int64_t at, uint32_t entry) {
     return row->members[at / row->voxels * row->pitch + at % row->voxels];
 }
 
-/* Where each digit's voxels begin in each pass, and the masses of the class and of all voxels. Returns the voxels. */
+/* Where each digit's voxels begin in each pass, and the masses of the class and of all voxels. Returns the
+ * voxels. */
 static int64_t count_digits(const ROW *row, int passes, int shift, uint32_t (*starts)[RADIX], double *hits,
                             double *mass) {
     int64_t counted = 0;
@@ -66,14 +68,16 @@ static int64_t count_digits(const ROW *row, int passes, int shift, uint32_t (*st
     return counted;
 }
 
-/* Items of complemented entry and place, largest error first, ties as they lie. Two buffers of a row's voxels. */
-static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int shift, uint32_t (*starts)[RADIX],
-                                uint64_t *one, uint64_t *two) {
+/* Items of complemented entry and place, largest error first, ties as they lie. Two buffers of a row's
+ * voxels. */
+static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int shift,
+                                uint32_t (*starts)[RADIX], uint64_t *one, uint64_t *two) {
     for (int64_t s = 0; s < row->samples; ++s)
         for (int64_t i = 0; i < row->voxels; ++i) {
             const uint32_t entry = row->entries[s * row->pitch + i];
             if (entry == DROPPED) continue;
-            one[starts[0][~entry >> shift & (RADIX - 1)]++] = (uint64_t)~entry << 32 | (uint64_t)(s * row->voxels + i);
+            const uint64_t place = (uint64_t)(s * row->voxels + i);
+            one[starts[0][~entry >> shift & (RADIX - 1)]++] = (uint64_t)~entry << 32 | place;
         }
     for (int p = 1; p < passes; ++p) {
         for (int64_t k = 0; k < counted; ++k)
@@ -85,14 +89,17 @@ static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int
     return one;
 }
 
-/* The extension of one row, and, where asked for, the step of each voxel in place of its entry (0 where it does not
- * count; the sums are not looked at then). A step is written as one quotient: the difference of two Jaccard losses would have no digits left. */
+/* The extension of one row, and, where asked for, the step of each voxel in place of its entry (0 where it
+ * does not count). A step is written as one quotient: the difference of two Jaccard losses would have no
+ * digits left. */
 static void rank_any(const ROW *row, uint64_t *scratch, double *out, int with_steps) {
     uint32_t starts[MOST_PASSES][RADIX];
     const int passes = row->unit ? 2 : 3, shift = row->unit ? 10 : 1;
     double hits, mass, value = 0, gone = 0, beyond = 0;
+    step_t *steps = (step_t *)row->entries;
     const int64_t counted = count_digits(row, passes, shift, starts, &hits, &mass);
-    const uint64_t *items = sort_row(row, counted, passes, shift, starts, scratch, scratch + row->samples * row->voxels);
+    const uint64_t *items =
+        sort_row(row, counted, passes, shift, starts, scratch, scratch + row->samples * row->voxels);
     for (int64_t s = 0; with_steps && s < row->samples; ++s)
         memset(row->entries + s * row->pitch, 0, sizeof(entry_t) * (size_t)row->voxels);
     for (int64_t k = 0; k < counted; ++k) {
@@ -102,86 +109,94 @@ static void rank_any(const ROW *row, uint64_t *scratch, double *out, int with_st
         gone += w * t;
         beyond += w * (1 - t);
         const double overlap = hits > gone ? hits - gone : 0, after = hits + beyond;
-        const double step = before > 0 ? (w * t + w * (1 - t) * (overlap / after)) / before : after > 0 ? 1 : 0;
+        double step = (w * t + w * (1 - t) * (overlap / after)) / before;
+        if (!(before > 0)) step = after > 0 ? 1 : 0;
         value += step * error_of(entry >> 1, row->unit);
-        if (with_steps) ((step_t *)row->entries)[at / row->voxels * row->pitch + at % row->voxels] = (float)step;
+        if (with_steps) steps[at / row->voxels * row->pitch + at % row->voxels] = (float)step;
     }
     out[0] = value;
     out[1] = hits;
     out[2] = mass;
 }
 
-/* The same for the common row: hard labels within [0, 1] of one sample, all of one weight. Its items have 32 bits: the
- * entry itself where no step is asked for, else the place and the digit of the pass to come. */
-enum { PLACE = 21, SHIFT = 10 };
+/* The same for the common row: hard labels within [0, 1] of one sample, all of one weight. Its items have 32
+ * bits: the entry itself where no step is asked for, else the digit of the pass to come, the place and the
+ * membership. They go from the row to the scratch and, sorted, back; the steps to the scratch and back. */
+enum { LOW = 12, HIGH = 10, PLACE = 21, SHIFT = 10 };
 
 static inline int is_plain(const ROW *row) {
-    return row->unit && !row->mask && !row->members && row->samples == 1 && row->voxels <= (int64_t)1 << PLACE;
+    const int few = row->samples == 1 && row->voxels <= (int64_t)1 << PLACE;
+    return few && row->unit && !row->mask && !row->members;
+}
+
+static inline uint32_t low_of(uint32_t entry) { return ~entry >> SHIFT & ((1u << LOW) - 1); }
+static inline uint32_t high_of(uint32_t entry) { return ~entry >> (SHIFT + LOW); }
+
+static void add_up(uint32_t *counts, uint32_t length) {
+    for (uint32_t digit = 0, sum = 0; digit < length; ++digit) {
+        const uint32_t here = counts[digit];
+        counts[digit] = sum;
+        sum += here;
+    }
 }
 
 /* Voxels of the class; fills where each digit's voxels begin. */
-static int64_t count_plain(const ROW *row, uint32_t (*starts)[RADIX], int64_t *counted) {
+static int64_t count_plain(const ROW *row, uint32_t *low, uint32_t *high, int64_t *counted) {
     const entry_t *restrict entries = row->entries;
     int64_t inside = 0, dropped = 0;
-    memset(starts, 0, sizeof(uint32_t) * RADIX * 2);
+    memset(low, 0, sizeof(uint32_t) << LOW);
+    memset(high, 0, sizeof(uint32_t) << HIGH);
     for (int64_t i = 0; i < row->voxels; ++i) {
-        const uint32_t digits = ~entries[i] >> SHIFT;
         inside += entries[i] & 1;
         dropped += entries[i] == DROPPED;
-        ++starts[0][digits & (RADIX - 1)];
-        ++starts[1][digits >> DIGIT];
+        ++low[low_of(entries[i])];
+        ++high[high_of(entries[i])];
     }
-    starts[0][0] -= (uint32_t)dropped; /* theirs is the digit of the largest errors */
-    starts[1][0] -= (uint32_t)dropped;
-    for (int p = 0; p < 2; ++p)
-        for (uint32_t digit = 0, sum = 0; digit < RADIX; ++digit) {
-            const uint32_t here = starts[p][digit];
-            starts[p][digit] = sum;
-            sum += here;
-        }
+    low[low_of(DROPPED)] -= (uint32_t)dropped;
+    high[high_of(DROPPED)] -= (uint32_t)dropped;
+    add_up(low, 1u << LOW);
+    add_up(high, 1u << HIGH);
     *counted = row->voxels - dropped;
     return inside - dropped;
 }
 
-static void sort_plain(const ROW *row, int64_t counted, uint32_t (*starts)[RADIX], uint32_t *restrict one,
-                       uint32_t *restrict two, int with_steps) {
-    entry_t *entries = row->entries;
-    if (!with_steps) {
-        for (int64_t i = 0; i < row->voxels; ++i)
-            if (entries[i] != DROPPED) one[starts[0][~entries[i] >> SHIFT & (RADIX - 1)]++] = entries[i];
-        for (int64_t k = 0; k < counted; ++k) two[starts[1][~one[k] >> (SHIFT + DIGIT)]++] = one[k];
-        return;
-    }
+static void sort_plain(const ROW *row, int64_t counted, uint32_t *low, uint32_t *high,
+                       uint32_t *restrict scratch, int with_steps) {
+    entry_t *restrict entries = row->entries;
     for (int64_t i = 0; i < row->voxels; ++i) {
-        const uint32_t digits = ~entries[i] >> SHIFT;
-        if (entries[i] == DROPPED)
-            entries[i] = 0; /* the bits of a step of 0 */
-        else
-            one[starts[0][digits & (RADIX - 1)]++] = (digits >> DIGIT) << PLACE | (uint32_t)i;
+        const uint32_t entry = entries[i];
+        if (entry == DROPPED) continue;
+        const uint32_t item = high_of(entry) << (PLACE + 1) | (uint32_t)i << 1 | (entry & 1);
+        scratch[low[low_of(entry)]++] = with_steps ? item : entry;
     }
-    for (int64_t k = 0; k < counted; ++k) two[starts[1][one[k] >> PLACE]++] = one[k] & ((1u << PLACE) - 1);
+    if (with_steps)
+        for (int64_t k = 0; k < counted; ++k) entries[high[scratch[k] >> (PLACE + 1)]++] = scratch[k];
+    else
+        for (int64_t k = 0; k < counted; ++k) entries[high[high_of(scratch[k])]++] = scratch[k];
 }
 
 static void rank_plain(const ROW *row, uint32_t *scratch, double *out, int with_steps) {
-    uint32_t starts[2][RADIX], *items = scratch + row->voxels;
-    entry_t *entries = row->entries;
+    uint32_t low[1 << LOW], high[1 << HIGH];
+    const entry_t *items = row->entries;
+    const uint32_t places = ((uint32_t)1 << PLACE) - 1;
+    step_t *steps = (step_t *)scratch;
     int64_t counted;
-    const double hits = (double)count_plain(row, starts, &counted);
-    double value = 0, overlap = hits, around = hits;
-    sort_plain(row, counted, starts, scratch, items, with_steps);
+    const double hits = (double)count_plain(row, low, high, &counted);
+    double value = 0, overlap = hits, before = hits;
+    sort_plain(row, counted, low, high, scratch, with_steps);
+    if (with_steps && counted < row->voxels) memset(scratch, 0, sizeof(uint32_t) * (size_t)row->voxels);
     for (int64_t k = 0; k < counted; ++k) {
-        const uint32_t entry = with_steps ? entries[items[k]] : items[k];
-        const double inside = (double)(entry & 1), after = around + 1 - inside;
+        const double inside = (double)(items[k] & 1), after = before + 1 - inside;
         overlap -= inside;
-        /* one of the class: 1 / before; another: overlap / (before after), and 1 for the first of an empty class */
-        double step = (inside > 0 ? after : overlap) / (around * after);
-        step = around > 0 ? step : 1;
-        around = after;
+        /* one of the class: 1 / before; another: overlap / (before after), or 1 for an empty class's first */
+        const double step = before > 0 ? (inside > 0 ? after : overlap) / (before * after) : 1;
+        before = after;
         if (with_steps)
-            ((step_t *)entries)[items[k]] = (float)step;
+            steps[items[k] >> 1 & places] = (float)step;
         else
-            value += step * error_of(entry >> 1, 1);
+            value += step * error_of(items[k] >> 1, 1);
     }
+    if (with_steps) memcpy(row->entries, scratch, sizeof(uint32_t) * (size_t)row->voxels);
     out[0] = value;
     out[1] = hits;
     out[2] = (double)counted;
@@ -196,5 +211,5 @@ static void rank_row(const ROW *row, void *scratch, double *out, int with_steps)
 
 /* Bytes of scratch that a row takes. */
 static size_t rank_scratch(const ROW *row) {
-    return 2 * (size_t)(row->samples * row->voxels) * (is_plain(row) ? sizeof(uint32_t) : sizeof(uint64_t));
+    return (size_t)(row->samples * row->voxels) * (is_plain(row) ? sizeof(uint32_t) : 2 * sizeof(uint64_t));
 }
