@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medloss.ops.voxels import holds
+
 
 class ShapeError(ValueError, AssertionError):
     """A tensor has the wrong shape. Both a ValueError and an AssertionError, as the peers raise one or the other."""
@@ -114,7 +116,7 @@ def labels_within(target: Tensor, classes: int, ignore_index: int | None) -> Non
     """Raise a ValueError that lists the labels outside ``0 .. classes - 1``."""
     wrong = (target < 0) | (target >= classes) | (target != target.floor() if target.is_floating_point() else False)
     if ignore_index is not None:
-        wrong = wrong & (target != ignore_index)
+        wrong = wrong & ~holds(target, ignore_index)
     if bool(wrong.any()):
         found = target[wrong].unique().tolist()
         found = found if len(found) <= 10 else [*found[:10], "..."]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.checks import ShapeError, shape
+from medloss.ops.voxels import holds
 
 
 class LabelView(NamedTuple):
@@ -99,7 +100,7 @@ def _ignoring(target: Tensor, mask: Tensor | None, ignore_index: int, together: 
     if target.shape[1] > 1 and 0 <= ignore_index < target.shape[1]:
         kept = (target[:, ignore_index : ignore_index + 1] != 1).expand(-1, 1, *target.shape[2:])
     else:
-        kept = target != ignore_index
+        kept = ~holds(target, ignore_index)
         if together:
             kept = kept.all(1, keepdim=True)
     if mask is None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from medloss import checks
 from medloss.base import LabelLoss, Term
+from medloss.ops.voxels import holds
 
 WEIGHTS = ("exp", "same", "two")
 RESIZE = ("nearest", "max", "soft")
@@ -217,7 +218,7 @@ def largest(target: Tensor, size: Sequence[int], ignore_index: int | None) -> Te
     """The largest value of each cell that is not ignored, and the ignored one where there is no other."""
     values = _real(target)
     if ignore_index is not None:
-        values = torch.where(target == ignore_index, torch.full_like(values, -torch.inf), values)
+        values = torch.where(holds(target, ignore_index), torch.full_like(values, -torch.inf), values)
     values = _pool("max", values, size)
     if ignore_index is not None:
         values = torch.where(values.isneginf(), torch.full_like(values, ignore_index), values)
@@ -229,7 +230,7 @@ def shares(target: Tensor, output: Tensor, ignore_index: int | None) -> tuple[Te
     size, classes = output.shape[2:], output.shape[1]
     valid = (target >= 0) & (target < classes)
     if ignore_index is not None:
-        valid = valid & (target != ignore_index)
+        valid = valid & ~holds(target, ignore_index)
     held = _pool("avg", valid.float(), size)
     # class by class: no one-hot at full resolution
     found = torch.cat([_pool("avg", (valid & (target == label)).float(), size) for label in range(classes)], 1)

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "_version": set(),
     "deprecation": set(),
     "ops": set(),
-    **dict.fromkeys(FOUNDATION, FOUNDATION),
+    **dict.fromkeys(FOUNDATION, FOUNDATION | {"ops"}),
     "sums": {"ops"},
     "base": FOUNDATION | {"ops", "sums"},
     "maps": FOUNDATION | {"ops", "base"},

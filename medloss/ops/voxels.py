@@ -24,6 +24,21 @@ def membership(target: Tensor, classes: int, indexed: bool, dtype: torch.dtype) 
     return (target == index).to(dtype)
 
 
+def holds(labels: Tensor, number: int) -> Tensor:
+    """Where labels are this number.
+
+    A number that the labels' type cannot hold is nowhere: torch would wrap it, and 255 pass for -1 in ``uint8``.
+
+    >>> holds(torch.tensor([255, 1], dtype=torch.uint8), -1)
+    tensor([False, False])
+    """
+    if not labels.is_floating_point() and labels.dtype != torch.bool:
+        limits = torch.iinfo(labels.dtype)
+        if not limits.min <= number <= limits.max:
+            return torch.zeros_like(labels, dtype=torch.bool)
+    return labels == number
+
+
 def voxel_weight(
     target: Tensor, mask: Tensor | None, indexed: bool, ignore_index: int | None, dtype: torch.dtype
 ) -> Tensor | None:
@@ -34,7 +49,7 @@ def voxel_weight(
     weight = None if mask is None else mask.to(dtype)
     if not indexed or ignore_index is None:
         return weight
-    kept = target != ignore_index
+    kept = ~holds(target, ignore_index)
     return kept.to(dtype) if weight is None else torch.where(kept, weight, torch.zeros_like(weight))
 
 

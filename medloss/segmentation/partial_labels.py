@@ -11,7 +11,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.labels import LabelView
 from medloss.ops import Column
-from medloss.ops.voxels import accumulation_dtype, blank, voxel_weight
+from medloss.ops.voxels import accumulation_dtype, blank, holds, voxel_weight
 from medloss.sums import RegionSums
 
 GONE = -1e20
@@ -84,7 +84,7 @@ def _merged_target(view: LabelView, present: Tensor, rest: Tensor, shown: Tensor
     if view.indexed:
         gone = of_label(~present, view)
         if view.ignore_index is not None:
-            gone = gone & (target != view.ignore_index)
+            gone = gone & ~holds(target, view.ignore_index)
         return torch.where(gone, torch.zeros_like(target), target)
     nothing = torch.zeros_like(target)
     background = torch.where(rest, target, nothing).sum(1, keepdim=True).to(target.dtype)

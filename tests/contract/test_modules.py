@@ -167,6 +167,18 @@ def test_labels_outside_the_classes(case: LossCase) -> None:
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize(("dtype", "ignored", "alike"), [("uint8", -1, 255), ("uint8", 300, 44), ("int8", 255, -1)])
+@pytest.mark.parametrize("backend", ["reference", None])
+def test_an_ignored_label_that_the_type_cannot_hold(dtype: str, ignored: int, alike: int, backend: str | None) -> None:
+    """It is nowhere. torch wraps it, and another label would be ignored in its place."""
+    labels = torch.tensor([[[0, 1, alike]]]).to(getattr(torch, dtype))
+    plain = {"softmax": True, "to_onehot_y": True}
+    logits = torch.tensor([[[1.0, 0.0, 2.0], [0.0, 1.0, 0.5]]])
+    with medloss.backend(backend):
+        found = medloss.DiceLoss(**plain, ignore_index=ignored)(logits, labels)
+        torch.testing.assert_close(found, medloss.DiceLoss(**plain)(logits, labels))
+
+
 def test_logits_without_an_activation() -> None:
     """They raise on request, but not where nobody looks."""
     logits, target, mask = torch.tensor([[[0.5, 3.0, -2.0]]]), torch.ones(1, 1, 3), torch.tensor([[[1, 0, 0]]])

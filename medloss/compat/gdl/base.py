@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
+from medloss.ops.voxels import holds
 
 BINARY_MODE: str = "binary"
 MULTICLASS_MODE: str = "multiclass"
@@ -54,7 +55,7 @@ def flattened(mode: str, y_pred: Any, y_true: Any, ignore_index: int | None) -> 
     if y_true.numel() != torch.Size(expected).numel():
         raise MisfitError(f"y_true has shape {checks.shape(y_true)}: expected the voxels of {list(expected)}")
     y_true = y_true.reshape(expected)
-    mask = None if ignore_index is None else y_true != ignore_index
+    mask = None if ignore_index is None else ~holds(y_true, ignore_index)
     if mode == MULTICLASS_MODE:
         within(y_true, channels, ignore_index)
     elif mask is not None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from medloss import checks
 from medloss.compat.gdl.base import floating
 from medloss.ops import pointwise
+from medloss.ops.voxels import holds
 
 
 class SoftBCEWithLogitsLoss(nn.Module):
@@ -40,7 +41,7 @@ class SoftBCEWithLogitsLoss(nn.Module):
         """The loss."""
         y_pred, y_true = floating(y_pred), checks.plain("y_true", y_true)
         checks.same_shape("y_true", y_true, y_pred)
-        mask = None if self.ignore_index is None else y_true != self.ignore_index
+        mask = None if self.ignore_index is None else ~holds(y_true, self.ignore_index)
         if self.pos_weight is None:
             values = self._part(y_pred, y_true, mask)
         else:

@@ -9,6 +9,7 @@ from torch import nn
 from medloss import checks
 from medloss.compat.gdl.base import MisfitError, floating, within
 from medloss.ops import pointwise
+from medloss.ops.voxels import holds
 
 
 class SoftCrossEntropyLoss(nn.Module):
@@ -50,7 +51,7 @@ class SoftCrossEntropyLoss(nn.Module):
         values = values.sum(1, keepdim=True)
         if share:
             even = torch.full_like(logits[:1, :, :1], 1 / logits.shape[1]).expand_as(logits)
-            mask = None if self.ignore_index is None else labels != self.ignore_index
+            mask = None if self.ignore_index is None else ~holds(labels, self.ignore_index)
             even = pointwise(logits, even, mask, **options).sum(1, keepdim=True)
             values = (1 - share) * values + share * even
         if self.reduction in ("mean", "sum"):

@@ -22,6 +22,7 @@ from medloss.compat.kornia.base import (
     together,
 )
 from medloss.ops import Terms, pointwise, region_sums
+from medloss.ops.voxels import holds
 from medloss.sums import RegionSums
 
 
@@ -92,7 +93,7 @@ def binary_focal_loss_with_logits(
     positive, negative = (factors * positive, factors) if pos_weight is not None else (factors, factors)
     if alpha is not None:
         positive, negative = alpha * positive, (1 - alpha) * negative
-    mask = None if ignore_index is None else target != ignore_index
+    mask = None if ignore_index is None else ~holds(target, ignore_index)
     options, dtype = {"gamma": float(gamma)}, result_dtype(pred, pos_weight, weight)
     if not target.is_floating_point():
         return _reduced(pred, target, mask, "sigmoid", (positive, negative), reduction, options, dtype)

@@ -15,6 +15,7 @@ from medloss import checks
 from medloss.base import LabelLoss, RegionLoss, swept
 from medloss.checks import ShapeError
 from medloss.labels import LabelView, view_labels
+from medloss.ops.voxels import holds
 from medloss.reduction import REDUCTIONS, reduce
 from medloss.sums import RegionSums
 
@@ -220,7 +221,7 @@ def kept(target: Tensor, ignore_index: int) -> Tensor:
     other number the voxels that belong to none.
     """
     if target.shape[1] == 1:
-        return (target != ignore_index).float()
+        return (~holds(target, ignore_index)).float()
     if 0 <= ignore_index < target.shape[1]:
         return 1 - target[:, ignore_index : ignore_index + 1].float()
     return (target.sum(1, keepdim=True) > 0).float()
