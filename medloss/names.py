@@ -23,6 +23,7 @@ ALIASES = {
     "gce": "generalized_cross_entropy",
     "gdl": "generalized_dice",
     "iou": "jaccard",
+    "jukebox": "spectral_amplitude",
     "lmi": "local_mutual_information",
     "mi": "global_mutual_information",
     "mind": "mind_ssc",

@@ -11,7 +11,8 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type
 
-from medloss.ops import max_pool
+from medloss import checks
+from medloss.ops.tubes import TUBES, widened
 from medloss.transforms.inputs import as_tensor, naming, one_for_each, spatial_shape
 from medloss.transforms.labels import whole_numbers
 from medloss.transforms.thinning import thinned
@@ -26,14 +27,16 @@ class SkeletonMap(Transform):
     **Put it after every spatial augmentation**: resampling breaks thin lines.
 
     Args:
-        radius: by how many voxels the line is widened along each axis, within the region; 0 for the line itself.
+        radius: by how many voxels the line is widened, within the region; 0 for the line itself.
+        tube: what it is widened by: ``"cross"``, the voxels within ``radius`` steps along the axes (a diamond, as in
+            the paper's own code), or ``"box"``, those within ``radius`` along every axis, corners and all.
 
     Shape:
         label ``C[spatial]``; the result is the same, with 0 off the skeleton. With several channels each is a region of
         its own.
 
     Raises:
-        ValueError: a label that is no whole number, or a negative radius.
+        ValueError: a label that is no whole number, a negative radius, or an unknown tube.
 
     Example:
         >>> import torch
@@ -47,10 +50,12 @@ class SkeletonMap(Transform):
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
 
-    def __init__(self, radius: int = 2) -> None:
+    def __init__(self, radius: int = 2, tube: str = "cross") -> None:
         if not isinstance(radius, int) or radius < 0:
             raise ValueError(f"radius={radius!r} must be a number of voxels, at least 0")
+        checks.choice("tube", tube, TUBES)
         self.radius = radius
+        self.tube = tube
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """The skeleton of ``img``, of the same kind and type."""
@@ -58,7 +63,7 @@ class SkeletonMap(Transform):
         label = as_tensor(img, "label")
         whole_numbers(label)  # or it is no label
         lines = torch.stack([thinned(channel > 0) for channel in label])
-        tube = max_pool(lines.float()[None], size=2 * self.radius + 1)[0] > 0
+        tube = widened(lines.float()[None], self.radius, self.tube)[0] > 0
         skeleton = torch.where(tube & (label > 0), label, torch.zeros_like(label))
         return convert_to_dst_type(skeleton, dst=img, dtype=label.dtype)[0]
 
@@ -71,7 +76,7 @@ class SkeletonMapd(MapTransform):
     Args:
         keys: keys of the label maps.
         skeleton_keys: where the skeletons are put, one for each of ``keys``.
-        radius: as in :class:`SkeletonMap`.
+        radius, tube: as in :class:`SkeletonMap`.
 
     Example:
         >>> import torch
@@ -89,11 +94,12 @@ class SkeletonMapd(MapTransform):
         keys: KeysCollection,
         skeleton_keys: KeysCollection = "skeleton",
         radius: int = 2,
+        tube: str = "cross",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.skeleton_keys = one_for_each(skeleton_keys, self.keys, "skeleton_keys")
-        self.skeleton = SkeletonMap(radius)
+        self.skeleton = SkeletonMap(radius, tube)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)

@@ -10,6 +10,7 @@ from medloss.image.mse import MSELoss
 from medloss.image.multi_scale_ssim import MultiScaleSSIMLoss
 from medloss.image.psnr import PSNRLoss
 from medloss.image.robust import CauchyLoss, CharbonnierLoss, GemanMcClureLoss, RobustLoss, TukeyLoss, WelschLoss
+from medloss.image.spectral_amplitude import SpectralAmplitudeLoss
 from medloss.image.ssim import SSIMLoss
 from medloss.image.total_variation import TotalVariationLoss
 
@@ -30,6 +31,7 @@ __all__ = [
     "PSNRLoss",
     "RobustLoss",
     "SSIMLoss",
+    "SpectralAmplitudeLoss",
     "TotalVariationLoss",
     "TukeyLoss",
     "WelschLoss",

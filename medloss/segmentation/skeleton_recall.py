@@ -10,8 +10,9 @@ from torch import Tensor
 from medloss import checks
 from medloss.labels import view_labels
 from medloss.maps import LabelMaps, MapLoss
-from medloss.ops import max_pool, soft_skeleton
+from medloss.ops import soft_skeleton
 from medloss.ops.operator import without_autocast
+from medloss.ops.tubes import TUBES, widened
 from medloss.ops.voxels import blank, membership
 
 
@@ -36,15 +37,17 @@ class SkeletonRecallLoss(MapLoss):
     Args:
         iter_: how often the soft skeleton erodes, at least the radius of the widest vessel in voxels. For lack of a
             skeleton.
-        radius: by how many voxels that skeleton is widened inside its class, along every axis at once: by a box, as by
-            :class:`medloss.transforms.SkeletonMap`. The paper takes a diamond of radius 2, two steps along the axes,
-            whose tube is as wide along straight lines and narrower beside corners and diagonals.
+        radius: by how many voxels that skeleton is widened inside its class, as by
+            :class:`medloss.transforms.SkeletonMap`.
+        tube: what it is widened by: ``"cross"``, the voxels within ``radius`` steps along the axes (a diamond, as in
+            the paper's own code), or ``"box"``, those within ``radius`` along every axis, corners and all.
         smooth_nr, smooth_dr: added to numerator and denominator.
 
     Raises:
         ShapeError: target, mask or skeleton does not fit the input.
         TypeError: ``iter_`` or radius is no integer.
-        ValueError: a negative ``iter_``, radius or smoothing, or the faults of :class:`~medloss.DiceLoss`.
+        ValueError: a negative ``iter_``, radius or smoothing, an unknown tube, or the faults of
+            :class:`~medloss.DiceLoss`.
 
     References:
         [1] Kirchhoff et al., Skeleton recall loss for connectivity conserving and resource efficient segmentation of
@@ -59,11 +62,13 @@ class SkeletonRecallLoss(MapLoss):
 
     iter_: int = 3
     radius: int = 2
+    tube: str = "cross"
     smooth_nr: float = 1e-5
     smooth_dr: float = 1e-5
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.choice("tube", self.tube, TUBES)
         for name in ("iter_", "radius", "smooth_nr", "smooth_dr"):
             checks.at_least(name, getattr(self, name), 0)
         for name in ("iter_", "radius"):
@@ -83,7 +88,7 @@ class SkeletonRecallLoss(MapLoss):
         """One minus the recall of the skeleton."""
         if skeleton is None:
             skeleton = soft_skeleton(maps.target, maps.weight, iterations=self.iter_)
-            skeleton = max_pool(skeleton, maps.weight, size=2 * self.radius + 1) * maps.target
+            skeleton = widened(skeleton, self.radius, self.tube) * maps.target
         else:
             first = skeleton.shape[1] - maps.input.shape[1]
             skeleton = blank(skeleton[:, first:].to(maps.input.dtype), maps.weight)

@@ -56,6 +56,12 @@ ROWS = {
             "second derivative": "the weights of the spectrum take no part in the gradient, as in the paper",
         },
     ),
+    "SpectralAmplitudeLoss": Row(
+        none="region",
+        neighbourhood=True,
+        saved=3.6,  # the half spectrum, its powers and amplitudes
+        without={"window mask": "a spectrum is that of the whole grid, where masked voxels are zero in both images"},
+    ),
     "HeatmapKLDivLoss": Row(none="region", without={"target gradient": UNLIKE}),
     "HeatmapJSDivLoss": Row(none="region"),
 }

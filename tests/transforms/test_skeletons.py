@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import binary_dilation, gaussian_filter, generate_binary_structure, label
 
 import medloss
 from medloss.transforms import SkeletonMap, SkeletonMapd
@@ -113,9 +113,20 @@ def test_every_kind_by_hand(make):
     assert type(found) is type(label)
     assert found.tolist() == LINE
     assert label.tolist() == BAR
-    wide = SkeletonMap(radius=1)(label)
-    assert wide.tolist() == (label if isinstance(label, np.ndarray) else label.clone()).tolist()
-    assert SkeletonMap()(label).tolist() == BAR  # a tube leaves the region nowhere
+    assert SkeletonMap(radius=1, tube="box")(label).tolist() == BAR  # a tube leaves the region nowhere
+    corners = [[BAR[0][0], [1, 1, 1, 1, 2, 2, 0], BAR[0][2], [1, 1, 1, 1, 2, 2, 0], BAR[0][4]]]
+    assert SkeletonMap(radius=1)(label).tolist() == corners  # two steps from the end of the line
+    assert SkeletonMap()(label).tolist() == BAR
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_tube_by_a_cross_is_the_dilation_of_scipy_once_for_each_step(axes):
+    region = blobs((16,) * axes, 0)
+    line = thinned(torch.from_numpy(region)).numpy()
+    for tube, neighbourhood in (("cross", generate_binary_structure(axes, 1)), ("box", np.ones((3,) * axes))):
+        wide = binary_dilation(line, neighbourhood, iterations=2) & region
+        assert SkeletonMap(tube=tube)(region[None].astype(np.uint8))[0].tolist() == wide.astype(int).tolist()
+        assert SkeletonMapd("x", radius=2, tube=tube)({"x": region[None]})["skeleton"][0].tolist() == wide.tolist()
 
 
 def test_metatensor_and_channels():
@@ -143,6 +154,8 @@ def test_dictionary():
     for radius in (-1, 1.5):
         with pytest.raises(ValueError, match=r"radius=.* must be a number of voxels"):
             SkeletonMap(radius)
+    with pytest.raises(ValueError, match="tube='ball' is unknown: choose one of 'cross', 'box'"):
+        SkeletonMapd("label", tube="ball")
 
 
 def test_the_loss_takes_it():
