@@ -1,7 +1,4 @@
-"""How the Triton kernels of ``local_moments`` go through the volumes: in slabs, with scratch of a bounded size.
-
-Imported at the first call: ``kernel.py`` imports Triton.
-"""
+"""How the Triton kernels of ``local_moments`` go through the volumes: in slabs, with scratch of a bounded size."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
-from medloss.ops.local_moments import kernel
 from medloss.ops.local_moments.reference import ROUNDING
 from medloss.ops.local_moments.triton import Problem
 from medloss.ops.triton_tiles import padded, table, tiles
@@ -66,7 +62,9 @@ class Walk:
     """The launches over one problem, and their scratch."""
 
     def __init__(self, problem: Problem, gradient: bool) -> None:
-        self.problem = problem
+        from medloss.ops.local_moments import kernel
+
+        self.kernel, self.problem = kernel, problem
         depth, height, width = problem.sizes
         self.axis = 1 if problem.windows[0] == (1.0,) else 0
         self.middle = self.axis == 0 and problem.windows[1] != (1.0,)
@@ -102,7 +100,7 @@ class Walk:
     def values(self, slab: Slab, result: Tensor) -> None:
         """The result at every voxel of the slab."""
         self._moments(slab, self._ahead(slab, 1))
-        self._score(slab, None, result, kernel.VALUES)
+        self._score(slab, None, result, self.kernel.VALUES)
 
     def sums(self, slab: Slab) -> Tensor:
         """The results of each volume, summed over the slab in a fixed order."""
@@ -110,19 +108,19 @@ class Walk:
         partials = self.whole.new_empty(
             slab.volumes, (slab.last - slab.first) * self.problem.sizes[1] * self.tiles.across
         )
-        self._score(slab, None, partials, kernel.SUMS)
+        self._score(slab, None, partials, self.kernel.SUMS)
         return partials.sum(1, dtype=torch.float64)
 
     def gradient(self, slab: Slab, grad: Tensor, result: Tensor) -> None:
         """The gradient of the input in the slab. What the last slab has left in the rings is not computed again."""
         self._moments(slab, self._ahead(slab, 2))
         ahead = self._ahead(slab, 1)
-        self._score(ahead, grad, self.half, kernel.ADJOINTS)
+        self._score(ahead, grad, self.half, self.kernel.ADJOINTS)
         self._smooth(ahead, self.half[:3], self.half[3:] if self.middle else self.adjoints, 2, filled=False)
         if self.middle:
             self._smooth(ahead, self.half[3:], self.adjoints, 1, filled=False)
         problem, axis = self.problem, self.axis
-        kernel.slope[self._grid(slab)](
+        self.kernel.slope[self._grid(slab)](
             *self._images(), self.level, self.weights[axis], self.adjoints, result, self.stride, *self._extent(slab),
             *problem.sizes, self.ring, problem.shared, KIND=problem.kind, MASKED=problem.mask is not None,
             LENGTH=len(problem.windows[axis]), AXIS=axis, **self.tiles.options,
@@ -139,7 +137,7 @@ class Walk:
         if ahead.first == ahead.last:
             return
         problem, first = self.problem, self.half if self.middle else self.whole
-        kernel.products[self._grid(ahead)](
+        self.kernel.products[self._grid(ahead)](
             *self._images(), self.level, self.weights[2], first, self.stride, *self._extent(ahead),
             *problem.sizes, self.ring, problem.shared, **self._kinds(), LENGTH=len(problem.windows[2]),
             **self.tiles.options,
@@ -152,7 +150,7 @@ class Walk:
             return
         count = self.maps if filled or maps.shape[0] == self.maps else 3
         window = self.padded[axis] if filled else self.weights[axis]
-        kernel.smooth[(*self._grid(slab), count)](
+        self.kernel.smooth[(*self._grid(slab), count)](
             maps, result, self.level, window, self.stride, *self._extent(slab),
             *self.problem.sizes[1:], self.ring, FILLED=filled, LENGTH=len(self.problem.windows[axis]), AXIS=axis,
             **self.tiles.options,
@@ -162,7 +160,7 @@ class Walk:
         if slab.first == slab.last:
             return
         problem, axis = self.problem, self.axis
-        kernel.score[self._grid(slab)](
+        self.kernel.score[self._grid(slab)](
             self.whole, self.level, self.padded[axis], self.constants, self._images()[2],
             self.level if grad is None else grad, result, self.stride, *self._extent(slab),
             *problem.sizes, self.ring, problem.shared, *problem.margins, **self._kinds(), LUMINANCE=problem.luminance,
@@ -175,12 +173,12 @@ class Walk:
         problem, voxels = self.problem, math.prod(self.problem.sizes)
         block = LEVEL_BLOCK if voxels <= LEVEL_BLOCK**2 else 4 * LEVEL_BLOCK
         blocks = -(-voxels // block)
-        partials, level = empty((problem.volumes, blocks, 3)), empty((problem.volumes, kernel.NUMBERS.value))
+        partials, level = empty((problem.volumes, blocks, 3)), empty((problem.volumes, self.kernel.NUMBERS.value))
         masked = problem.mask is not None
-        kernel.level_sums[(problem.volumes * blocks,)](
+        self.kernel.level_sums[(problem.volumes * blocks,)](
             *self._images(), partials, blocks, voxels, problem.shared, MASKED=masked, BLOCK=block
         )
-        kernel.settle[(problem.volumes,)](
+        self.kernel.settle[(problem.volumes,)](
             partials, level, blocks, KIND=problem.kind, WEIGHED=problem.weighed, BLOCKS=padded(blocks)
         )
         return level
