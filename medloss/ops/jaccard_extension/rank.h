@@ -89,9 +89,8 @@ static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int
     return one;
 }
 
-/* The extension of one row, and, where asked for, the step of each voxel in place of its entry (0 where it
- * does not count). A step is written as one quotient: the difference of two Jaccard losses would have no
- * digits left. */
+/* The extension of one row, or, where asked for, the step of each voxel in place of its entry (anything where it
+ * does not count). A step is written as one quotient: the difference of two Jaccard losses would have no digits left. */
 static void rank_any(const ROW *row, uint64_t *scratch, double *out, int with_steps) {
     uint32_t starts[MOST_PASSES][RADIX];
     const int passes = row->unit ? 2 : 3, shift = row->unit ? 10 : 1;
@@ -100,8 +99,6 @@ static void rank_any(const ROW *row, uint64_t *scratch, double *out, int with_st
     const int64_t counted = count_digits(row, passes, shift, starts, &hits, &mass);
     const uint64_t *items =
         sort_row(row, counted, passes, shift, starts, scratch, scratch + row->samples * row->voxels);
-    for (int64_t s = 0; with_steps && s < row->samples; ++s)
-        memset(row->entries + s * row->pitch, 0, sizeof(entry_t) * (size_t)row->voxels);
     for (int64_t k = 0; k < counted; ++k) {
         const uint32_t entry = ~(uint32_t)(items[k] >> 32);
         const int64_t at = (int64_t)(items[k] & 0xffffffffu);
@@ -184,7 +181,6 @@ static void rank_plain(const ROW *row, uint32_t *scratch, double *out, int with_
     const double hits = (double)count_plain(row, low, high, &counted);
     double value = 0, overlap = hits, before = hits;
     sort_plain(row, counted, low, high, scratch, with_steps);
-    if (with_steps && counted < row->voxels) memset(scratch, 0, sizeof(uint32_t) * (size_t)row->voxels);
     for (int64_t k = 0; k < counted; ++k) {
         const double inside = (double)(items[k] & 1), after = before + 1 - inside;
         overlap -= inside;
