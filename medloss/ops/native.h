@@ -65,6 +65,13 @@ static inline void load_labels(const void *labels, int kind, int64_t offset, int
     }
 }
 
+/* Asks for labels that are soon to be loaded; beyond the tensor's end nothing happens. */
+static inline void fetch_labels(const void *labels, int kind, int64_t offset, int64_t n) {
+    static const int64_t bytes[] = {1, 1, 2, 4, 8, 4, 8};
+    const char *from = (const char *)labels + offset * bytes[kind];
+    for (int64_t at = 0; at < n * bytes[kind]; at += 64) __builtin_prefetch(from + at);
+}
+
 /* Weight zero where the label is the ignored one; compared in the label's own type, so that -1 or -100 can be ignored. */
 #define MEDLOSS_DROP_IGNORED(type, T)                                                                               \
     {                                                                                                               \

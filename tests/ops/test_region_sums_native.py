@@ -23,7 +23,7 @@ def sweep(
         sums = region_sums(leaf, target, mask, **options)
         cotangent = torch.randn(sums.shape, generator=torch.Generator().manual_seed(3)).to(sums.dtype)
         (gradient,) = torch.autograd.grad(sums, leaf, cotangent)
-    return sums.detach(), gradient
+    return [sums.detach(), gradient]
 
 
 def held_to_the_reference(input: Tensor, target: Tensor, mask: Tensor | None = None, **options: object) -> None:
@@ -61,6 +61,15 @@ def test_an_impossible_class_costs_its_logit() -> None:
     assert torch.isfinite(gradient).all()
     sums, _ = sweep(logits[..., :1], torch.ones(1, 1, 1, dtype=torch.long), "native", terms=int(Terms.LIKELIHOOD))
     torch.testing.assert_close(sums[0, 1, Column.NLL_TRUE].item(), 150.0)
+
+
+def test_saturated_logits() -> None:
+    """Wrong by so much that the inverse of the probability overflows, though every exponential is in range."""
+    labels = torch.randint(0, 3, (1, 1, 600))
+    logits = torch.where(labels == torch.arange(3).view(1, 3, 1), -48.0, 48.0)
+    for mask in (None, torch.rand(1, 1, 600)):
+        held_to_the_reference(logits, labels, mask)
+        held_to_the_reference(-logits, labels, mask)
 
 
 @pytest.mark.parametrize("offset", [0.0, -45.0])

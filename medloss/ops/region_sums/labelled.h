@@ -5,22 +5,24 @@
 
 /* The true class's probability and, where asked for, minus its logarithm. */
 static void NAME(own_likelihood)(const VOLUME *v, TILE *t, int likelihoods) {
-    const REAL tiny = sizeof(REAL) == 4 ? (REAL)1e-30 : (REAL)1e-290;
+    const REAL most = sizeof(REAL) == 4 ? (REAL)1e37 : (REAL)1e300;
     const int64_t n = t->n, size = v->size;
     const REAL *restrict p = t->p, *restrict norm = t->norm, *restrict unit = t->unit;
     const int32_t *restrict label = t->label, none = (int32_t)v->classes;
     REAL *restrict own = t->own, *restrict nll = t->nll;
     for (int64_t i = 0; i < n; ++i) own[i] = p[label[i] * size + i];
-    SIMD for (int64_t i = 0; i < n; ++i) own[i] = label[i] == none ? norm[i] : own[i]; /* certain, so that nothing grows */
+    SIMD for (int64_t i = 0; i < n; ++i) own[i] = label[i] == none ? norm[i] : own[i]; /* certain: nothing grows */
     if (likelihoods) {
-        int underflow = 0;
-#pragma omp simd reduction(| : underflow)
+        int overflow = 0;
+#pragma omp simd reduction(| : overflow)
         for (int64_t i = 0; i < n; ++i) {
-            nll[i] = LOG(norm[i] / own[i]);
-            underflow |= own[i] < tiny;
+            const REAL ratio = norm[i] / own[i];
+            nll[i] = LOG(ratio);
+            overflow |= !(ratio < most);
         }
-        for (int64_t i = 0; underflow && i < n; ++i)
-            if (own[i] < tiny) nll[i] = t->top[i] - t->z[label[i] * t->step + i] + LOG(norm[i]);
+        for (int64_t i = 0; overflow && i < n; ++i) /* a probability too small for its inverse: from the logit */
+            if (!(norm[i] / own[i] < most) && label[i] != none)
+                nll[i] = t->top[i] - t->z[label[i] * t->step + i] + LOG(norm[i]);
     }
     SIMD for (int64_t i = 0; i < n; ++i) own[i] *= unit[i];
 }
@@ -163,7 +165,8 @@ static void NAME(labelled_gradient)(const VOLUME *v, TILE *t, void *out) {
     NAME(softmax)(v, t, 1);
     if (curved) NAME(curved_pull)(v, t);
     NAME(own_slope)(v, t);
-    const REAL *restrict inverse = t->inverse, *restrict unit = t->unit, *restrict own = t->own, *restrict w = t->weight;
+    const REAL *restrict inverse = t->inverse, *restrict unit = t->unit, *restrict own = t->own;
+    const REAL *restrict w = t->weight;
     const int32_t *restrict label = t->label;
     REAL *restrict scaled = t->pull;
     for (int64_t i = 0; i < n; ++i) scaled[i] *= unit[i];

@@ -5,7 +5,9 @@ static const REAL *NAME(members)(const VOLUME *v, const TILE *t, int64_t c, REAL
     const int64_t n = t->n;
     const REAL *restrict w = t->weight;
     const int32_t *restrict label = t->label, class = (int32_t)c;
-    const REAL *from = (const REAL *)v->labels + (t->b * v->classes + c) * v->voxels + t->start;
+    const REAL *first = (const REAL *)v->labels + t->b * v->classes * v->voxels + t->start;
+    const REAL *from = first + c * v->voxels;
+    if (v->kind < 0) NAME(fetch_ahead)(v, t, first, v->voxels, c);
     if (v->kind >= 0)
         SIMD for (int64_t i = 0; i < n; ++i) row[i] = label[i] == class ? 1 : 0;
     else if (NAME(is_weighted)(v))
@@ -18,6 +20,7 @@ static const REAL *NAME(members)(const VOLUME *v, const TILE *t, int64_t c, REAL
 /* A class's logits; what weighs nothing is not looked at. */
 static const REAL *NAME(logits)(const VOLUME *v, const TILE *t, int64_t c, REAL *restrict row) {
     const REAL *restrict z = t->z + c * t->step, *restrict w = t->weight;
+    if (v->activation != SOFTMAX && !NAME(is_staged)(v)) NAME(fetch_ahead)(v, t, t->z, t->step, c);
     if (!NAME(is_weighted)(v)) return z;
     SIMD for (int64_t i = 0; i < t->n; ++i) row[i] = w[i] > 0 ? z[i] : 0;
     return row;

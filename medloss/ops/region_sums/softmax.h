@@ -26,6 +26,10 @@ static inline ALWAYS_INLINE void NAME(exponentials)(const VOLUME *v, TILE *t, in
         const REAL *restrict z0 = t->z + c * t->step, *restrict z1 = z0 + t->step;
         const REAL base0 = t->coefficients[c * PER_CLASS + BASE], base1 = t->coefficients[(c + 1) * PER_CLASS + BASE];
         REAL *restrict p0 = t->p + c * v->size, *restrict p1 = p0 + v->size;
+        if (!NAME(is_staged)(v)) {
+            NAME(fetch_ahead)(v, t, t->z, t->step, c);
+            NAME(fetch_ahead)(v, t, t->z, t->step, c + 1);
+        }
         SIMD for (int64_t i = 0; i < n; ++i) {
             const REAL e0 = EXP(LOGIT(z0)), e1 = EXP(LOGIT(z1));
             p0[i] = e0;
@@ -53,7 +57,8 @@ static void NAME(find_top)(const VOLUME *v, TILE *t) {
 }
 
 static int NAME(out_of_range)(const TILE *t) {
-    const REAL least = sizeof(REAL) == 4 ? (REAL)1e-20 : (REAL)1e-200, most = sizeof(REAL) == 4 ? (REAL)1e30 : (REAL)1e250;
+    const REAL least = sizeof(REAL) == 4 ? (REAL)1e-20 : (REAL)1e-200;
+    const REAL most = sizeof(REAL) == 4 ? (REAL)1e30 : (REAL)1e250;
     const REAL *restrict norm = t->norm;
     int found = 0;
 #pragma omp simd reduction(| : found)

@@ -86,6 +86,7 @@ static void NAME(load_voxels)(const VOLUME *v, TILE *t) {
     uint8_t *restrict keep = t->keep;
     int32_t *restrict label = t->label;
     if (v->kind >= 0) {
+        fetch_labels(v->labels, v->kind, offset + n, v->size);
         load_labels(v->labels, v->kind, offset, n, label);
         for (int64_t i = 0; i < n; ++i) label[i] = (uint32_t)label[i] < (uint32_t)none ? label[i] : none;
     }
