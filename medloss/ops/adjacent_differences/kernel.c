@@ -1,7 +1,8 @@
-/* adjacent_differences on the CPU: penalties of the steps between neighbouring voxels, row by row, without a map.
+/* adjacent_differences on the CPU: penalties of the steps between neighbouring voxels, row by row, without
+ * a map.
  *
- * Planes are summed apart and added in order, and every voxel of the gradient is written once: the result does not
- * depend on the number of threads.
+ * Planes are summed apart and added in order, and every voxel of the gradient is written once: the result
+ * does not depend on the number of threads.
  */
 #ifndef REAL
 
@@ -65,8 +66,8 @@ static double NAME(total)(const REAL *values, int64_t n) {
 static inline REAL NAME(size)(REAL d) { return d < 0 ? -d : d; }
 static inline REAL NAME(sign)(REAL d) { return d > 0 ? 1 : d < 0 ? -1 : d; } /* NaN stays */
 
-/* Of the pairs of voxel i and the next one along an axis, n of them from `at` on: `value` of the step d (and, of the
- * target, e), times the lesser weight of both voxels. A pair of no weight is not looked at. */
+/* Of the pairs of voxel i and the next one along an axis, n of them from `at` on: `value` of the step d
+ * (and, of the target, e), times the lesser weight of both voxels. A pair of no weight is not looked at. */
 #define PAIRS(value)                                                                         \
     for (int64_t i = 0; i < n; ++i) {                                                        \
         const REAL d = scale * (x[i + next] - x[i]), e = t ? scale * (t[i + next] - t[i]) : 0; \
@@ -81,7 +82,8 @@ static inline REAL NAME(sign)(REAL d) { return d > 0 ? 1 : d < 0 ? -1 : d; } /* 
     break
 
 static void NAME(penalties)(const IMAGE *m, int axis, int64_t at, int64_t n, REAL *restrict out) {
-    const REAL *x = m->x + at, *t = m->t ? m->t + at : NULL, *mask = m->mask ? m->mask + at : NULL, scale = m->scale[axis];
+    const REAL *x = m->x + at, *t = m->t ? m->t + at : NULL, *mask = m->mask ? m->mask + at : NULL;
+    const REAL scale = m->scale[axis];
     const int64_t next = m->stride[axis];
     switch (m->penalty) {
     case ABSOLUTE: PAIRS(NAME(size)(d));
@@ -91,7 +93,8 @@ static void NAME(penalties)(const IMAGE *m, int axis, int64_t at, int64_t n, REA
 }
 
 static void NAME(slopes)(const IMAGE *m, int axis, int64_t at, int64_t n, REAL *restrict out) {
-    const REAL *x = m->x + at, *t = m->t ? m->t + at : NULL, *mask = m->mask ? m->mask + at : NULL, scale = m->scale[axis];
+    const REAL *x = m->x + at, *t = m->t ? m->t + at : NULL, *mask = m->mask ? m->mask + at : NULL;
+    const REAL scale = m->scale[axis];
     const int64_t next = m->stride[axis];
     switch (m->penalty) {
     case ABSOLUTE: PAIRS(NAME(sign)(d));
@@ -111,8 +114,8 @@ static void NAME(add_squares)(const IMAGE *m, int axis, int64_t at, int64_t n, R
     }
 }
 
-/* Of a row's voxels: the lengths of their steps, times their weights; or, for the gradient, the weights over the
- * lengths, 0 where there is no step. */
+/* Of a row's voxels: the lengths of their steps, times their weights; or, for the gradient, the weights
+ * over the lengths, 0 where there is no step. */
 static void NAME(lengths)(const IMAGE *m, int64_t z, int64_t y, int inverse, REAL *restrict out) {
     const int64_t at = z * m->stride[0] + y * m->stride[1], width = m->size[2];
     memset(out, 0, (size_t)width * sizeof(REAL));

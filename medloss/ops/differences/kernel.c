@@ -1,13 +1,14 @@
-/* differences on the CPU: energies that are sums of squares, or of absolute values, of linear stencils, and their
- * gradient.
+/* differences on the CPU: energies that are sums of squares, or of absolute values, of linear stencils,
+ * and their gradient.
  *
- * A stencil is a list of taps (offset in component, depth, height and width, and weight); all energies differ in their
- * lists alone. Forward, each row reads its neighbours and keeps nothing. Backward, what each stencil L passes on, 2 g L u,
- * is kept in a ring of planes of a few rows, from which the adjoint gathers: every voxel of the gradient is written once,
- * by one thread, and the result does not depend on their number. The rings are small enough for the second cache.
+ * A stencil is a list of taps (offset in component, depth, height and width, and weight); all energies
+ * differ in their lists alone. Forward, each row reads its neighbours and keeps nothing. Backward, what
+ * each stencil L passes on, 2 g L u, is kept in a ring of planes of a few rows, from which the adjoint
+ * gathers: every voxel of the gradient is written once, by one thread, and the result does not depend on
+ * their number. The rings are small enough for the second cache.
  *
- * Positions count in the frame: the volume, or where the border is replicated the volume and what lies around it.
- * Stencil (z, y, x) reads the frame from there on, `before + behind` further along each axis.
+ * Positions count in the frame: the volume, or where the border is replicated the volume and what lies
+ * around it. Stencil (z, y, x) reads the frame from there on, `before + behind` further along each axis.
  */
 #ifndef REAL
 
@@ -90,8 +91,8 @@ static void NAME(energy_planes)(WALK *w, int64_t low, int64_t high, int64_t firs
     }
 }
 
-/* `mask`: one volume for `shared` volumes of the field; `scale`: one factor for each volume. Gives the map, or the sums
- * of the volumes. */
+/* `mask`: one volume for `shared` volumes of the field; `scale`: one factor for each volume. Gives the
+ * map, or the sums of the volumes. */
 MEDLOSS_EXPORT int NAME(differences_forward)(const REAL *u, const REAL *mask, int64_t shared, int64_t volumes,
                                              const int64_t *size, int64_t terms, const int64_t *start,
                                              const int64_t *offset, const double *weight, const double *factor,
@@ -153,7 +154,8 @@ static void NAME(gradient_planes)(WALK *w, int64_t low, int64_t high, int64_t fi
     }
 }
 
-/* The gradient of the field, from an upstream map `grad` or, without one, from one number `all` for each volume. */
+/* The gradient of the field, from an upstream map `grad` or, without one, from one number `all` for each
+ * volume. */
 MEDLOSS_EXPORT int NAME(differences_backward)(const REAL *u, const REAL *mask, int64_t shared, int64_t volumes,
                                               const int64_t *size, int64_t terms, const int64_t *start,
                                               const int64_t *offset, const double *weight, const double *factor,

@@ -1,7 +1,7 @@
 /* Weighted sums of rows, four vectors at a time. Included by kernel.c once per precision.
  *
- * The last block of a row overlaps the one before it. A row shorter than a block is taken by single vectors, one shorter
- * than these voxel by voxel.
+ * The last block of a row overlaps the one before it. A row shorter than a block is taken by single
+ * vectors, one shorter than these voxel by voxel.
  */
 #define VECTOR NAME(Vector)
 #define WHOLE NAME(Whole)
@@ -84,7 +84,8 @@ INLINE VECTOR NAME(energy_block)(const FIELD *f, const int absolute, const REAL 
     return total;
 }
 
-/* The energies of a row, times a weight (where there is one), into `out` (where there is one); returns their sum. */
+/* The energies of a row, times a weight (where there is one), into `out` (where there is one); returns
+ * their sum. */
 INLINE double NAME(energy_row)(const FIELD *f, const int absolute, const REAL *const *from, const REAL *weight,
                                int64_t n, REAL *out) {
     const Stencils *s = f->s;

@@ -1,8 +1,8 @@
-/* A walk through the planes of a tile of rows: what the stencils read, their weights, and the rings of what they pass
- * back. Included by kernel.c once per precision.
+/* A walk through the planes of a tile of rows: what the stencils read, their weights, and the rings of
+ * what they pass back. Included by kernel.c once per precision.
  *
- * Without a mask and a replicated border the stencils read the field itself. Otherwise a ring of planes holds it
- * prepared: continued beyond the border, and zero where the mask is.
+ * Without a mask and a replicated border the stencils read the field itself. Otherwise a ring of planes
+ * holds it prepared: continued beyond the border, and zero where the mask is.
  */
 typedef struct {
     const FIELD *f;
@@ -85,8 +85,10 @@ static void NAME(prepare_until)(WALK *w, int64_t end) {
             const int64_t y = most(0, least(row - f->pad[1], f->size[1] - 1)), to = (row - w->first) * w->pitch;
             const int64_t at = (z * f->size[1] + y) * f->size[2], voxels = f->size[0] * f->size[1] * f->size[2];
             const REAL *mask = f->mask ? f->mask + at : NULL;
-            for (int64_t c = 0; c < s->components; ++c)
-                NAME(prepare_row)(f, f->u + c * voxels + at, mask, w->source + (slot * s->components + c) * w->plane + to);
+            for (int64_t c = 0; c < s->components; ++c) {
+                REAL *source = w->source + (slot * s->components + c) * w->plane;
+                NAME(prepare_row)(f, f->u + c * voxels + at, mask, source + to);
+            }
             if (mask) NAME(prepare_row)(f, mask, NULL, w->seen + slot * w->plane + to);
         }
     }
@@ -154,8 +156,8 @@ static void NAME(slopes_of_plane)(WALK *w, int64_t z, const REAL *grad, REAL all
     }
 }
 
-/* Where the adjoint reads for the first row of a plane: tap o of a slope counts at the voxel o away, so that the voxel
- * gathers from the slopes -o away. */
+/* Where the adjoint reads for the first row of a plane: tap o of a slope counts at the voxel o away, so
+ * that the voxel gathers from the slopes -o away. */
 static void NAME(adjoint_pointers)(WALK *w, int64_t component, int64_t plane) {
     const FIELD *f = w->f;
     const Stencils *s = f->s;
@@ -177,8 +179,8 @@ static inline void NAME(adjoint_row)(WALK *w, int64_t row, REAL *out) {
     NAME(sum_row)(w->ring_weight, w->ring_from, w->ring_taps, w->f->frame[2], out);
 }
 
-/* A plane of the frame's gradient into rows first to last of the volume's plane z. What lies beyond the border comes on
- * top of the border's, which it repeats. */
+/* A plane of the frame's gradient into rows first to last of the volume's plane z. What lies beyond the
+ * border comes on top of the border's, which it repeats. */
 static void NAME(gradient_plane)(WALK *w, int64_t plane, int64_t z, int64_t first, int64_t last, REAL *out) {
     const FIELD *f = w->f;
     const int64_t width = f->size[2], before = f->pad[2];

@@ -1,8 +1,9 @@
-/* Gaussian windows, a tile of voxels at a time: their weights side by side for the arithmetic, then, of the target, bin
- * by bin for the outer product. Included by kernel.c once per precision.
+/* Gaussian windows, a tile of voxels at a time: their weights side by side for the arithmetic, then, of
+ * the target, bin by bin for the outer product. Included by kernel.c once per precision.
  *
- * With the distance d to the nearest centre, exp(-s (d - k)^2) is up to a common factor q^k exp(-s k^2), where
- * q = exp(2 s d): one exponential for all bins. What lies outside the bins weighs nothing, and the rest sums to one.
+ * With the distance d to the nearest centre, exp(-s (d - k)^2) is up to a common factor q^k exp(-s k^2),
+ * where q = exp(2 s d): one exponential for all bins. What lies outside the bins weighs nothing, and the
+ * rest sums to one.
  */
 #define VECTOR NAME(Vector)
 #define WHOLE NAME(Whole)
@@ -14,14 +15,16 @@ typedef INTEGER WHOLE __attribute__((vector_size(32), aligned(sizeof(REAL)), may
 typedef double QUAD __attribute__((vector_size(32), aligned(8), may_alias));
 enum { NAME(STEP) = 32 / sizeof(REAL) };
 
-/* The windows of a tile's voxels: row k holds the weight (or its slope) of each voxel's bin k - reach from its own. */
+/* The windows of a tile's voxels: row k holds the weight (or its slope) of each voxel's bin k - reach from
+ * its own. */
 typedef struct {
     int32_t nearest[TILE];
     REAL q[TILE], own[TILE]; /* own: the nearest bin as a real */
     REAL row[2 * MOST_REACH + 1][TILE];
 } NAME(Windows);
 
-/* Nearest bins and the exponentials; the tile's rest gets the windows of the first bin. NaN: any bin, NaN weights. */
+/* Nearest bins and the exponentials; the tile's rest gets the windows of the first bin. NaN: any bin, NaN
+ * weights. */
 static inline void NAME(place)(const CALL *c, const SCALE *s, const REAL *values, int n, NAME(Windows) * w) {
     const REAL last = (REAL)(c->bins - 1), steep = (REAL)(2 * c->sharpness), half = (REAL)0.5;
     for (int i = 0; i < n; ++i) {
@@ -68,8 +71,8 @@ static inline __attribute__((always_inline)) void NAME(weigh)(const CALL *c, con
     }
 }
 
-/* The slopes of the weights, 2 s w_k (k - mean of k), added up from the first bin on: they meet the differences of the
- * cotangents, whose common part would cost digits. */
+/* The slopes of the weights, 2 s w_k (k - mean of k), added up from the first bin on: they meet the
+ * differences of the cotangents, whose common part would cost digits. */
 static inline __attribute__((always_inline)) void NAME(slopes)(const CALL *c, const int reach, NAME(Windows) * w) {
     const REAL steep = (REAL)(2 * c->sharpness);
     for (int i = 0; i < TILE; i += NAME(STEP)) {

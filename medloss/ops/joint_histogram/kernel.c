@@ -1,9 +1,9 @@
-/* joint_histogram on the CPU: a voxel adds the outer product of its two windows to the few bins that they reach, and its
- * gradient is read from a table of the bins' cotangents.
+/* joint_histogram on the CPU: a voxel adds the outer product of its two windows to the few bins that they
+ * reach, and its gradient is read from a table of the bins' cotangents.
  *
- * Voxels are grouped into blocks, each with its own histogram in double, added in order at the end: the result depends
- * neither on the number of threads nor on their timing. A histogram has a margin around the bins, so that a window at
- * the border of the range needs no test; what would lie there weighs nothing.
+ * Voxels are grouped into blocks, each with its own histogram in double, added in order at the end: the
+ * result depends neither on the number of threads nor on their timing. A histogram has a margin around the
+ * bins, so that a window at the border of the range needs no test; what would lie there weighs nothing.
  */
 #ifndef REAL
 
@@ -118,14 +118,16 @@ MEDLOSS_EXPORT int NAME(joint_histogram_forward)(const REAL *x, const REAL *y, c
             for (int64_t row = 0; row < bins; ++row) {
                 const double *from =
                     partials + (b * blocks + block) * area + (row + call.reach) * call.side + call.reach;
-                for (int64_t column = 0; column < bins; ++column) counts[(b * bins + row) * bins + column] += from[column];
+                double *to = counts + (b * bins + row) * bins;
+                for (int64_t column = 0; column < bins; ++column) to[column] += from[column];
             }
     free(partials);
     return 0;
 }
 
-/* What the voxels' slopes meet: the cotangents of the bins, or, for Gaussian windows, their differences from row to row.
- * Zero in the margin, where no weight is but for the rounding of what should add up to none. */
+/* What the voxels' slopes meet: the cotangents of the bins, or, for Gaussian windows, their differences
+ * from row to row. Zero in the margin, where no weight is but for the rounding of what should add up to
+ * none. */
 static void *NAME(tables)(const CALL *c, int64_t batch, const double *cotangent) {
     const int64_t bins = c->bins, area = c->side * c->side;
     double *plain = c->spline ? calloc((size_t)(batch * area), sizeof(double)) : NULL;

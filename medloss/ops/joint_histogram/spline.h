@@ -1,4 +1,5 @@
-/* Cubic B-splines for the input, boxes for the target, voxel by voxel. Included by kernel.c once per precision. */
+/* Cubic B-splines for the input, boxes for the target, voxel by voxel. Included by kernel.c once per
+ * precision. */
 
 /* The position of an intensity on the bins of the splines, two of which are padding on either side. */
 static inline REAL NAME(position)(const CALL *c, const SCALE *s, REAL value) {

@@ -1,7 +1,8 @@
-/* pointwise on the CPU: penalties of the difference of two images, a sweep for their map or sums and one for the
- * gradient, a tile of voxels at a time.
+/* pointwise on the CPU: penalties of the difference of two images, a sweep for their map or sums and one
+ * for the gradient, a tile of voxels at a time.
  *
- * Sums are taken of blocks of fixed size and added in order: the result does not depend on the number of threads.
+ * Sums are taken of blocks of fixed size and added in order: the result does not depend on the number of
+ * threads.
  */
 #ifndef REAL
 
