@@ -10,6 +10,9 @@ INPUTS := setup.cfg setup.py pyproject.toml constraints.txt medloss/_version.py 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 
+# Objects are kept, for the tests that build the library again.
+export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
+
 .PHONY: help demo test quick lint notebooks docs bench clean
 
 help:

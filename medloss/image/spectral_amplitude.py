@@ -96,7 +96,7 @@ class SpectralAmplitudeLoss(ImageLoss):
         axes = tuple(range(2, image.ndim))
         spectrum = torch.view_as_real(torch.fft.rfftn(image, s=sizes, dim=axes, norm=self.fft_norm))
         power = spectrum.square().sum(-1)
-        some = power > 0  # the root has no slope at 0
+        some = power != 0  # the root has no slope at 0; a NaN stays one
         return torch.where(some, torch.where(some, power, 1.0).sqrt(), 0.0)
 
 

@@ -21,8 +21,7 @@ FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno",
 LEVELS = {
     "x86_64": {
         "v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
-        "v3": ("-march=x86-64-v3",),
-        "base": (),
+        "v3": ("-march=x86-64-v3",),  # nothing below: without AVX2 torch is faster
     }
 }
 

@@ -30,6 +30,8 @@ LABELS = {
 }
 WORTH_THREADS = 32768
 """Entries of the largest tensor from which on waking other threads pays."""
+LEAST = {"v4": 4, "v3": 3, "base": 0}
+"""What ``medloss_level`` of native.c must answer for an instruction set to run here."""
 REALS = {torch.float32: "f32", torch.float64: "f64"}
 
 
@@ -65,10 +67,10 @@ def level() -> str:
     ``MEDLOSS_LEVEL`` asks for a lower one.
     """
     library, _ = _load()
-    best = {4: "v4", 3: "v3"}.get(library.medloss_level() if library else 0, "base")
-    offered = list(build.levels())
-    wanted = os.environ.get("MEDLOSS_LEVEL", best)
-    return wanted if wanted in offered and offered.index(wanted) >= offered.index(best) else best
+    found = library.medloss_level() if library else 0
+    able = [name for name in build.levels() if LEAST[name] <= found]
+    wanted = os.environ.get("MEDLOSS_LEVEL")
+    return wanted if wanted in able else able[0] if able else "base"
 
 
 @functools.cache

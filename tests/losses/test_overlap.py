@@ -255,7 +255,7 @@ def test_mcc_of_a_class_without_a_border_costs_1_and_teaches_nothing(level: floa
     loss = medloss.MCCLoss(**LABELS, reduction="none")(logits, target)
     close(loss, [[1.0, 1.0]])
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
-    assert gradient.abs().max() < 1e-12
+    assert gradient.abs().max() < 1e-10
     skipped = medloss.MCCLoss(**LABELS, empty="skip", reduction="none")(logits, target)
     close(skipped, [[1 - level, level]])
     close(medloss.MCCLoss(**LABELS, empty="skip", include_background=False)(logits, target), level)
