@@ -20,7 +20,6 @@ from contestants import Row, floor, step, tensors
 from rows import BY_NAME, ROWS
 
 RESULTS = Path(__file__).resolve().parent / "results"
-LONGEST_ROW = 60.0  # seconds
 
 
 def clocked(run: Callable[[], object]) -> tuple[float, float]:
@@ -43,8 +42,8 @@ def contestants(row: Row) -> dict[str, Callable[..., torch.Tensor]]:
     return found
 
 
-def measure(row: Row, rounds: int, dtype: torch.dtype, device: str) -> dict[str, object]:
-    """The times of every contestant."""
+def measure(row: Row, rounds: int, dtype: torch.dtype, device: str, longest: float = 60.0) -> dict[str, object]:
+    """The times of every contestant. Rounds of more than ``longest`` seconds in all are fewer, at least 3."""
     inputs = [tensor.to(device) for tensor in tensors(row, dtype)]
     calls = {name: (lambda loss=loss: step(loss, inputs)) for name, loss in contestants(row).items()}
     calls["floor"] = lambda: floor(inputs)
@@ -55,7 +54,7 @@ def measure(row: Row, rounds: int, dtype: torch.dtype, device: str) -> dict[str,
         times[name] = [(0.0, float(repeat))]
     repeats = {name: taken.pop()[1] for name, taken in times.items()}
     once = sum(clocked(call)[0] for call in calls.values())
-    for _ in range(max(3, min(rounds, int(LONGEST_ROW / once)))):  # rows with a peer of seconds have fewer rounds
+    for _ in range(max(3, min(rounds, int(longest / once)))):
         for name, call in calls.items():
             wall, cpu = clocked(call)
             times[name].append((wall / repeats[name], cpu / repeats[name]))
@@ -79,6 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--longest", type=float, default=60.0, help="seconds of a row, for at least three rounds")
     parser.add_argument("--out", type=Path, default=RESULTS / "speed.json")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -86,7 +86,7 @@ def main() -> None:
     if given.rows and given.out.is_file():  # measured again: the other rows stay
         report["rows"] = json.loads(given.out.read_text())["rows"]
     for row in [BY_NAME[name] for name in given.rows] or ROWS:
-        result = measure(row, given.rounds, getattr(torch, given.dtype), given.device)
+        result = measure(row, given.rounds, getattr(torch, given.dtype), given.device, given.longest)
         report["rows"][row.name] = result
         ours = result["medloss"]["median_ms"]
         told = [
