@@ -1,4 +1,4 @@
-"""Device functions that Triton kernels over a labelled volume share: what :mod:`medloss.ops.triton_volume` launches."""
+"""Device functions that the Triton kernels share: of labelled volumes in tiles, and of images in lines."""
 
 from __future__ import annotations
 
@@ -138,3 +138,15 @@ def add_rows(
         offset = (b * programs + row)[:, None] * width + entry[None, :]
         total += tl.load(partials + offset, (row < programs)[:, None] & written[None, :], 0).to(tl.float64)
     tl.store(sums + b * width + entry, tl.sum(total, 0).to(sums.dtype.element_ty), entry < width)
+
+
+@triton.jit
+def place(first, planes, lines, height, width, LINES: tl.constexpr, COLUMNS: tl.constexpr):
+    """Volume, plane, row and column of a program's voxels, and whether there are such; volumes count in 64 bits."""
+    across = tl.cdiv(width, COLUMNS)
+    line = tl.program_id(0) // across * LINES + tl.arange(0, LINES)[:, None]
+    column = tl.program_id(0) % across * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    inside = (line < lines) & (column < width)
+    line = tl.minimum(line, lines - 1)
+    plane = line // height
+    return (plane // planes).to(tl.int64), first + plane % planes, line % height, column, inside

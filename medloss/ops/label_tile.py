@@ -1,28 +1,26 @@
-"""What the CPU kernels over ``label_tile.h`` share: which volumes they take, and how these are handed over."""
+"""What the CPU kernels over a labelled volume share: which volumes they take, and how these are handed over."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.region_sums.native import ACTIVATIONS, MAX_CLASSES, TYPES, voxel_stride
 from medloss.ops.voxels import accumulation_dtype
 
+ACTIVATIONS = {"none": 0, "sigmoid": 1, "softmax": 2}
+TYPES = {torch.float32: 0, torch.float64: 0, torch.bfloat16: 1, torch.float16: 2}
+"""Codes of the input's types, as in native.h; the arithmetic is in float32, or float64 for double."""
+MAX_CLASSES = 1024
 
-def label_reasons(
+
+def label_misfits(
     input: Tensor, target: Tensor, mask: Tensor | None, indexed: bool, needs: tuple[bool, ...] | None
 ) -> list[str]:
-    """Why a kernel cannot serve the volume; empty where it can."""
-    if input.device.type != "cpu":
-        return [f"input is on {input.device}, the kernel runs on the CPU"]
+    """Why a kernel cannot take the volume; empty where it can."""
     found = []
-    if native.unavailable():
-        found.append(f"there is no native library: {native.unavailable()}")
-    elif native.slow_machine():
-        found.append("the processor has no AVX2, without which torch is faster")
     if input.dtype not in TYPES:
         taken = ", ".join(str(dtype).removeprefix("torch.") for dtype in TYPES)
         found.append(f"input is {input.dtype}, the kernel takes {taken}")
@@ -41,19 +39,20 @@ def label_reasons(
 
 def label_operands(
     input: Tensor, target: Tensor, mask: Tensor | None, activation: str, indexed: bool, ignore_index: int | None
-) -> tuple[Any, ...]:
+) -> tuple[Tensor | int | None, ...]:
     """The first operands of a kernel: the volume as it lies, its labels, and the mask."""
     dtype = accumulation_dtype(input)
-    batch, classes = input.shape[:2]
-    strides = (input.stride(0) if batch > 1 else 0, input.stride(1), voxel_stride(input))
+    batch, classes, *spatial = input.shape
+    per_sample, per_class, *_ = input.stride()
     labels = (target if indexed else target.to(dtype)).contiguous()
-    kind = native.LABELS[target.dtype] if indexed else -1
     if mask is not None:
-        mask = mask.to(dtype).expand(batch, 1, *input.shape[2:]).contiguous()
+        mask = mask.to(dtype).expand(batch, 1, *spatial).contiguous()
+    kind = native.LABELS[target.dtype] if indexed else -1
     ignore = indexed and ignore_index is not None
     return (
-        input.detach(), TYPES[input.dtype], batch, classes, input[0, 0].numel(), *strides, labels.detach(), kind,
-        mask, int(ignore), int(ignore_index) if ignore else 0, ACTIVATIONS[activation],
+        input, TYPES[input.dtype], batch, classes, math.prod(spatial), per_sample if batch > 1 else 0, per_class,
+        voxel_stride(input), labels, kind, mask, int(ignore), int(ignore_index) if ignore else 0,
+        ACTIVATIONS[activation],
     )  # fmt: skip
 
 
@@ -62,3 +61,22 @@ def gradient_like(input: Tensor) -> tuple[Tensor, Tensor]:
     last = voxel_stride(input) != 1 and input.ndim > 2
     laid = torch.empty_like(input.movedim(1, -1) if last else input, memory_format=torch.contiguous_format)
     return laid, laid.movedim(-1, 1) if last else laid
+
+
+def voxel_stride(tensor: Tensor) -> int | None:
+    """The step from voxel to voxel where it is one and the same: 1, or the channels of a channels-last tensor."""
+    if tensor.is_contiguous():
+        return 1
+    step, expected = None, None
+    for size, stride in zip(reversed(tensor.shape[2:]), reversed(tensor.stride()[2:])):
+        if size == 1:
+            continue
+        if expected is not None and stride != expected:
+            return None
+        step = stride if step is None else step
+        expected = stride * size
+    step = 1 if step is None else step
+    # whole rows of one class, or voxels with their channels side by side: what the gradient can be laid out like
+    if step == 1 or (step == tensor.shape[1] and tensor.stride(1) == 1):
+        return step
+    return None

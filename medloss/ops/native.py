@@ -113,3 +113,31 @@ def _kind(value: Tensor | int | float | None) -> Any:
     if value is None or isinstance(value, Tensor):
         return ctypes.c_void_p
     return ctypes.c_double if isinstance(value, float) else ctypes.c_int64
+
+
+class NativePath:
+    """What the CPU paths of all operators share. A subclass writes ``unfit``, ``forward`` and ``backward``.
+
+    Attributes:
+        told: how messages speak of the first argument.
+        wants_avx2: whether torch is faster where only baseline kernels would run.
+    """
+
+    name = "native"
+    told = "input is"
+    wants_avx2 = True
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernel cannot serve; empty where it can."""
+        if args[0].device.type != "cpu":
+            return [f"{self.told} on {args[0].device}, the kernel runs on the CPU"]
+        found = []
+        if unavailable():
+            found.append(f"there is no native library: {unavailable()}")
+        elif self.wants_avx2 and slow_machine():
+            found.append("the processor has no AVX2, without which torch is faster")
+        return found + self.unfit(args, needs)
+
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        raise NotImplementedError

@@ -14,21 +14,13 @@ CODES = {("absolute", None): 0, ("magnitude", 1.0): 1, ("magnitude", 2.0): 2, ("
 """Penalties and exponents as ``kernel.c`` numbers them."""
 
 
-class NativeAdjacentDifferences:
+class NativeAdjacentDifferences(native.NativePath):
     """Penalties of the steps between neighbours, without a map of the steps."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         input, target, mask, penalty, shape, *_ = args
-        if input.device.type != "cpu":
-            return [f"input is on {input.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
-        elif native.slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
         if _key(penalty, shape) not in CODES:
             found.append(f"{penalty} with shape={shape} has no native kernel")
         if target is not None and penalty == "magnitude" and target.shape != input.shape:

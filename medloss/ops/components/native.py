@@ -12,19 +12,16 @@ from medloss.ops import native
 AXES = 3
 
 
-class NativeComponents:
+class NativeComponents(native.NativePath):
     """Union and find, voxel by voxel."""
 
-    name = "native"
+    told = "mask is"
+    wants_avx2 = False
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         mask = args[0]
-        if mask.device.type != "cpu":
-            return [f"mask is on {mask.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
         if not 1 <= mask.ndim - 2 <= AXES:
             found.append(f"mask has {mask.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
         if needs is not None:

@@ -8,19 +8,17 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.label_tile import gradient_like, label_operands, label_reasons
+from medloss.ops.label_tile import gradient_like, label_misfits, label_operands
 from medloss.ops.voxels import accumulation_dtype
 
 
-class NativeConfusion:
+class NativeConfusion(native.NativePath):
     """The activation and the confusion matrix in one sweep of C; no map of probabilities is made."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         input, target, mask, _, indexed, _ = args
-        return label_reasons(input, target, mask, indexed, needs)
+        return label_misfits(input, target, mask, indexed, needs)
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C C."""

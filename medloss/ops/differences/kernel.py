@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.local_moments.kernel import place
+from medloss.ops.kernel import place
 
 SQUARE, SIZE = tl.constexpr(0), tl.constexpr(1)
 PAIR, TAP = tl.constexpr(7), tl.constexpr(4)

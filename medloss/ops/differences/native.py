@@ -25,21 +25,15 @@ class Term(NamedTuple):
     taps: Taps
 
 
-class NativeDifferences:
+class NativeDifferences(native.NativePath):
     """Every energy in one sweep of C, without a map of any derivative."""
 
-    name = "native"
+    told = "field is"
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         field, mask, energy, stencil, axis_scale, _, _, border, _ = args
-        if field.device.type != "cpu":
-            return [f"field is on {field.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
-        elif native.slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
         if not 3 <= field.ndim <= 5:
             found.append(f"field has {field.ndim - 2} spatial axes, the kernel takes 1 to 3")
         elif min(_interior(field, stencil, axis_scale, border)) < 1 or field.numel() == 0:

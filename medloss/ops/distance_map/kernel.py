@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.local_moments.kernel import place
+from medloss.ops.kernel import place
 
 
 @triton.jit

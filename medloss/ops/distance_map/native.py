@@ -15,22 +15,19 @@ LONGEST_SEARCH = 512
 """Voxels along an axis up to which the kernel searches for both sides of a border at once."""
 
 
-class NativeDistanceMap:
+class NativeDistanceMap(native.NativePath):
     """Minima over sums, a block of voxels at once; lower envelopes of parabolas for the nearest source itself."""
 
-    name = "native"
+    told = "sources are"
+    wants_avx2 = False
 
     def __init__(self, kernel: str) -> None:
         self.kernel = kernel
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         sources = args[0]
-        if sources.device.type != "cpu":
-            return [f"sources are on {sources.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
         if not 1 <= sources.ndim - 2 <= AXES:
             found.append(f"sources have {sources.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
         if self.kernel == "border_distance" and max(sources.shape[-2:]) > LONGEST_SEARCH:

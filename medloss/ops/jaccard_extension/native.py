@@ -8,22 +8,20 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.label_tile import gradient_like, label_operands, label_reasons
+from medloss.ops.label_tile import gradient_like, label_misfits, label_operands
 
 HINGE = 3
 MOST_VOXELS = 2**32 - 1
 """Voxels of a row, whose places the kernel keeps in 32 bits."""
 
 
-class NativeJaccardExtension:
+class NativeJaccardExtension(native.NativePath):
     """A radix sort of each class's errors, which are written where the gradient will be."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         input, target, mask, _, indexed, _, _, _ = args
-        found = label_reasons(input, target, mask, indexed, needs)
+        found = label_misfits(input, target, mask, indexed, needs)
         if input.dtype == torch.float64:
             found.append("the kernel sorts by keys of 31 bits, which float64 is finer than")
         if input.shape[0] * input[0, 0].numel() > MOST_VOXELS:

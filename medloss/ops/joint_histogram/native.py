@@ -19,21 +19,13 @@ LEAST_SIGMA = 0.1
 """Below this sigma, in bins, the kernel's powers of one exponential would overflow."""
 
 
-class NativeJointHistogram:
+class NativeJointHistogram(native.NativePath):
     """Counts in the few bins that a voxel's window reaches, so that nothing of voxels times bins exists."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         input, _, _, _, kernel, bins, sigma_ratio = args
-        if input.device.type != "cpu":
-            return [f"input is on {input.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
-        elif native.slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
         if kernel == "gaussian" and reach(sigma_ratio, bins, accumulation_dtype(input)) > MAX_REACH:
             found.append(f"windows of sigma_ratio={sigma_ratio} reach more than {MAX_REACH} bins far")
         if kernel == "gaussian" and sigma_ratio < LEAST_SIGMA:

@@ -11,23 +11,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from medloss.ops.kernel import place
+
 CORRELATION, SSIM = tl.constexpr(0), tl.constexpr(1)
 VALUES, SUMS, ADJOINTS = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 NUMBERS = tl.constexpr(8)
 """Of each volume: the levels that are taken off, and what the maps have of a voxel beyond the border."""
 VARYING = ["first", "planes", "lines", "start"]
-
-
-@triton.jit
-def place(first, planes, lines, height, width, LINES: tl.constexpr, COLUMNS: tl.constexpr):
-    """Volume, plane, row and column of a program's voxels, and whether there are such; volumes count in 64 bits."""
-    across = tl.cdiv(width, COLUMNS)
-    line = tl.program_id(0) // across * LINES + tl.arange(0, LINES)[:, None]
-    column = tl.program_id(0) % across * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    inside = (line < lines) & (column < width)
-    line = tl.minimum(line, lines - 1)
-    plane = line // height
-    return (plane // planes).to(tl.int64), first + plane % planes, line % height, column, inside
 
 
 @triton.jit

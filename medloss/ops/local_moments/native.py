@@ -8,33 +8,10 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.local_moments.windows import CORRELATION, SSIM, axes_of, window_misfits
 from medloss.ops.voxels import accumulation_dtype
 
 ZERO, RENORMALISE, MASKED = range(3)
-CORRELATION, SSIM = range(2)
-LONGEST_WINDOW = 255
-
-
-def window_reasons(input: Tensor, windows: list[list[float]], needs: tuple[bool, ...] | None) -> list[str]:
-    """Why the rolling windows cannot serve; empty where they can."""
-    if input.device.type != "cpu":
-        return [f"input is on {input.device}, the kernel runs on the CPU"]
-    found = []
-    if native.unavailable():
-        found.append(f"there is no native library: {native.unavailable()}")
-    elif native.slow_machine():
-        found.append("the processor has no AVX2, without which torch is faster")
-    if not 3 <= input.ndim <= 5:
-        found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
-    if input.numel() == 0:
-        found.append("there are no voxels")
-    if max(map(len, windows)) > LONGEST_WINDOW:
-        found.append(f"the window's {max(map(len, windows))} weights are more than {LONGEST_WINDOW}")
-    if any(window != window[::-1] for window in windows):
-        found.append("the window is not symmetric, which the kernel's gradient takes for granted")
-    if needs is not None and any(needs[2:]):
-        found.append("a gradient of the mask is asked for")
-    return found
 
 
 def volumes(
@@ -84,14 +61,12 @@ def swapped(index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return (target.to(accumulation_dtype(input)), input, *options)
 
 
-class NativeLocalMoments:
+class NativeLocalMoments(native.NativePath):
     """Rolling planes: no map of the whole volume is made but the result."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
-        return window_reasons(args[0], [list(args[3])], needs)
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        return window_misfits(args[0], [list(args[3])], needs)
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """The map, or B C with ``reduce``."""
@@ -114,15 +89,13 @@ class NativeLocalMoments:
         return (*told, border, CORRELATION, 0, smooth_nr, smooth_dr)
 
 
-class NativeLocalSSIM:
+class NativeLocalSSIM(native.NativePath):
     """SSIM of one window, by the same rolling planes."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         input, _, mask, weights, sizes, border, _, _, luminance, _ = args
-        found = window_reasons(input, _axes(weights, sizes)[: input.ndim - 2], needs)
+        found = window_misfits(input, axes_of(weights, sizes)[: input.ndim - 2], needs)
         if len(sizes) != input.ndim - 2:
             found.append("a product over several windows has no native kernel")
         if mask is None and border not in ("valid", "renormalise"):
@@ -153,7 +126,7 @@ class NativeLocalSSIM:
     def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         input, target, mask, weights, sizes, border, c1, c2, _, _ = args
         valid = int(border == "valid" and mask is None)
-        told = volumes(input, target, mask, _axes(weights, sizes))
+        told = volumes(input, target, mask, axes_of(weights, sizes))
         return (*told, MASKED if mask is not None else RENORMALISE, SSIM, valid, c1, c2)
 
     def _inside(self, args: tuple[Any, ...]) -> tuple[slice, ...]:
@@ -162,9 +135,3 @@ class NativeLocalSSIM:
             return (slice(None),)
         cut = [slice(size // 2, extent - size // 2) for size, extent in zip(sizes, input.shape[2:])]
         return (slice(None), slice(None), *cut)
-
-
-def _axes(weights: list[float], sizes: list[int]) -> list[list[float]]:
-    """The weights of each axis, which a schema holds one behind the other."""
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    return [list(weights[end - size : end]) for size, end in zip(sizes, ends)]

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.local_moments.windows import CORRELATION, SSIM, axes_of, window_misfits
 from medloss.ops.voxels import accumulation_dtype
-
-CORRELATION, SSIM = range(2)
-LONGEST_WINDOW = 255
 
 
 class Problem(NamedTuple):
@@ -42,22 +40,6 @@ class Problem(NamedTuple):
         return self.renormalise or self.mask is not None
 
 
-def window_reasons(input: Tensor, windows: list[list[float]], needs: tuple[bool, ...] | None) -> list[str]:
-    """Why the kernels cannot serve; empty where they can."""
-    found = triton_path.reasons(input)
-    if not 3 <= input.ndim <= 5:
-        found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
-    if input.numel() == 0:
-        found.append("there are no voxels")
-    if max(map(len, windows)) > LONGEST_WINDOW:
-        found.append(f"the window's {max(map(len, windows))} weights are more than {LONGEST_WINDOW}")
-    if any(window != window[::-1] for window in windows):
-        found.append("the window is not symmetric, which the kernel's gradient takes for granted")
-    if needs is not None and any(needs[2:]):
-        found.append("a gradient of the mask is asked for")
-    return found
-
-
 class TritonLocalMoments:
     """Separable windows, whose sums exist for a slab of planes at a time."""
 
@@ -65,7 +47,7 @@ class TritonLocalMoments:
 
     def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
         """Why the kernels cannot serve; empty where they can."""
-        return window_reasons(args[0], [list(args[3])], needs)
+        return triton_path.reasons(args[0]) + window_misfits(args[0], [list(args[3])], needs)
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """The map, or B C with ``reduce``."""
@@ -94,7 +76,8 @@ class TritonLocalSSIM:
     def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
         """Why the kernels cannot serve; empty where they can."""
         input, _, mask, weights, sizes, border, *_ = args
-        found = window_reasons(input, _axes(weights, sizes)[: input.ndim - 2], needs)
+        windows = axes_of(weights, sizes)[: input.ndim - 2]
+        found = triton_path.reasons(input) + window_misfits(input, windows, needs)
         if len(sizes) != input.ndim - 2:
             found.append("a product over several windows has no triton kernel")
         if mask is None and border == "reflect":
@@ -115,16 +98,10 @@ class TritonLocalSSIM:
 
     def _problem(self, args: tuple[Any, ...]) -> Problem:
         input, target, mask, weights, sizes, border, c1, c2, luminance, reduce = args
-        windows = _axes(weights, sizes)
+        windows = axes_of(weights, sizes)
         margins = [size // 2 for size in sizes] if border == "valid" and mask is None else None
         renormalise = border == "renormalise"
         return _problem(input, target, mask, windows, margins, SSIM, renormalise, luminance, (c1, c2), reduce)
-
-
-def _axes(weights: list[float], sizes: list[int]) -> list[list[float]]:
-    """The weights of each axis, which a schema holds one behind the other."""
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    return [list(weights[end - size : end]) for size, end in zip(sizes, ends)]
 
 
 def _problem(

@@ -15,21 +15,13 @@ PLACES = {1: (2,), 2: (0, 2), 3: (0, 1, 2)}
 """Which of depth, height and width the axes of an image are: planes roll along the first one."""
 
 
-class NativeMind:
+class NativeMind(native.NativePath):
     """Rolling planes of patch distances: no map of the whole volume is made but the result."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         input = args[0]
-        if input.device.type != "cpu":
-            return [f"input is on {input.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
-        elif native.slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
         if not 3 <= input.ndim <= 5:
             found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
         if input.numel() == 0:

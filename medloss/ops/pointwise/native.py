@@ -18,21 +18,13 @@ CODES = {
 """Penalties as ``kernel.c`` numbers them."""
 
 
-class NativeResiduals:
+class NativeResiduals(native.NativePath):
     """A penalty of the difference of two images, without a map of the residual or of any part of the penalty."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         input, target, mask, penalty, indexed = args[:5]
-        if input.device.type != "cpu":
-            return [f"input is on {input.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
-        elif native.slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
         if penalty not in CODES:
             found.append(f"{penalty} is no penalty of a residual")
         if indexed or target.shape != input.shape:

@@ -17,7 +17,7 @@ CROSSED = [2, 3, 0, 1]
 """The sums with prediction and target changing places."""
 
 
-class NativeMorphology:
+class NativeMorphology(native.NativePath):
     """What the paths share.
 
     Args:
@@ -25,21 +25,15 @@ class NativeMorphology:
         tensors: how many maps come before the mask.
     """
 
-    name = "native"
+    told = "the map is"
 
     def __init__(self, reference: Callable[..., Tensor], tensors: int) -> None:
         self.reference, self.tensors = reference, tensors
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         map = args[0]
-        if map.device.type != "cpu":
-            return [f"the map is on {map.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
-        elif native.slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
         if not 1 <= map.ndim - 2 <= AXES:
             found.append(f"the map has {map.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
         if map.numel() == 0:

@@ -11,21 +11,13 @@ from medloss.ops import native
 from medloss.ops.voxels import accumulation_dtype
 
 
-class NativeSquaredErrors:
+class NativeSquaredErrors(native.NativePath):
     """Sums in double, and the gradient without a map in between."""
 
-    name = "native"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
         input = args[0]
-        if input.device.type != "cpu":
-            return [f"input is on {input.device}, the kernel runs on the CPU"]
         found = []
-        if native.unavailable():
-            found.append(f"there is no native library: {native.unavailable()}")
-        elif native.slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
         if input.numel() == 0:
             found.append("there are no voxels")
         if needs is not None and needs[2]:
