@@ -1,7 +1,10 @@
 """Time of one forward and backward, ours and the peers' in turn in one process: ``python benchmarks/speed.py``.
 
-Machines are noisy: every round runs each contestant once, and the table holds minimum and median of the rounds, wall
-clock and processor time. Ratios are of the medians.
+Machines are noisy: every round gives each contestant a turn, and the table holds minimum and median of the rounds,
+wall clock and processor time. Ratios are of the medians. A turn is two calls, of which the second counts: the first
+finds the memory that the contestant before gave back, which a virtual machine may have returned to its host, and pays
+to fetch it again (up to 250 ms for 117 MB where 10 ms are usual). A training step meets its own memory of the step
+before.
 """
 
 from __future__ import annotations
@@ -53,9 +56,10 @@ def measure(row: Row, rounds: int, dtype: torch.dtype, device: str, longest: flo
         calls[name] = lambda call=call, repeat=repeat: [call() for _ in range(repeat)]
         times[name] = [(0.0, float(repeat))]
     repeats = {name: taken.pop()[1] for name, taken in times.items()}
-    once = sum(clocked(call)[0] for call in calls.values())
+    once = 2 * sum(clocked(call)[0] for call in calls.values())
     for _ in range(max(3, min(rounds, int(longest / once)))):
         for name, call in calls.items():
+            call()
             wall, cpu = clocked(call)
             times[name].append((wall / repeats[name], cpu / repeats[name]))
     return {name: summary(taken) for name, taken in times.items()}
