@@ -181,6 +181,8 @@ static inline void prefer_huge_pages(void *start, size_t bytes) {
 #endif
 }
 
+enum { STREAMED = 1 << 23 }; /* bytes of a result that no cache holds until it is read */
+
 /* A copy past the caches, for results too large to be found there again: a plain store would first read what it
  * overwrites. A thread that has streamed calls `streamed` before others look. */
 static inline void stream_copy(void *restrict to, const void *restrict from, size_t bytes) {

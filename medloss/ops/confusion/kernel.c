@@ -1,7 +1,7 @@
 /* confusion on the CPU: the soft confusion matrix in one sweep, and its gradient in another.
  *
  * Within a tile the matrix is a product: rows of memberships (of the classes that the tile has) by rows of
- * probabilities. A tile of labels with many classes is added voxel by voxel, so that the cost never grows
+ * probabilities. A tile of labels with many classes is added voxel by voxel (columns.h), so that the cost never grows
  * with the square of the classes. Tiles are grouped into blocks of fixed size, each with its own matrix in
  * double, added in order at the end: the result depends neither on the number of threads nor on their
  * timing.
@@ -36,6 +36,8 @@ static void look_up(const float *table, const int32_t *label, int64_t n, float *
     for (int64_t i = 0; i < n; ++i) out[i] = table[label[i]];
 }
 #endif
+
+#include "columns.h"
 
 /* Voxels of a block: enough that its matrix is small beside its logits. */
 static int64_t block_size(int64_t classes) {
@@ -87,14 +89,17 @@ static void NAME(gradient_tile)(const VOLUME *v, TILE *t, MEMBERS *m, void *out)
     }
     for (int64_t c = 0; c < v->classes; ++c) {
         const REAL *restrict s = m->slope + c * t->step, *restrict p = t->p + c * t->step;
-        REAL *restrict own = NAME(own_row)(v, t, c, out), *restrict g = own ? own : m->spare;
+        REAL *restrict own = NAME(own_row)(v, t, c, out), *restrict g = own && !m->streams ? own : m->spare;
         if (v->activation == SOFTMAX)
             for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * p[i] * (s[i] - total[i]);
         else if (v->activation == SIGMOID)
             for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * p[i] * (1 - p[i]) * s[i];
         else
             for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * s[i];
-        if (!own) NAME(store_row)(v, t, c, g, out);
+        if (!own)
+            NAME(store_row)(v, t, c, g, out);
+        else if (m->streams)
+            stream_copy(own, g, sizeof(REAL) * (size_t)n);
     }
 }
 
@@ -148,7 +153,8 @@ MEDLOSS_EXPORT int NAME(confusion_backward)(OPERANDS, const REAL *cotangent, voi
     const int64_t blocks = (voxels + length - 1) / length;
     int failed = 0;
     const size_t entry = type == REAL_OWN ? sizeof(REAL) : sizeof(uint16_t);
-    prefer_huge_pages(out, (size_t)(batch * classes * voxels) * entry);
+    const size_t bytes = (size_t)(batch * classes * voxels) * entry;
+    prefer_huge_pages(out, bytes);
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         TILE tile;
@@ -156,6 +162,7 @@ MEDLOSS_EXPORT int NAME(confusion_backward)(OPERANDS, const REAL *cotangent, voi
         int64_t held = -1;
         failed |= NAME(tile_alloc)(&tile, &v, size);
         failed |= NAME(members_alloc)(&members, &v, &tile, 1);
+        members.streams = bytes >= STREAMED;
 #pragma omp for collapse(2) schedule(static)
         for (int64_t b = 0; b < batch; ++b)
             for (int64_t block = 0; block < blocks; ++block) {
@@ -170,6 +177,7 @@ MEDLOSS_EXPORT int NAME(confusion_backward)(OPERANDS, const REAL *cotangent, voi
                     NAME(gradient_tile)(&v, &tile, &members, out);
                 }
             }
+        streamed();
         NAME(members_free)(&members);
         NAME(tile_free)(&tile);
     }

@@ -7,11 +7,29 @@
 /* The classes that a tile has, and the memberships of its voxels in each of them as rows. */
 typedef struct {
     REAL *rows, *slope, *spare; /* classes (even) x step; classes x step; a row */
+    REAL *turned;               /* two tables by true class, the first row for voxels of none; a row of zeros */
     REAL *table;                /* the matrix of one tile, or the cotangent by predicted class */
     int32_t *present;
     uint8_t *seen;
     int64_t count, width; /* classes present; columns of the table */
+    int streams;          /* whether the gradient is so large that it goes past the caches */
 } MEMBERS;
+
+/* Whether the voxels of a tile of many labels are added as columns; see columns.h. */
+static inline int NAME(turns)(const VOLUME *v) {
+#ifdef __AVX__
+    return v->kind >= 0 && v->classes <= TURNED_CLASSES && sizeof(REAL) == sizeof(float);
+#else
+    (void)v;
+    return 0;
+#endif
+}
+
+static inline int64_t NAME(turned_width)(const VOLUME *v) { return (v->classes + 7) / 8 * 8; }
+
+static inline int64_t NAME(turned_size)(const VOLUME *v, const TILE *t) {
+    return 2 * (v->classes + 1) * NAME(turned_width)(v) + t->step;
+}
 
 static int NAME(members_alloc)(MEMBERS *m, const VOLUME *v, const TILE *t, int backward) {
     const int64_t few = v->kind >= 0 && v->classes > FEW ? FEW : v->classes;
@@ -22,12 +40,15 @@ static int NAME(members_alloc)(MEMBERS *m, const VOLUME *v, const TILE *t, int b
     m->table = calloc((size_t)(v->classes * m->width), sizeof(REAL));
     m->present = malloc(sizeof(int32_t) * (size_t)v->classes);
     m->seen = calloc((size_t)v->classes + 1, 1);
+    if (!backward && NAME(turns)(v)) m->turned = calloc((size_t)NAME(turned_size)(v, t), sizeof(REAL));
     m->spare = m->slope ? m->slope + (backward ? v->classes : 0) * t->step : NULL;
+    if (!backward && NAME(turns)(v) && !m->turned) return 1;
     return !m->rows || !m->slope || !m->table || !m->present || !m->seen;
 }
 
 static void NAME(members_free)(MEMBERS *m) {
     free(m->rows);
+    free(m->turned);
     free(m->slope);
     free(m->table);
     free(m->present);
@@ -129,9 +150,33 @@ static void NAME(add_voxels)(const VOLUME *v, const TILE *t, MEMBERS *m, double 
     }
 }
 
-static void NAME(add_tile)(const VOLUME *v, const TILE *t, MEMBERS *m, double *matrix) {
+#ifdef __AVX__
+/* Column by column; the tables are added and cleared. */
+static void NAME(add_turned)(const VOLUME *v, TILE *t, MEMBERS *m, double *matrix) {
+    const int64_t classes = v->classes, width = NAME(turned_width)(v), second = (classes + 1) * width;
+    const int64_t n = (t->n + 7) / 8 * 8; /* what is beyond the end goes to the row of no class */
+    for (int64_t i = t->n; i < n; ++i) t->label[i] = -1;
+    add_columns((const float *)t->p, t->step, classes, (const float *)m->turned + 2 * second, (const float *)m->spare,
+                t->label, n, (float *)m->turned, width, second);
+    for (int64_t k = 0; k < m->count; ++k) {
+        REAL *restrict one = m->turned + (m->present[k] + 1) * width, *restrict two = one + second;
+        double *restrict to = matrix + m->present[k] * classes;
+        for (int64_t c = 0; c < classes; ++c) to[c] += (double)one[c] + (double)two[c];
+        memset(one, 0, sizeof(REAL) * (size_t)width);
+        memset(two, 0, sizeof(REAL) * (size_t)width);
+    }
+}
+#endif
+
+static void NAME(add_tile)(const VOLUME *v, TILE *t, MEMBERS *m, double *matrix) {
     for (int64_t i = 0; i < t->n; ++i) m->spare[i] = t->weight[i] > 0 ? t->weight[i] * t->scale[i] : 0;
     NAME(find_present)(v, t, m);
+#ifdef __AVX__
+    if (m->turned && m->count >= TURNED_LABELS) {
+        NAME(add_turned)(v, t, m, matrix);
+        return;
+    }
+#endif
     if (NAME(is_product)(v, m))
         NAME(add_product)(v, t, m, matrix);
     else

@@ -15,7 +15,7 @@ enum { SQUARES = 1, WITH_DIFFERENCE = 2, LIKELIHOOD = 4, UNIFORM = 8, FOCAL = 16
 enum { NONE, SIGMOID, SOFTMAX };
 enum { BASE, OWN, YES, ALL, SQUARE, FOCAL_SLOPE, PER_CLASS = 8 }; /* coefficients of the gradient with labels */
 enum { LANES = 4, PER_LANE = 4 };
-enum { BLOCK = 16384, LARGEST_TILE = 512, SMALLEST_TILE = 64, TILE_BYTES = 24576, STREAMED = 1 << 23 };
+enum { BLOCK = 16384, LARGEST_TILE = 512, SMALLEST_TILE = 64, TILE_BYTES = 24576 };
 
 /* Voxels of a tile, so that a row per class stays near the processor. */
 static int64_t tile_size(int64_t classes, size_t real) {
