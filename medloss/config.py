@@ -78,14 +78,10 @@ def build_loss(mapping: Mapping[str, Any], kind: str | None = None, path: str = 
     weights: dict[str, float | Schedule] = {}
     for label, entry in mapping.items():
         here = f"{path}.{label}"
-        entry = {} if entry is None else entry
-        if not isinstance(entry, Mapping):
-            faults.append(f"{here}: expected a mapping of options, not {entry!r}")
-            continue
-        weights[label] = _weight(entry, here, faults)
-        loss = _loss(entry.get("name", label), entry, kind, here, faults)
+        loss = _loss(label, entry, kind, here, faults)
         if loss is not None:
             made[label] = loss
+        weights[label] = _weight(entry, here, faults) if isinstance(entry, Mapping) else 1.0
     if faults:
         raise LossConfigError(faults)
     return WeightedSum(made, weights)
@@ -96,8 +92,13 @@ def wraps(name: Any, kind: str | None = None) -> bool:
     return name in WRAPPERS and (kind is None or kind in WRAPPERS[name][1])
 
 
-def _loss(name: Any, entry: Mapping[str, Any], kind: str | None, here: str, faults: list[str]) -> nn.Module | None:
+def _loss(label: Any, entry: Any, kind: str | None, here: str, faults: list[str]) -> nn.Module | None:
     """The loss of one entry, with the one inside it where it is a wrapper's."""
+    entry = {} if entry is None else entry
+    if not isinstance(entry, Mapping):
+        faults.append(f"{here}: expected a mapping of options, not {entry!r}")
+        return None
+    name = entry.get("name", label)
     options = {key: value for key, value in entry.items() if key not in OUR_KEYS}
     if not wraps(name, kind):
         cls = _named(name, kind, here, faults)
@@ -107,13 +108,10 @@ def _loss(name: Any, entry: Mapping[str, Any], kind: str | None, here: str, faul
         faults.append(f"{here}.loss: {name} goes around one loss, such as {{dice: {{}}}}, not {inside!r}")
         return None
     label, given = next(iter(inside.items()))
-    there, given = f"{here}.loss.{label}", {} if given is None else given
-    if not isinstance(given, Mapping):
-        faults.append(f"{there}: expected a mapping of options, not {given!r}")
-        return None
-    for key in sorted({"weight", "schedule"} & set(given)):
+    there = f"{here}.loss.{label}"
+    for key in sorted({"weight", "schedule"} & set(given)) if isinstance(given, Mapping) else ():
         faults.append(f"{there}.{key}: the weight of a term stands outside, in {here}")
-    found = _loss(given.get("name", label), given, kind, there, faults)
+    found = _loss(label, given, kind, there, faults)
     return None if found is None else _constructed(WRAPPERS[name][0], options, here, faults, found)
 
 

@@ -10,11 +10,11 @@ from medloss.ops import Column
 
 
 def _column(column: Column, meaning: str) -> Any:
-    return property(lambda sums: sums.columns[..., int(column)], doc=meaning)
+    return property(lambda sums: sums.columns.select(-1, int(column)), doc=meaning)
 
 
 def _column_of_target(column: Column, meaning: str) -> Any:
-    return property(lambda sums: sums.given[..., int(column)], doc=meaning)
+    return property(lambda sums: sums.given.select(-1, int(column)), doc=meaning)
 
 
 class RegionSums:

@@ -79,11 +79,18 @@ def slow_machine() -> bool:
     return build.machine() == "x86_64" and level() == "base"
 
 
-@functools.cache
-def _symbol(kernel: str, dtype: torch.dtype) -> Any:
-    function = getattr(_load()[0], f"{kernel}_{REALS[dtype]}_{level()}")
-    function.restype = ctypes.c_int
-    return function
+def _prepared(kernel: str, dtype: torch.dtype, args: tuple[Any, ...]) -> tuple[Any, list[int]]:
+    """The function, and which of its operands are addresses: a kernel's are of the same kinds at every call."""
+    found = _functions.get((kernel, dtype))
+    if found is None:
+        function = getattr(_load()[0], f"{kernel}_{REALS[dtype]}_{level()}")
+        function.restype, function.argtypes = ctypes.c_int, [*map(_kind, args), ctypes.c_int]
+        found = function, [at for at, kind in enumerate(function.argtypes) if kind is ctypes.c_void_p]
+        _functions[kernel, dtype] = found
+    return found
+
+
+_functions: dict[tuple[str, torch.dtype], tuple[Any, list[int]]] = {}
 
 
 def call(kernel: str, dtype: torch.dtype, *args: Tensor | int | float | None) -> None:
@@ -92,18 +99,16 @@ def call(kernel: str, dtype: torch.dtype, *args: Tensor | int | float | None) ->
     Raises:
         MemoryError: the kernel found no scratch memory.
     """
-    function = _symbol(kernel, dtype)
-    if function.argtypes is None:  # a kernel's arguments are of the same kinds at every call
-        function.argtypes = [*map(_kind, args), ctypes.c_int]
-    largest, passed = 0, []
-    for value in args:
-        if isinstance(value, Tensor):
-            if not value.is_cpu:
-                raise ValueError(f"a native kernel was given a tensor on {value.device}")
-            largest = max(largest, value.numel())
-            passed.append(value.data_ptr())
-        else:
-            passed.append(value)
+    function, addresses = _prepared(kernel, dtype, args)
+    largest, passed = 0, list(args)
+    for at in addresses:
+        value = args[at]
+        if value is None:
+            continue
+        if not value.is_cpu:
+            raise ValueError(f"a native kernel was given a tensor on {value.device}")
+        largest = max(largest, value.numel())
+        passed[at] = value.data_ptr()
     threads = torch.get_num_threads() if largest >= WORTH_THREADS else 1
     if function(*passed, threads):
         raise MemoryError(f"{kernel} found no memory for its scratch")

@@ -7,6 +7,7 @@ the reference, which also serves second derivatives.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -110,9 +111,9 @@ class Operator:
         return _gradient(path, index, grad, args)
 
     def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> None:
-        ctx.is_tensor = tuple(isinstance(value, Tensor) for value in inputs)
-        ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
-        ctx.options = tuple(None if isinstance(value, Tensor) else value for value in inputs)
+        ctx.is_tensor = [isinstance(value, Tensor) for value in inputs]
+        ctx.save_for_backward(*itertools.compress(inputs, ctx.is_tensor))
+        ctx.options = [None if tensor else value for value, tensor in zip(inputs, ctx.is_tensor, strict=True)]
 
     def _backward(
         self, ctx: Any, grad: Tensor, needs: tuple[bool, ...] | None = None, direct: bool = False

@@ -76,11 +76,6 @@ class CrossEntropyLoss(LabelLoss):
         return Terms.LIKELIHOOD | (Terms.UNIFORM if self._swept_evenly else Terms.NONE)
 
     @property
-    def _plain(self) -> bool:
-        """Whether the loss is the likelihood over the voxels and nothing else: few calls, which rule small volumes."""
-        return self.softmax and self.reduction != "none" and not self.label_smoothing and self.process_group is None
-
-    @property
     def _swept_evenly(self) -> bool:
         """Whether the likelihood of evenly spread labels is one of the columns."""
         return self.label_smoothing > 0 and self.softmax and self.include_background
@@ -88,23 +83,19 @@ class CrossEntropyLoss(LabelLoss):
     def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
         """Numerator and denominator from the sums; the voxel map where nothing is reduced."""
         classes = view.input.shape[1]
-        first, factors = self._first(classes), self._factors(classes)
-        if factors is None and self._plain:
-            sums = sums.classes_from(first)
-            total = sums.nll_true.sum()
-            return total if self.reduction == "sum" else ratio(total, sums.target.sum())
-        factors = sums.columns.new_ones(classes) if factors is None else factors.to(sums.columns.dtype)
+        first, weight = self._first(classes), self._factors(classes)
+        factors = sums.columns.new_ones(classes) if weight is None else weight.to(sums.columns.dtype)
         if self.reduction == "none":
             return self._map(view, factors, first)
         even = self._even(view, sums, factors, first) if self.label_smoothing else None
-        sums, factors = sums.over_batch().classes_from(first), factors[first:]
-        if self.reduction == "mean":
-            sums = all_reduced(sums, self.process_group)
-        total = factors * sums.nll_true
+        sums = sums.classes_from(first)
+        if self.reduction == "mean" and self.process_group is not None:
+            sums = all_reduced(sums.over_batch(), self.process_group)
+        total, mass = sums.nll_true, sums.target
+        if weight is not None:
+            total, mass = factors[first:] * total, factors[first:] * mass
         if self.sigmoid:
             total, mass = total + sums.nll_false, sums.voxels
-        else:
-            mass = factors * sums.target
         total = total.sum()
         if even is not None:
             total = (1 - self.label_smoothing) * total + self.label_smoothing * even
