@@ -145,7 +145,9 @@ def test_nothing_under_a_mask_is_looked_at(penalty: str, poison: float) -> None:
         assert not gradient[..., 500:].any()
 
 
-@pytest.mark.parametrize("penalty", ["softmax", "sigmoid", "poly_softmax", "power_sigmoid", "margin", "reverse_softmax"])
+@pytest.mark.parametrize(
+    "penalty", ["softmax", "sigmoid", "poly_softmax", "power_sigmoid", "margin", "reverse_softmax"]
+)
 def test_a_nan_that_counts_stays_a_nan(penalty: str) -> None:
     logits, labels = torch.randn(1, 3, 300), torch.arange(300).view(1, 1, -1) % 3
     soft = torch.rand(1, 3, 300)
