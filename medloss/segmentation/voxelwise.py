@@ -86,9 +86,12 @@ def class_weight(view: LabelView, factors: Tensor) -> Tensor:
     if not view.indexed:
         members = view.target.to(factors.dtype)
         return (members * factors.view(1, -1, *[1] * (members.ndim - 2))).sum(1, keepdim=True)
-    known = (view.target >= 0) & (view.target < factors.numel())
-    index = torch.where(known, view.target, torch.zeros_like(view.target)).long()
-    return torch.where(known & (index == view.target), factors[index], torch.zeros_like(factors[index]))
+    index, classes = view.target.long(), factors.numel()
+    known = (index >= 0) & (index < classes)
+    if view.target.is_floating_point():
+        known = known & (index == view.target)
+    table = torch.cat([factors, factors.new_zeros(1)])  # the last entry is that of no class
+    return table.index_select(0, torch.where(known, index, classes).flatten()).view(index.shape)
 
 
 @dataclass(eq=False, kw_only=True)

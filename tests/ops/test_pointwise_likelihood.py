@@ -16,6 +16,7 @@ PENALTIES = [
     *((f"power_{name}", gamma) for name in ("softmax", "sigmoid") for gamma in (0.7, 1.0)),
     ("smoothed_sigmoid", 0.0), ("smoothed_sigmoid", 0.2), ("margin", 0.0), ("margin", 1.5), ("reverse_softmax", 4.0),
 ]  # fmt: skip
+KINDS = ["softmax", "sigmoid", "poly_softmax", "power_sigmoid", "margin", "reverse_softmax"]
 GIVEN = [{}, {"joined": True}, {"reduce": True}, {"reduce": True, "joined": True}]
 LABELS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64]
 
@@ -145,9 +146,7 @@ def test_nothing_under_a_mask_is_looked_at(penalty: str, poison: float) -> None:
         assert not gradient[..., 500:].any()
 
 
-@pytest.mark.parametrize(
-    "penalty", ["softmax", "sigmoid", "poly_softmax", "power_sigmoid", "margin", "reverse_softmax"]
-)
+@pytest.mark.parametrize("penalty", KINDS)
 def test_a_nan_that_counts_stays_a_nan(penalty: str) -> None:
     logits, labels = torch.randn(1, 3, 300), torch.arange(300).view(1, 1, -1) % 3
     soft = torch.rand(1, 3, 300)

@@ -87,8 +87,9 @@ static void NAME(margin_gradient)(const NAME(Penalty) * f, TILE *t, NAME(Rows) *
         REAL *restrict s = r->p + c * t->step;
         NAME(come_down)(f, t, c, grad, up);
         for (int64_t i = 0; i < n; ++i) {
-            s[i] = top[i] - z[i] - gamma > 0 ? up[i] : 0;
-            total[i] += s[i];
+            const REAL u = up[i], slope = top[i] - z[i] - gamma > 0 ? u : 0;
+            s[i] = slope;
+            total[i] += slope;
             equals[i] += z[i] == top[i] ? 1 : 0;
         }
     }
