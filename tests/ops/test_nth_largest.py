@@ -30,6 +30,7 @@ def test_the_kernel_is_the_reference(dtype: torch.dtype) -> None:
     values[1] *= 10.0 ** torch.randint(-35, 35, (999,))
     values[2] = torch.randint(-3, 4, (999,)).to(dtype)
     values[3, ::7], values[3, 1::7], values[3, 2::7] = torch.inf, -torch.inf, torch.nan
+    values[3, 3::7] = -values[3, 2]  # a NaN with the sign of a negative number
     values[4] = 1 + torch.finfo(dtype).eps * torch.randint(0, 50, (999,))
     values[5] = -values[4]
     counted = torch.rand(values.shape) > 0.2

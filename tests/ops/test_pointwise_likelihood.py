@@ -138,6 +138,9 @@ def test_nothing_under_a_mask_is_looked_at(penalty: str, poison: float) -> None:
     options = {"penalty": penalty, "gamma": 1.5, "indexed": True}
     value, slope = taken("reference", logits.masked_fill(~mask, 0), labels, mask=mask, **options)
     logits[..., 500:] = poison
+    leaf = logits.clone().requires_grad_()
+    pointwise(leaf, labels, mask, **options).backward(torch.where(mask, 1.0, poison).expand(1, 3, 600))
+    assert not leaf.grad[..., 500:].any()
     for rest in ({"mask": mask}, {"mask": mask.double()}, {"ignore_index": 9}):
         target = torch.where(mask, labels, 9) if "ignore_index" in rest else labels
         found, gradient = taken("native", logits, target, **options, **rest)
