@@ -23,6 +23,17 @@ def dice_focal(x: Tensor, y: Tensor) -> Tensor:
     return (1 - (2 * overlap + 1e-5) / (total + 1e-5)).mean() - ((1 - p) ** 2 * logp * t).mean()
 
 
+def topk(x: Tensor, y: Tensor, share: float = 0.1) -> Tensor:
+    """Cross-entropy of the hardest voxels of the batch."""
+    values = F.cross_entropy(x, y[:, 0], reduction="none").flatten()
+    return values.topk(int(share * values.numel()), sorted=False).values.mean()
+
+
+def gce(x: Tensor, y: Tensor, q: float = 0.7) -> Tensor:
+    """Generalised cross-entropy of class indices."""
+    return ((1 - x.softmax(1).gather(1, y) ** q) / q).mean()
+
+
 def lncc(x: Tensor, y: Tensor, size: int = 9) -> Tensor:
     """Local squared correlation of rectangular windows."""
 

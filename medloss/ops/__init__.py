@@ -15,6 +15,7 @@ from medloss.ops.joint_histogram import joint_histogram
 from medloss.ops.local_correlation import local_correlation
 from medloss.ops.local_moments import local_error, local_moments, local_ssim
 from medloss.ops.mind import mind
+from medloss.ops.nth_largest import nth_largest
 from medloss.ops.pointwise import pointwise
 from medloss.ops.power_sums import power_sums
 from medloss.ops.region_sums import Column, Terms, region_sums
@@ -51,6 +52,7 @@ __all__ = [
     "max_pool",
     "mind",
     "nearest_source",
+    "nth_largest",
     "pointwise",
     "power_sums",
     "region_sums",

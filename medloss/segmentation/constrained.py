@@ -29,8 +29,8 @@ class ConstrainedCrossEntropyLoss(CrossEntropyLoss):
         if self.sigmoid:
             raise ValueError(f"{type(self).__name__} constrains the logits of a softmax: it takes no sigmoid")
 
-    def constraint(self, view: LabelView) -> Tensor:
-        """The penalty of each logit times the voxel's weight, B N [spatial]."""
+    def constraint(self, view: LabelView, reduce: bool) -> Tensor:
+        """The penalty of each logit times the voxel's weight, B N [spatial]; summed over the voxels with ``reduce``."""
         raise NotImplementedError
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -44,7 +44,7 @@ class ConstrainedCrossEntropyLoss(CrossEntropyLoss):
         """Cross-entropy and constraint, each the mean over what it counts."""
         entropy, first = super().evaluate(view, sums), self._first(view.input.shape[1])
         with without_autocast(view.input.device.type):
-            penalty = self.constraint(view)[:, first:]
+            penalty = self.constraint(view, self.reduction != "none")[:, first:]
             if self.reduction != "mean":
                 penalty = penalty.mean(1)
                 return entropy + self.alpha * (penalty if self.reduction == "none" else penalty.sum())

@@ -111,14 +111,18 @@ class CrossEntropyLoss(LabelLoss):
         return (all_reduced(parts, self.process_group) if self.reduction == "mean" else parts).columns.sum()
 
     def _even_voxels(self, view: LabelView, factors: Tensor, first: int, reduce: bool) -> Tensor:
-        """The likelihood terms of evenly spread labels: B N [spatial], or B N with ``reduce``."""
+        """The likelihood terms of evenly spread labels: of the channels, of all classes with a softmax.
+
+        B N [spatial] or B 1 [spatial]; without the spatial axes with ``reduce``.
+        """
         dtype = factors.dtype
         mask = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
         if first and self.softmax:  # voxels count as far as they are no background
             others = 1 - membership(view.target, 1, view.indexed, dtype)[:, :1]
             mask = others if mask is None else torch.where(mask > 0, mask * others, torch.zeros_like(mask))
         even = factors.new_full((), 0.5 if self.sigmoid else 1 / factors.numel()).expand_as(view.input)
-        terms = pointwise(view.input, even, mask, penalty=view.activation, positive=factors, reduce=reduce)
+        form = {"penalty": view.activation, "joined": self.softmax, "reduce": reduce}
+        terms = pointwise(view.input, even, mask, positive=factors, **form)
         return terms[:, first:] if self.sigmoid else terms
 
     def _map(self, view: LabelView, factors: Tensor, first: int) -> Tensor:
@@ -132,10 +136,11 @@ class CrossEntropyLoss(LabelLoss):
             ignore_index=view.ignore_index,
             positive=factors * counted,
             negative=counted,
+            joined=self.softmax,
         )
-        voxels = voxels[:, first:] if self.sigmoid else voxels.sum(1)
+        voxels = voxels[:, first:] if self.sigmoid else voxels[:, 0]
         if self.label_smoothing:
             even = self._even_voxels(view, factors, first, reduce=False)
-            even = even if self.sigmoid else even.sum(1)
+            even = even if self.sigmoid else even[:, 0]
             voxels = (1 - self.label_smoothing) * voxels + self.label_smoothing * even
         return voxels

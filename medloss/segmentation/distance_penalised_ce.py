@@ -92,13 +92,13 @@ class DistancePenalisedCELoss(LabelLoss):
         members = blank(membership(view.target, classes, view.indexed, dtype), weight)
         weight = torch.ones_like(view.target[:, :1], dtype=dtype) if weight is None else weight
         penalty = weight * (1 + self._nearness(members, weight, sizes))
-        options = {"penalty": view.activation, "positive": positive, "negative": counted, **where}
-        voxels = pointwise(view.input, view.target, penalty, **options)
+        options = {"positive": positive, "negative": counted, "joined": self.softmax, **where}
+        voxels = pointwise(view.input, view.target, penalty, penalty=view.activation, **options)
         if self.sigmoid:
             voxels, mass = voxels[:, first:], weight.expand_as(voxels)[:, first:]
         else:
             shares = members * positive.view(-1, *[1] * (members.ndim - 2))
-            voxels, mass = voxels.sum(1), weight * shares
+            voxels, mass = voxels[:, 0], weight * shares
         if self.reduction == "none":
             return voxels
         return voxels.sum() if self.reduction == "sum" else ratio(voxels.sum(), mass.sum())

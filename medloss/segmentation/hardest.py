@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import LabelView
-from medloss.ops import pointwise
+from medloss.ops import nth_largest, pointwise
 from medloss.reduction import ratio, reduce
 from medloss.segmentation.voxelwise import VoxelwiseLoss
 
@@ -25,10 +25,11 @@ class HardestVoxelsLoss(VoxelwiseLoss):
     batch: bool = False
 
     def penalise(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
-        """The cross-entropy of each voxel and class."""
+        """The cross-entropy of each voxel."""
         where = {"indexed": view.indexed, "ignore_index": view.ignore_index}
         factors = {"positive": positive, "negative": negative}
-        return pointwise(view.input, view.target, view.mask, penalty=view.activation, **where, **factors)
+        form = {"penalty": view.activation, "joined": not self.sigmoid}
+        return pointwise(view.input, view.target, view.mask, **form, **where, **factors)
 
     def chosen(self, hardness: Tensor, counted: Tensor) -> Tensor:
         """How much each voxel of a row is one of the hardest, in [0, 1]."""
@@ -57,12 +58,6 @@ class HardestVoxelsLoss(VoxelwiseLoss):
     def _rows(self, map: Tensor) -> Tensor:
         """The voxels of each sample, B V, or of the batch, 1 V."""
         return map.flatten().unsqueeze(0) if self.batch else map.flatten(1)
-
-
-def nth_largest(values: Tensor, counted: Tensor, n: Tensor) -> Tensor:
-    """The n-th largest of the values that count in each row, R 1; minus infinity in a row without any."""
-    ordered = torch.where(counted, values, torch.full_like(values, -torch.inf)).sort(1, descending=True).values
-    return ordered.gather(1, (n - 1).clamp_min(0))
 
 
 @dataclass(eq=False, kw_only=True)
@@ -118,7 +113,7 @@ class TopKLoss(HardestVoxelsLoss):
         n = counted.sum(1, keepdim=True)
         places = (n * round(self.k * PARTS) // (100 * PARTS)).clamp_min(1)
         last = nth_largest(hardness, counted, places)
-        above, tied = counted & (hardness > last), counted & (hardness == last)
+        above, tied = counted & ~(hardness <= last), counted & (hardness == last)  # NaN is above
         left = (places - above.sum(1, keepdim=True)) / tied.sum(1, keepdim=True).clamp_min(1)
         return above.to(hardness.dtype) + tied * left.to(hardness.dtype)
 
@@ -187,4 +182,4 @@ class OhemCrossEntropyLoss(HardestVoxelsLoss):
         if self.min_kept:
             n = counted.sum(1, keepdim=True).clamp_max(self.min_kept)
             least = torch.minimum(least, nth_largest(hardness, counted, n))
-        return (counted & (hardness >= least)).to(hardness.dtype)
+        return (counted & ~(hardness < least)).to(hardness.dtype)

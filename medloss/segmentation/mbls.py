@@ -53,7 +53,7 @@ class MbLSLoss(ConstrainedCrossEntropyLoss):
         super().__post_init__()
         checks.at_least("margin", self.margin, 0)
 
-    def constraint(self, view: LabelView) -> Tensor:
+    def constraint(self, view: LabelView, reduce: bool) -> Tensor:
         """How far each logit falls behind."""
-        where = {"indexed": view.indexed, "ignore_index": view.ignore_index}
+        where = {"reduce": reduce, "indexed": view.indexed, "ignore_index": view.ignore_index}
         return pointwise(view.input, view.target, view.mask, penalty="margin", gamma=self.margin, **where)

@@ -72,9 +72,9 @@ class NACLLoss(ConstrainedCrossEntropyLoss):
         if not self.sigma > 0:
             raise ValueError(f"sigma={self.sigma!r} must be above 0")
 
-    def constraint(self, view: LabelView) -> Tensor:
+    def constraint(self, view: LabelView, reduce: bool) -> Tensor:
         """The distance of each logit from the share of its class."""
         members, weight = seen(view)
         window = mean_window(self.kernel_size) if self.kernel_type == "mean" else gaussian_window(self.sigma)
         shares = proportions(members, weight, window, self.border)
-        return pointwise(view.input, shares, weight, penalty=DISTANCES[self.distance])
+        return pointwise(view.input, shares, weight, penalty=DISTANCES[self.distance], reduce=reduce)

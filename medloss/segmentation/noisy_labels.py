@@ -127,5 +127,6 @@ class SymmetricCrossEntropyLoss(LikelihoodLoss):
             penalty="reverse_softmax",
             indexed=view.indexed,
             gamma=-self.log_zero,
+            joined=True,
         )
         return self.alpha * super().penalise(view, positive, negative) + self.beta * reverse

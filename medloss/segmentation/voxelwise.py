@@ -34,7 +34,10 @@ class VoxelwiseLoss(LabelLoss):
         super().__post_init__()
 
     def penalise(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
-        """The penalty B N [spatial], times the voxel's weight and the factor of the class's true or false part."""
+        """The penalty times the voxel's weight and the factor of the class's true or false part.
+
+        B N [spatial] with ``sigmoid``; with a softmax the sum over the classes, B 1 [spatial].
+        """
         raise NotImplementedError
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -53,7 +56,7 @@ class VoxelwiseLoss(LabelLoss):
     def penalties(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
         """The weighted penalty of each voxel, B [spatial]; with ``sigmoid`` B N [spatial]."""
         values = self.penalise(view, positive, negative)
-        return values[:, self._first(view.input.shape[1]) :] if self.sigmoid else values.sum(1)
+        return values[:, self._first(view.input.shape[1]) :] if self.sigmoid else values[:, 0]
 
     def class_factors(self, view: LabelView) -> tuple[Tensor, Tensor]:
         """The factor of each class on its true and on its false part; 0 where it does not count."""
@@ -83,9 +86,12 @@ def class_weight(view: LabelView, factors: Tensor) -> Tensor:
     if not view.indexed:
         members = view.target.to(factors.dtype)
         return (members * factors.view(1, -1, *[1] * (members.ndim - 2))).sum(1, keepdim=True)
-    known = (view.target >= 0) & (view.target < factors.numel())
-    index = torch.where(known, view.target, torch.zeros_like(view.target)).long()
-    return torch.where(known & (index == view.target), factors[index], torch.zeros_like(factors[index]))
+    index, classes = view.target.long(), factors.numel()
+    known = (index >= 0) & (index < classes)
+    if view.target.is_floating_point():
+        known = known & (index == view.target)
+    table = torch.cat([factors, factors.new_zeros(1)])  # the last entry is that of no class
+    return table.index_select(0, torch.where(known, index, classes).flatten()).view(index.shape)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -99,7 +105,7 @@ class LikelihoodLoss(VoxelwiseLoss):
         raise NotImplementedError
 
     def penalise(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
-        """The penalty of each voxel and class."""
+        """The penalty of each voxel, with ``sigmoid`` of each channel."""
         penalty, parameter = self.penalty()
         return pointwise(
             view.input,
@@ -111,6 +117,7 @@ class LikelihoodLoss(VoxelwiseLoss):
             gamma=parameter,
             positive=positive,
             negative=negative,
+            joined=not self.sigmoid,
         )
 
     def look(self, view: LabelView) -> Tensor:

@@ -238,6 +238,16 @@ def test_ohem_by_its_definition(seed: int, thresh: float, kept: int) -> None:
     torch.testing.assert_close(value_and_gradient(loss, logits, target), expected)
 
 
+def test_a_nan_is_the_hardest() -> None:
+    """One among many, and nothing but NaN: neither may leave the mean of the others, or 0."""
+    labels = torch.zeros(1, 1, 20, dtype=torch.long)
+    for voxels in (slice(3, 4), slice(0, 20)):
+        logits = torch.zeros(1, 2, 20)
+        logits[0, 0, voxels] = torch.nan
+        for loss in (medloss.TopKLoss(k=10, to_onehot_y=True), medloss.OhemCrossEntropyLoss(to_onehot_y=True)):
+            assert loss(logits, labels).isnan()
+
+
 def test_d10_ohem_with_nothing_hard() -> None:
     """GDL divides by the number of kept voxels, 0 / 0, and the NaN ends the training; what is easy costs nothing."""
     target = torch.ones(2, 1, 4, 4, dtype=torch.long)

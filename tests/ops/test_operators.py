@@ -19,7 +19,7 @@ MANY = (26, 27, 29)  # more than one block of the kernel
 
 SAMPLES = {
     "region_sums": lambda x, t: (x, t, None, "softmax", True, None, int(LIKELIHOODS), 0.0),
-    "pointwise": lambda x, t: (x, t, None, "softmax", True, None, 2.0, None, None, False, 1.0),
+    "pointwise": lambda x, t: (x, t, None, "softmax", True, None, 2.0, None, None, False, 1.0, False),
     "local_moments": lambda x, t: (x, x.detach().flip(2), None, [1.0, 1.0, 1.0], False, 0.0, 1e-5, True),
     "differences": lambda x, t: (x[:, :2], None, "bending", "compact", [1.0, 1.0], [1.0, 1.0], False, "interior", None),
 }

@@ -102,7 +102,7 @@ def test_layouts_and_half_precision(dtype: torch.dtype) -> None:
 def test_what_the_kernel_leaves_to_the_reference() -> None:
     x = torch.rand(1, 2, 5)
     for target, options, why in (
-        (x, {"penalty": "softmax"}, "softmax is no penalty of a residual"),
+        (x, {"penalty": "kullback_leibler"}, "kullback_leibler is no penalty of a residual"),
         (x[:, :1], {"penalty": "squared"}, "target is not an image of the input's shape"),
     ):
         with backend("native"), pytest.raises(RuntimeError, match=why):

@@ -46,13 +46,12 @@ class SoftCrossEntropyLoss(nn.Module):
         if labels.shape != (logits.shape[0], 1, *logits.shape[2:]):
             raise MisfitError(f"y_true has shape {checks.shape(y_true)} and y_pred {checks.shape(y_pred)}")
         within(labels, logits.shape[1], self.ignore_index)
-        share, options = self.smooth_factor or 0.0, {"penalty": "softmax"}
+        share, options = self.smooth_factor or 0.0, {"penalty": "softmax", "joined": True}
         values = pointwise(logits, labels, indexed=True, ignore_index=self.ignore_index, **options)
-        values = values.sum(1, keepdim=True)
         if share:
             even = torch.full_like(logits[:1, :, :1], 1 / logits.shape[1]).expand_as(logits)
             mask = None if self.ignore_index is None else ~holds(labels, self.ignore_index)
-            even = pointwise(logits, even, mask, **options).sum(1, keepdim=True)
+            even = pointwise(logits, even, mask, **options)
             values = (1 - share) * values + share * even
         if self.reduction in ("mean", "sum"):
             return (values.mean() if self.reduction == "mean" else values.sum()).to(y_pred.dtype)

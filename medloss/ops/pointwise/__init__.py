@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss.ops.operator import Operator
 from medloss.ops.pointwise import reference
-from medloss.ops.pointwise.native import NativeResiduals
+from medloss.ops.pointwise.native import NativePointwise
 from medloss.ops.pointwise.penalties import DIVERGENCE, LIKELIHOOD, LOGITS, RESIDUAL, SMOOTHED
 from medloss.ops.voxels import accumulation_dtype
 
@@ -33,12 +33,14 @@ def _fake(
     negative: Tensor | None,
     reduce: bool,
     scale: float,
+    joined: bool,
 ) -> Tensor:
-    shape = input.shape[:2] if reduce else input.shape
+    batch, channels, *spatial = input.shape
+    shape = (batch, 1 if joined else channels, *(() if reduce else spatial))
     return input.new_empty(shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("pointwise", reference.pointwise, _fake, (NativeResiduals(),))
+OPERATOR = Operator("pointwise", reference.pointwise, _fake, (NativePointwise(),))
 
 
 def pointwise(
@@ -54,6 +56,7 @@ def pointwise(
     negative: Tensor | None = None,
     reduce: bool = False,
     scale: float = 1.0,
+    joined: bool = False,
 ) -> Tensor:
     """A penalty at every voxel, times the voxel's weight.
 
@@ -76,9 +79,10 @@ def pointwise(
         negative: factor per class on the false part of a likelihood, C.
         reduce: sum over the voxels.
         scale: what a residual is divided by.
+        joined: sum over the channels, which spares the map of each.
 
     Returns:
-        B C [spatial], or B C with ``reduce``; float64 for double input and float32 otherwise.
+        B C [spatial], or B C with ``reduce``; 1 for C with ``joined``. float64 for double input and float32 otherwise.
 
     Raises:
         ValueError: an unknown penalty.
@@ -86,5 +90,6 @@ def pointwise(
     if penalty not in PENALTIES:
         raise ValueError(f"penalty {penalty!r} is unknown: choose one of {', '.join(PENALTIES)}")
     return OPERATOR(
-        input, target, mask, penalty, indexed, ignore_index, float(gamma), positive, negative, reduce, float(scale)
-    )
+        input, target, mask, penalty, indexed, ignore_index, float(gamma), positive, negative, reduce, float(scale),
+        joined,
+    )  # fmt: skip

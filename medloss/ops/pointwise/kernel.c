@@ -1,5 +1,5 @@
 /* pointwise on the CPU: penalties of the difference of two images, a sweep for their map or sums and one
- * for the gradient, a tile of voxels at a time.
+ * for the gradient, a tile of voxels at a time. Those of logits are in likelihood.h.
  *
  * Sums are taken of blocks of fixed size and added in order: the result does not depend on the number of
  * threads.
@@ -55,6 +55,11 @@ static inline double root_f64(double x) { return sqrt(x); }
 #define SUFFIX f64
 #define HUGE_REAL 1e100
 #include "kernel.c"
+#undef REAL
+#undef SUFFIX
+#undef HUGE_REAL
+
+#include "likelihood.h"
 
 #else
 

@@ -1,4 +1,4 @@
-"""The CPU path of ``pointwise``: penalties of a residual, one sweep for the sums and one for the gradient."""
+"""The CPU paths of ``pointwise``: which one takes a penalty, and that of a residual."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.pointwise.likelihood import NativeLikelihoods
+from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
 from medloss.ops.voxels import accumulation_dtype
 
 CODES = {
@@ -18,8 +20,34 @@ CODES = {
 """Penalties as ``kernel.c`` numbers them."""
 
 
+class NativePointwise(native.NativePath):
+    """The kernel of the penalty's kind."""
+
+    def __init__(self) -> None:
+        self._residuals, self._likelihoods = NativeResiduals(), NativeLikelihoods()
+
+    def _of(self, args: tuple[Any, ...]) -> NativeResiduals | NativeLikelihoods:
+        return self._residuals if args[3] in RESIDUAL or args[3] in DIVERGENCE else self._likelihoods
+
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        return self._of(args).unfit(args, needs)
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """The map or its sums."""
+        return self._of(args).forward(args)
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input."""
+        return self._of(args).backward(grad, args)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of the target of a residual."""
+        return self._residuals.backward_of(index, grad, args)
+
+
 class NativeResiduals(native.NativePath):
-    """A penalty of the difference of two images, without a map of the residual or of any part of the penalty."""
+    """A penalty of the difference of two images: a sweep for its sums and one for the gradient, and no map between."""
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
@@ -27,6 +55,8 @@ class NativeResiduals(native.NativePath):
         found = []
         if penalty not in CODES:
             found.append(f"{penalty} is no penalty of a residual")
+        if args[11]:
+            found.append("the sum over the channels is asked for")
         if indexed or target.shape != input.shape:
             found.append("target is not an image of the input's shape")
         if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
@@ -67,7 +97,7 @@ class NativeResiduals(native.NativePath):
 
 
 def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
-    input, target, mask, penalty, _, _, gamma, _, _, _, scale = args
+    input, target, mask, penalty, _, _, gamma, _, _, _, scale, _ = args
     dtype, (batch, channels) = accumulation_dtype(input), input.shape[:2]
     shared = 1
     if mask is not None:

@@ -20,6 +20,7 @@ def pointwise(
     negative: Tensor | None,
     reduce: bool,
     scale: float,
+    joined: bool,
 ) -> Tensor:
     """See :func:`medloss.ops.pointwise.pointwise`."""
     dtype = accumulation_dtype(input)
@@ -36,4 +37,5 @@ def pointwise(
     else:
         map = likelihood_map(x, t, penalty, gamma, positive, negative)
     map = map if weight is None else map * weight
+    map = map.sum(1, keepdim=True) if joined else map
     return map.sum(spatial_axes(map)) if reduce else map

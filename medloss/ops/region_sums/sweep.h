@@ -7,7 +7,7 @@
 #include "volume.h"
 #include "rows.h"
 #include "softmax.h"
-#include "focal.h"
+#include "../focal.h"
 #include "labelled.h"
 #include "memberships.h"
 

@@ -1,4 +1,4 @@
-/* The focal factor. */
+/* The focal factor. Included once for each REAL, with EXP and LOG defined, as label_tile.h is. */
 
 /* base^gamma in place, and gamma base^(gamma - 1) beside it where asked for. The base is kept off zero, as in the
  * reference: at saturation the gradient is zero and not NaN for an exponent below one. */
