@@ -9,7 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss import checks
-from medloss.ops.differences import PENALTIES, interior_weight, jacobian_penalty
+from medloss.ops.differences import interior_weight
+from medloss.ops.jacobian import PENALTIES, jacobian_penalty
 from medloss.reduction import reduce
 from medloss.registration.smoothness import StencilLoss, joint
 

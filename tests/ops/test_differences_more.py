@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from medloss.ops import differences, jacobian_determinant, jacobian_penalty, resample
-from medloss.ops.differences import BORDERS, PENALTIES, STENCILS
+from medloss.ops.differences import BORDERS, STENCILS
+from medloss.ops.jacobian import PENALTIES
 
 ENERGIES = [(energy, stencil) for energy, stencils in STENCILS.items() if energy != "jacobian" for stencil in stencils]
 SCALE = [1.0, 0.5]
