@@ -88,6 +88,11 @@ static const REAL *NAME(row_weight)(WORK *w, int64_t z, int64_t y) {
     return w->weight;
 }
 
+/* By itself, since within a larger function the compiler keeps its pointers in memory. */
+static __attribute__((noinline)) void NAME(add_row)(REAL *restrict to, const REAL *restrict from, int64_t n) {
+    for (int64_t x = 0; x < n; ++x) to[x] += from[x];
+}
+
 /* Adds what a row of stencils gives to its points, where these lie in planes low to high. What lies beyond
  * the border comes on top of the border's, which it repeats. */
 static void NAME(give_points)(WORK *w, int64_t z, int64_t y, int64_t low, int64_t high, int masked, REAL *out) {
@@ -105,8 +110,7 @@ static void NAME(give_points)(WORK *w, int64_t z, int64_t y, int64_t low, int64_
             if (masked)
                 for (int64_t x = 0; x < n; ++x) given[x] = w->keep[x] ? given[x] : 0;
             for (int64_t x = 0; x < first; ++x) to[0] += given[x];
-#pragma GCC ivdep
-            for (int64_t x = first; x < last; ++x) to[x + shift] += given[x];
+            NAME(add_row)(to + first + shift, given + first, last - first);
             for (int64_t x = last; x < n; ++x) to[width - 1] += given[x];
         }
     }

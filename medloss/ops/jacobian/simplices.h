@@ -104,6 +104,12 @@ INLINE VECTOR NAME(determinant)(const int rank, VECTOR e[3][3]) {
     return e[0][0] * normal[0] + e[0][1] * normal[1] + e[0][2] * normal[2];
 }
 
+/* What the points of a vector of stencils hold: loops of known length must be none, or the points lie in memory. */
+INLINE void NAME(load)(const REAL *const *at, int64_t x, const int count, VECTOR *u) {
+#pragma GCC unroll 24
+    for (int i = 0; i < count; ++i) u[i] = *(const VECTOR *)(at[i] + x);
+}
+
 /* What each simplex of a row of n stencils grows by. The last vector overlaps the one before it; of a row
  * shorter than a vector `at` has room behind. */
 INLINE void NAME(growth_rows)(const int rank, const int cell, const REAL *const *at, const REAL *scale, int64_t n,
@@ -112,7 +118,7 @@ INLINE void NAME(growth_rows)(const int rank, const int cell, const REAL *const 
     for (int64_t block = 0; block < n; block += NAME(LANES)) {
         const int64_t x = most(0, least(block, n - NAME(LANES)));
         VECTOR u[MOST_ENDS], e[3][3];
-        for (int i = 0; i < ends; ++i) u[i] = *(const VECTOR *)(at[i] + x);
+        NAME(load)(at, x, ends, u);
 #define MEDLOSS_GROW(s)                                                                          \
     NAME(slopes)(rank, cell, s, u, scale, e);                                                    \
     NAME(add_rest)(rank, cell, s, e);                                                            \
@@ -129,7 +135,9 @@ INLINE void NAME(growth_back)(const int rank, const int cell, const REAL *const 
     for (int64_t block = 0; block < n; block += NAME(LANES)) {
         const int64_t x = most(0, least(block, n - NAME(LANES)));
         VECTOR u[MOST_ENDS], total[MOST_ENDS], e[3][3], c[3][3];
-        for (int i = 0; i < ends; ++i) u[i] = *(const VECTOR *)(at[i] + x), total[i] = (VECTOR){0};
+        NAME(load)(at, x, ends, u);
+#pragma GCC unroll 24
+        for (int i = 0; i < ends; ++i) total[i] = (VECTOR){0};
 #define MEDLOSS_GIVE(s)                                                                          \
     {                                                                                            \
         const VECTOR each = (REAL)inverse_size(rank, s) * *(const VECTOR *)(rate + s * pitch + x);\
@@ -145,6 +153,7 @@ INLINE void NAME(growth_back)(const int rank, const int cell, const REAL *const 
     }
         MEDLOSS_EACH_SIMPLEX(rank, cell, MEDLOSS_GIVE)
 #undef MEDLOSS_GIVE
+#pragma GCC unroll 24
         for (int i = 0; i < ends; ++i) *(VECTOR *)(given + i * pitch + x) = total[i];
     }
 }
@@ -164,7 +173,7 @@ INLINE void NAME(energy_rows)(const int rank, const REAL *const *at, const REAL 
     for (int64_t block = 0; block < n; block += NAME(LANES)) {
         const int64_t x = most(0, least(block, n - NAME(LANES)));
         VECTOR u[18], e[3][3], c[3][3], length = {0}, energy;
-        for (int i = 0; i < 2 * rank * rank; ++i) u[i] = *(const VECTOR *)(at[i] + x);
+        NAME(load)(at, x, 2 * rank * rank, u);
         NAME(slopes)(rank, 0, 0, u, scale, e);
         for (int i = 0; i < rank; ++i)
             for (int k = 0; k < rank; ++k) length += e[i][k] * e[i][k];
@@ -189,7 +198,7 @@ INLINE void NAME(energy_back)(const int rank, const REAL *const *at, const REAL 
         const int64_t x = most(0, least(block, n - NAME(LANES)));
         const VECTOR factor = *(const VECTOR *)(above + x);
         VECTOR u[18], e[3][3], c[3][3], d[3][3], m[3][3], turned[3];
-        for (int i = 0; i < 2 * rank * rank; ++i) u[i] = *(const VECTOR *)(at[i] + x);
+        NAME(load)(at, x, 2 * rank * rank, u);
         NAME(slopes)(rank, 0, 0, u, scale, e);
         for (int i = 0; i < rank; ++i)
             for (int k = 0; k < rank; ++k) d[i][k] = price[0] * e[i][k];
