@@ -86,6 +86,13 @@ def test_what_is_no_number() -> None:
         torch.testing.assert_close(ours, theirs, equal_nan=True)
 
 
+def test_a_symbolic_zero_of_autograd_has_no_memory() -> None:
+    values, field = torch.rand(1, 1, 4, 4, requires_grad=True), torch.rand(1, 2, 4, 4, requires_grad=True)
+    read = resample(values, field, spacing=[1.0, 1.0])
+    for gradient in torch.autograd.grad(read, (values, field), torch._efficientzerotensor(read.shape)):
+        assert not gradient.any()
+
+
 @pytest.mark.parametrize("layout", ["channels_last", "slice", "half"])
 def test_layouts_and_half_precision(layout: str) -> None:
     values = torch.randn(2, 3, 9, 20)

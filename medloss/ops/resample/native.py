@@ -37,7 +37,7 @@ class NativeResample(native.NativePath):
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """The values there."""
-        values, positions, spacing = args
+        values, positions, _ = args
         dtype = accumulation_dtype(values)
         result = torch.empty((*values.shape[:2], *positions.shape[2:]), dtype=dtype)
         points = _plain(positions, dtype)
