@@ -52,51 +52,69 @@ static void NAME(place)(const Shape *s, const REAL *points, int64_t number, BLOC
     }
 }
 
+/* The values about each point: of each corner in all axes but the last the two along that one. They are fetched by
+ * themselves, so that what follows is done for many points at once. */
+INLINE void NAME(fetch)(const int rank, const Shape *s, const REAL *values, const BLOCK *k,
+                        REAL pairs[4][2 * POINTS]) {
+    const int single = s->step[rank - 1] == 0;
+    int64_t away[4] = {0};
+    for (int corner = 0; corner < 1 << (rank - 1); ++corner)
+        for (int axis = 0; axis < rank - 1; ++axis) away[corner] += corner >> (rank - 2 - axis) & 1 ? s->step[axis] : 0;
+    for (int64_t i = 0; i < k->count; ++i)
+#pragma GCC unroll 4
+        for (int corner = 0; corner < 1 << (rank - 1); ++corner) {
+            const REAL *at = values + k->base[i] + away[corner];
+            REAL *to = pairs[corner] + 2 * i;
+            if (single) to[0] = to[1] = at[0];
+            else memcpy(to, at, 2 * sizeof(REAL));
+        }
+}
+
 /* Between two values, as the sum of both by their weights: an infinite one stays. */
 INLINE REAL NAME(between)(REAL low, REAL high, REAL part) { return (1 - part) * low + part * high; }
 
-/* The values about a point, the first axis in the highest bit. */
-INLINE void NAME(corners)(const int rank, const Shape *s, const REAL *at, REAL *v) {
-    const int64_t *step = s->step;
-    for (int corner = 0; corner < 1 << rank; ++corner) {
-        int64_t away = 0;
-        for (int axis = 0; axis < rank; ++axis) away += corner >> (rank - 1 - axis) & 1 ? step[axis] : 0;
-        v[corner] = at[away];
-    }
+/* Between the pair of a corner. */
+INLINE REAL NAME(along)(const REAL *pairs, int64_t i, REAL part) {
+    return NAME(between)(pairs[2 * i], pairs[2 * i + 1], part);
 }
 
 INLINE void NAME(read)(const int rank, const Shape *s, const REAL *values, const BLOCK *k, REAL *restrict out) {
+    REAL p[4][2 * POINTS];
+    NAME(fetch)(rank, s, values, k, p);
     for (int64_t i = 0; i < k->count; ++i) {
-        REAL v[8];
-        NAME(corners)(rank, s, values + k->base[i], v);
-        for (int axis = rank - 1, left = 1 << (rank - 1); axis >= 0; --axis, left /= 2)
-            for (int pair = 0; pair < left; ++pair)
-                v[pair] = NAME(between)(v[2 * pair], v[2 * pair + 1], k->part[axis][i]);
-        out[i] = v[0];
+        const REAL x = k->part[rank - 1][i], y = rank > 1 ? k->part[rank - 2][i] : 0, z = k->part[0][i];
+        REAL value = NAME(along)(p[0], i, x);
+        if (rank > 1) value = NAME(between)(value, NAME(along)(p[1], i, x), y);
+        if (rank > 2)
+            value = NAME(between)(value, NAME(between)(NAME(along)(p[2], i, x), NAME(along)(p[3], i, x), y), z);
+        out[i] = value;
     }
 }
 
 /* The slope along each axis, times what comes from above, on top of the other channels'. */
-INLINE void NAME(slopes)(const int rank, const Shape *s, const REAL *values, const BLOCK *k, const REAL *grad,
-                         REAL slope[3][POINTS]) {
+INLINE void NAME(slopes)(const int rank, const Shape *s, const REAL *values, const BLOCK *k, const REAL *restrict grad,
+                         REAL slope[restrict 3][POINTS]) {
+    REAL p[4][2 * POINTS];
+    NAME(fetch)(rank, s, values, k, p);
     for (int64_t i = 0; i < k->count; ++i) {
-        REAL v[8], d[3];
-        NAME(corners)(rank, s, values + k->base[i], v);
         const REAL x = k->part[rank - 1][i], y = rank > 1 ? k->part[rank - 2][i] : 0, z = k->part[0][i];
-        if (rank == 1) d[0] = v[1] - v[0];
+        REAL here[4], rise[4];
+        for (int corner = 0; corner < 1 << (rank - 1); ++corner) {
+            here[corner] = NAME(along)(p[corner], i, x);
+            rise[corner] = p[corner][2 * i + 1] - p[corner][2 * i];
+        }
+        if (rank == 1) slope[0][i] += grad[i] * rise[0];
         if (rank == 2) {
-            d[0] = NAME(between)(v[2], v[3], x) - NAME(between)(v[0], v[1], x);
-            d[1] = NAME(between)(v[1] - v[0], v[3] - v[2], y);
+            slope[0][i] += grad[i] * (here[1] - here[0]);
+            slope[1][i] += grad[i] * NAME(between)(rise[0], rise[1], y);
         }
         if (rank == 3) {
-            const REAL low = NAME(between)(v[0], v[1], x), high = NAME(between)(v[4], v[5], x);
-            const REAL low_y = NAME(between)(v[2], v[3], x), high_y = NAME(between)(v[6], v[7], x);
-            d[0] = NAME(between)(high, high_y, y) - NAME(between)(low, low_y, y);
-            d[1] = NAME(between)(low_y - low, high_y - high, z);
-            d[2] = NAME(between)(NAME(between)(v[1] - v[0], v[3] - v[2], y),
-                                 NAME(between)(v[5] - v[4], v[7] - v[6], y), z);
+            const REAL low = NAME(between)(here[0], here[1], y), high = NAME(between)(here[2], here[3], y);
+            slope[0][i] += grad[i] * (high - low);
+            slope[1][i] += grad[i] * NAME(between)(here[1] - here[0], here[3] - here[2], z);
+            const REAL front = NAME(between)(rise[0], rise[1], y), back = NAME(between)(rise[2], rise[3], y);
+            slope[2][i] += grad[i] * NAME(between)(front, back, z);
         }
-        for (int axis = 0; axis < rank; ++axis) slope[axis][i] += grad[i] * d[axis];
     }
 }
 
