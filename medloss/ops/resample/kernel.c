@@ -83,9 +83,12 @@ MEDLOSS_EXPORT int NAME(resample_points)(const REAL *values, const REAL *points,
         for (int64_t c = b * s.channels; c < (b + 1) * s.channels; ++c)
             MEDLOSS_BY_AXES(s.rank, slopes, &s, values + c * s.voxels, &block, grad + c * s.points + block.first, slope)
         for (int64_t axis = 0; axis < s.rank; ++axis) {
-            REAL *to = out + (b * s.rank + axis) * s.points + block.first;
-            for (int64_t p = 0; p < block.count; ++p)
-                to[p] = block.inside[axis][p] ? slope[axis][p] / (REAL)s.spacing[axis] : 0; /* none beyond the border */
+            REAL *restrict to = out + (b * s.rank + axis) * s.points + block.first;
+            const REAL spacing = (REAL)s.spacing[axis];
+            for (int64_t p = 0; p < block.count; ++p) {
+                const REAL each = slope[axis][p] / spacing;
+                to[p] = block.inside[axis][p] ? each : 0; /* none beyond the border */
+            }
         }
     }
     return 0;
