@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.differences.reference import Stencil, interior_sizes, interior_weight
-from medloss.ops.jacobian.native import NativeHyperelastic
+from medloss.ops.jacobian import native, triton
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype, blank
 
@@ -73,7 +73,7 @@ def _fake(
     return field.new_empty((field.shape[0], *spatial), dtype=accumulation_dtype(field))
 
 
-OPERATOR = Operator("hyperelastic", reference, _fake, (NativeHyperelastic(),))
+OPERATOR = Operator("hyperelastic", reference, _fake, (native.HYPERELASTIC, triton.HYPERELASTIC))
 
 
 def hyperelastic(

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.differences.reference import interior_sizes
-from medloss.ops.jacobian import reference
-from medloss.ops.jacobian.native import NativeDeterminant, NativePenalty
+from medloss.ops.jacobian import native, reference, triton
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -39,8 +38,10 @@ def _fake_penalty(
     return field.new_empty((field.shape[0], *spatial), dtype=accumulation_dtype(field))
 
 
-DETERMINANT = Operator("jacobian_determinant", reference.determinants, _fake_determinants, (NativeDeterminant(),))
-PENALTY = Operator("jacobian_penalty", reference.penalties, _fake_penalty, (NativePenalty(),))
+DETERMINANT = Operator(
+    "jacobian_determinant", reference.determinants, _fake_determinants, (native.DETERMINANT, triton.DETERMINANT)
+)
+PENALTY = Operator("jacobian_penalty", reference.penalties, _fake_penalty, (native.PENALTY, triton.PENALTY))
 
 
 def jacobian_determinant(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -33,15 +33,34 @@ class Call(NamedTuple):
     prices: Sequence[float] = (0.0, 0.0, 0.0)
 
 
-class _JacobianPath(native.NativePath):
-    """One sweep over the voxels, without a map of any derivative. A subclass names the call."""
+def determinant_call(args: tuple[Any, ...]) -> Call:
+    """The determinants of each simplex."""
+    return Call("determinant", *args)
+
+
+def penalty_call(args: tuple[Any, ...]) -> Call:
+    """What the determinants cost."""
+    field, mask, penalty, floor, stencil, axis_scale, border, reduce = args
+    return Call(penalty, field, mask, stencil, axis_scale, border, reduce, floor)
+
+
+def hyperelastic_call(args: tuple[Any, ...]) -> Call:
+    """What lengths, areas and volumes cost."""
+    field, mask, prices, floor, stencil, axis_scale, border, reduce = args
+    return Call("hyperelastic", field, mask, stencil, axis_scale, border, reduce, floor, prices)
+
+
+class NativeJacobian(native.NativePath):
+    """One sweep over the voxels, without a map of any derivative.
+
+    Args:
+        call: names the call in an operator's arguments.
+    """
 
     told = "field is"
 
-    @staticmethod
-    def call(args: tuple[Any, ...]) -> Call:
-        """The operator's arguments, as the kernel's."""
-        raise NotImplementedError
+    def __init__(self, call: Callable[[tuple[Any, ...]], Call]) -> None:
+        self.call = call
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
@@ -89,35 +108,6 @@ class _JacobianPath(native.NativePath):
         result = torch.empty(call.field.shape, dtype=dtype)
         native.call("jacobian_backward", dtype, *_operands(call), *upstream, centre, result)
         return result.to(call.field.dtype)
-
-
-class NativeDeterminant(_JacobianPath):
-    """The determinants of each simplex."""
-
-    @staticmethod
-    def call(args: tuple[Any, ...]) -> Call:
-        """The operator's arguments, as the kernel's."""
-        return Call("determinant", *args)
-
-
-class NativePenalty(_JacobianPath):
-    """What the determinants cost."""
-
-    @staticmethod
-    def call(args: tuple[Any, ...]) -> Call:
-        """The operator's arguments, as the kernel's."""
-        field, mask, penalty, floor, stencil, axis_scale, border, reduce = args
-        return Call(penalty, field, mask, stencil, axis_scale, border, reduce, floor)
-
-
-class NativeHyperelastic(_JacobianPath):
-    """What lengths, areas and volumes cost."""
-
-    @staticmethod
-    def call(args: tuple[Any, ...]) -> Call:
-        """The operator's arguments, as the kernel's."""
-        field, mask, prices, floor, stencil, axis_scale, border, reduce = args
-        return Call("hyperelastic", field, mask, stencil, axis_scale, border, reduce, floor, prices)
 
 
 class Scheme(NamedTuple):
@@ -170,3 +160,6 @@ def _sums(call: Call) -> Tensor:
     found = torch.empty((call.field.shape[0], 3), dtype=torch.float64)
     native.call("jacobian_forward", accumulation_dtype(call.field), *_operands(call), None, found)
     return found
+
+
+DETERMINANT, PENALTY, HYPERELASTIC = map(NativeJacobian, (determinant_call, penalty_call, hyperelastic_call))

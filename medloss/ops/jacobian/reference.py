@@ -37,7 +37,7 @@ def simplices(stencil: str, rank: int) -> Iterator[tuple[tuple[int, ...], list[t
         yield (1, 1, 1), [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
 
 
-def _determinant(rows: Sequence[Sequence[Any]]) -> Any:
+def determinant(rows: Sequence[Sequence[Any]]) -> Any:
     """Of a matrix of numbers or of maps, of up to three rows."""
     if len(rows) == 1:
         return rows[0][0]
@@ -53,16 +53,16 @@ def _volumes(u: Stencil) -> Iterator[tuple[Tensor, float]]:
     rank = len(u.reach)
     if u.name == "central":
         steps = [(u.at({axis: 1}) - u.at({axis: -1})) / 2 for axis in u.reach]
-        yield _determinant([_edge(_unit(axis, rank), step) for axis, step in enumerate(steps)]), 1.0
+        yield determinant([_edge(_unit(axis, rank), step) for axis, step in enumerate(steps)]), 1.0
         return
     tiling = list(simplices(u.name, rank))
     edges = [[tuple(e - s for e, s in zip(end, start)) for end in ends] for start, ends in tiling]
-    sizes = [_determinant(each) for each in edges]
+    sizes = [determinant(each) for each in edges]
     whole = sum(abs(size) for size in sizes)
     for (start, ends), rest, size in zip(tiling, edges, sizes):
         origin = u.at(dict(enumerate(start, start=2)))
         moved = [_edge(edge, u.at(dict(enumerate(end, start=2))) - origin) for edge, end in zip(rest, ends)]
-        yield _determinant(moved) / size, abs(size) / whole
+        yield determinant(moved) / size, abs(size) / whole
 
 
 def _edge(edge: tuple[int, ...], change: Tensor) -> list[Tensor]:
