@@ -13,7 +13,7 @@ from medloss.ops import backend, native, resample
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 
-SHAPES = [(1,), (300,), (7, 5), (1, 6), (3, 140), (4, 3, 5), (2, 1, 9), (5, 4, 131)]
+SHAPES = [(1,), (300,), (7, 5), (1, 6), (4, 1), (3, 140), (4, 3, 5), (2, 1, 9), (5, 4, 131)]
 
 
 def found_by(name: str, values: Tensor, positions: Tensor, **options: Any) -> tuple[Tensor, ...]:
@@ -84,6 +84,14 @@ def test_what_is_no_number() -> None:
     values[0, 0, 1, 1] = torch.nan
     for ours, theirs in zip(found_by("native", values, at), found_by("reference", values, at)):
         torch.testing.assert_close(ours, theirs, equal_nan=True)
+
+
+def test_an_axis_of_one_voxel_has_no_neighbours() -> None:
+    """What lies behind the only voxel of a row belongs to the next row."""
+    values, at = torch.rand(1, 1, 3, 1), torch.tensor([[[0.5], [0.0]]])
+    values[0, 0, 2] = torch.nan
+    with backend("native"):
+        assert resample(values, at).item() == pytest.approx(values[0, 0, :2].mean().item())
 
 
 def test_a_symbolic_zero_of_autograd_has_no_memory() -> None:

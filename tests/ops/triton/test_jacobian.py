@@ -23,11 +23,10 @@ def masked(field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(
     ("penalty", "stencil", "rank", "border"),
     [
-        ("folding", "forward", 1, "replicate"),
         ("log", "all", 1, "interior"),
         ("volume", "backward", 2, "interior"),
         ("log", "central", 2, "replicate"),
-        ("folding", "all", 2, "interior"),
+        ("folding", "all", 2, "replicate"),
         ("log", "forward", 3, "interior"),
         ("volume", "all", 3, "replicate"),
     ],
@@ -36,7 +35,8 @@ def test_penalties(penalty, stencil, rank, border, poisoned) -> None:
     """The map under a mask with NaN beneath, and the sums without one, of a field that folds."""
     field, axes = 0.5 * torch.randn(SHAPES[rank], dtype=torch.float64), AXES[:rank]
     compare(JACOBIAN.PENALTY, move((field, None, penalty, 0.3, stencil, axes, border, True)))
-    compare(JACOBIAN.PENALTY, move((*masked(field), penalty, 0.3, stencil, axes, border, False)))
+    if (stencil, rank) != ("all", 3):  # whose sixty ends of edges the interpreter takes seconds for
+        compare(JACOBIAN.PENALTY, move((*masked(field), penalty, 0.3, stencil, axes, border, False)))
 
 
 @pytest.mark.parametrize(("stencil", "rank"), [("central", 1), ("all", 2), ("forward", 3)])
@@ -80,8 +80,7 @@ def launch(what: str, stencil: str, direction: str, mask: bool = False) -> Launc
 
 
 LAUNCHES = {
-    "log, all": launch("log", "all", "forward"),
-    "folding, gradient": launch("folding", "forward", "backward"),
+    "folding": launch("folding", "forward", "forward"),
     "log, all, gradient": launch("log", "all", "backward", mask=True),
     "hyperelastic, gradient": launch("hyperelastic", "forward", "backward"),
 }
