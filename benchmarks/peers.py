@@ -115,3 +115,16 @@ def torch_cross_entropy() -> Callable[..., Tensor]:
 def compiled(function: Callable[..., Tensor]) -> Maker:
     """A straightforward loss of ``plain.py``, handed to ``torch.compile``."""
     return lambda: torch.compile(function, dynamic=False)
+
+
+def plainly(function: Callable[..., Tensor]) -> Maker:
+    """A straightforward loss of ``plain.py``, as it stands."""
+    return lambda: function
+
+
+def composed() -> Callable[..., Tensor]:
+    """Our loss of a field that is followed by itself: resampling, and both of its gradients."""
+    import medloss
+
+    loss = medloss.InverseConsistencyLoss()
+    return lambda u: loss(u, u)

@@ -53,3 +53,21 @@ def bending(u: Tensor) -> Tensor:
             d = torch.gradient(torch.gradient(u, dim=i)[0], dim=j)[0]
             total = total + (d[:, :, 2:-2, 2:-2, 2:-2] ** 2).mean()
     return total
+
+
+def folding(u: Tensor) -> Tensor:
+    """Mean price of negative Jacobian determinants, by forward differences of a 3D displacement in voxels."""
+    columns = []
+    for axis in range(3):
+        change = u.diff(dim=axis + 2)[:, :, : u.shape[2] - 1, : u.shape[3] - 1, : u.shape[4] - 1]
+        columns.append(torch.stack([change[:, k] + (k == axis) for k in range(3)], 1))
+    return F.relu(-(columns[0] * torch.linalg.cross(columns[1], columns[2], dim=1)).sum(1)).mean()
+
+
+def composed(u: Tensor) -> Tensor:
+    """Mean squared length of a displacement in voxels, followed by itself."""
+    sizes = u.new_tensor(u.shape[2:]).view(-1, *[1] * (u.ndim - 2))
+    axes = [torch.arange(size, dtype=u.dtype, device=u.device) for size in u.shape[2:]]
+    at = (torch.stack(torch.meshgrid(*axes, indexing="ij")) + u) * 2 / (sizes - 1) - 1
+    there = F.grid_sample(u, at.flip(1).movedim(1, -1), padding_mode="border", align_corners=True)
+    return ((u + there) ** 2).sum(1).mean()

@@ -7,6 +7,7 @@ import torch
 from contestants import Row
 from peers import (
     compiled,
+    composed,
     fireants,
     kornia,
     kornia_lovasz,
@@ -14,6 +15,7 @@ from peers import (
     monai,
     msssim_package,
     nnunet_dice_ce,
+    plainly,
     smp,
     torch_cross_entropy,
 )
@@ -72,6 +74,9 @@ ROWS = [
     Row("bending", "field", CUBE, medloss("BendingEnergyLoss"),
         {"monai": monai("BendingEnergyLoss"), "compiled": compiled(plain.bending)}),
     Row("diffusion", "field", CUBE, medloss("DiffusionLoss"), {"monai": monai("DiffusionLoss")}),
+    Row("jacobian", "field", MIDDLE, medloss("JacobianLoss"),
+        {"torch": plainly(plain.folding), "compiled": compiled(plain.folding)}),
+    Row("resample", "field", MIDDLE, composed, {"torch": plainly(plain.composed)}),
     # few and many classes, large volumes, batches of slices, channels-last, and volumes so small that calls count
     Row("dice_ce_n2", "labels", CUBE, OURS_DICE_CE, DICE_CE, classes=2),
     Row("dice_ce_n4", "labels", MIDDLE, OURS_DICE_CE, DICE_CE, classes=4, batch=2),

@@ -4,13 +4,14 @@ from medloss.ops.adjacent_differences import adjacent_differences
 from medloss.ops.calibration_error import calibration_error
 from medloss.ops.components import components
 from medloss.ops.confusion import confusion
-from medloss.ops.differences import differences, jacobian_determinant, jacobian_penalty
+from medloss.ops.differences import differences
 from medloss.ops.dispatch import BackendError, backend
 from medloss.ops.distance_map import border_distance, distance_map, nearest_source, signed_distance
 from medloss.ops.global_moments import global_moments
 from medloss.ops.gradient_alignment import gradient_alignment
 from medloss.ops.hyperelastic import hyperelastic
 from medloss.ops.jaccard_extension import jaccard_extension
+from medloss.ops.jacobian import jacobian_determinant, jacobian_penalty
 from medloss.ops.joint_histogram import joint_histogram
 from medloss.ops.local_correlation import local_correlation
 from medloss.ops.local_moments import local_error, local_moments, local_ssim

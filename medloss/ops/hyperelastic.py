@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.ops.differences import interior_weight, reach_of
-from medloss.ops.differences.reference import Stencil
+from medloss.ops.differences.reference import Stencil, interior_sizes, interior_weight
+from medloss.ops.jacobian import native, triton
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype, blank
 
@@ -69,12 +69,11 @@ def _fake(
     border: str,
     reduce: bool,
 ) -> Tensor:
-    lost = [0 if border == "replicate" else sum(reach) for reach in reach_of(stencil, axis_scale).values()]
-    spatial = [] if reduce else [size - less for size, less in zip(field.shape[2:], lost, strict=True)]
+    spatial = [] if reduce else interior_sizes(field, stencil, axis_scale, border)
     return field.new_empty((field.shape[0], *spatial), dtype=accumulation_dtype(field))
 
 
-OPERATOR = Operator("hyperelastic", reference, _fake)
+OPERATOR = Operator("hyperelastic", reference, _fake, (native.HYPERELASTIC, triton.HYPERELASTIC))
 
 
 def hyperelastic(

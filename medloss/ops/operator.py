@@ -127,7 +127,8 @@ class Operator:
         path = None if second_order else choose(self.name, self.paths, args, needs=needs)
         if path is None:
             return self._differentiate(grad, args, needs, second_order)
-        grad = grad.contiguous()
+        # a symbolic zero of autograd's has no memory that a kernel could read
+        grad = grad.clone() if grad._is_zerotensor() else grad.contiguous()
         if direct:
             return tuple(_gradient(path, at, grad, args) if need else None for at, need in enumerate(needs))
         return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))

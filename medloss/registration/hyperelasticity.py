@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.ops import hyperelastic
-from medloss.registration.smoothness import StencilLoss, joint
+from medloss.registration.smoothness import StencilLoss
 
 
 @dataclass(eq=False, kw_only=True)
@@ -75,10 +75,7 @@ class HyperelasticLoss(StencilLoss):
         self, field: Tensor, mask: Tensor | None = None, spacing: Sequence[float] | float | None = None
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
-        field, mask = self._field(field, mask)
-        if field.ndim > 5:
-            raise checks.ShapeError(f"field has shape {checks.shape(field)}: up to 3 spatial axes are possible")
-        mask = joint(mask)
+        field, mask = self._volume(field, mask)
         density = hyperelastic(
             field,
             mask,

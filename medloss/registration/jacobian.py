@@ -9,9 +9,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from medloss import checks
-from medloss.ops.differences import PENALTIES, interior_weight, jacobian_penalty
+from medloss.ops.differences import interior_weight
+from medloss.ops.jacobian import PENALTIES, jacobian_penalty
 from medloss.reduction import reduce
-from medloss.registration.smoothness import StencilLoss, joint
+from medloss.registration.smoothness import StencilLoss
 
 
 @dataclass(eq=False, kw_only=True)
@@ -76,10 +77,7 @@ class JacobianLoss(StencilLoss):
         self, field: Tensor, mask: Tensor | None = None, spacing: Sequence[float] | float | None = None
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
-        field, mask = self._field(field, mask)
-        if field.ndim > 5:
-            raise checks.ShapeError(f"field has shape {checks.shape(field)}: up to 3 spatial axes are possible")
-        mask = joint(mask)
+        field, mask = self._volume(field, mask)
         values = jacobian_penalty(
             field,
             mask,

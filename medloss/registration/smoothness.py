@@ -36,6 +36,13 @@ class StencilLoss(FieldLoss):
         checks.choice("border", self.border, BORDERS)
         checks.choice("stencil", self.stencil, STENCILS[self.energy])
 
+    def _volume(self, field: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
+        """A field of up to 3 axes, which have volumes, and the mask of its voxels."""
+        field, mask = self._field(field, mask)
+        if field.ndim > 5:
+            raise checks.ShapeError(f"field has shape {checks.shape(field)}: up to 3 spatial axes are possible")
+        return field, joint(mask)
+
     def _density(self, field: Tensor, mask: Tensor | None, spacing: Any, **constants: Any) -> Tensor:
         """The energy at every voxel, or its sums where that is enough."""
         return differences(

@@ -12,18 +12,12 @@ from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype, blank
 
 
-def grid(field: Tensor) -> Tensor:
-    """The coordinates of the voxels, 1 d [spatial], in the field's dtype and on its device."""
-    axes = [torch.arange(size, dtype=field.dtype, device=field.device) for size in field.shape[2:]]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij")).unsqueeze(0)
-
-
 def warp(values: Tensor, field: Tensor, spacing: Sequence[float]) -> Tensor:
     """``values`` at x + u(x): B C [spatial], read linearly through a field B d [spatial] on the same grid.
 
     Beyond the border come the values at the border.
     """
-    return resample(values, grid(field) + field / _along_components(field, spacing))
+    return resample(values, field, spacing=spacing)
 
 
 def there_and_back(
@@ -49,7 +43,3 @@ def moved(points: Tensor, field: Tensor, spacing: Sequence[float]) -> Tensor:
     """Points B N d, displaced by what the field B d [spatial] holds at each: p + u(p)."""
     sizes = points.new_tensor(list(spacing))
     return points + resample(field, (points / sizes).movedim(-1, 1)).movedim(1, -1)
-
-
-def _along_components(field: Tensor, spacing: Sequence[float]) -> Tensor:
-    return field.new_tensor(list(spacing)).view(1, -1, *[1] * (field.ndim - 2))

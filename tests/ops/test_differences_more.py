@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from medloss.ops import differences, jacobian_determinant, jacobian_penalty, resample
-from medloss.ops.differences import BORDERS, PENALTIES, STENCILS
+from medloss.ops.differences import BORDERS, STENCILS
+from medloss.ops.jacobian import PENALTIES
 
 ENERGIES = [(energy, stencil) for energy, stencils in STENCILS.items() if energy != "jacobian" for stencil in stencils]
 SCALE = [1.0, 0.5]
@@ -20,7 +21,10 @@ SAMPLES = {
     ],
     "jacobian_determinant": [lambda x: (x, None, "all", SCALE, "interior")],
     "jacobian_penalty": [lambda x: (x, torch.ones(2, 1, 6, 7), "sdlog", 0.1, "forward", SCALE, "replicate", True)],
-    "resample": [lambda x: (x, 5 * torch.rand(2, 2, 9, dtype=torch.float64, requires_grad=True))],
+    "resample": [
+        lambda x: (x, 5 * torch.rand(2, 2, 9, dtype=torch.float64, requires_grad=True), None),
+        lambda x: (x, torch.rand(2, 2, 4, 5, dtype=torch.float64, requires_grad=True), SCALE),
+    ],
 }
 
 

@@ -1,4 +1,4 @@
-"""``differences``: energies of a vector field's derivatives, and ``jacobian``: how the field changes volumes."""
+"""``differences``: energies of a vector field's derivatives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.differences import reference
-from medloss.ops.differences.jacobian import PENALTIES, jacobian_determinant, jacobian_penalty
 from medloss.ops.differences.native import NativeDifferences
 from medloss.ops.differences.reference import JOINT, REACH, interior_weight, reach_of
 from medloss.ops.differences.triton import TritonDifferences
@@ -16,13 +15,10 @@ from medloss.ops.voxels import accumulation_dtype
 
 __all__ = [
     "BORDERS",
-    "PENALTIES",
     "REACH",
     "STENCILS",
     "differences",
     "interior_weight",
-    "jacobian_determinant",
-    "jacobian_penalty",
 ]
 
 BORDERS = ("interior", "replicate")

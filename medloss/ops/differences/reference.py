@@ -58,6 +58,12 @@ def reach_of(stencil: str, axis_scale: Sequence[float]) -> dict[int, tuple[int, 
     return {axis: REACH[stencil] if scale else (0, 0) for axis, scale in enumerate(axis_scale, start=2)}
 
 
+def interior_sizes(field: Tensor, stencil: str, axis_scale: Sequence[float], border: str) -> list[int]:
+    """How many stencils there are along each axis."""
+    lost = [0 if border == "replicate" else sum(reach) for reach in reach_of(stencil, axis_scale).values()]
+    return [size - less for size, less in zip(field.shape[2:], lost, strict=True)]
+
+
 def extended(u: Tensor, reach: dict[int, tuple[int, int]]) -> Tensor:
     """``u`` continued beyond its border by the values at the border, as far as the stencil reaches.
 

@@ -95,7 +95,7 @@ class TritonDifferences:
                 *call.images, pairs, call.taps, weights, call.tap_weights, *others, grad, result, lines, *call.numbers,
                 **call.options, TAPS=call.most_taps, **tile.options, num_warps=WARPS,
             )  # fmt: skip
-        return _folded(result, call.reach).to(field.dtype) if call.extended else result
+        return folded(result, call.reach).to(field.dtype) if call.extended else result
 
 
 class _Call:
@@ -168,7 +168,7 @@ def _inner(field: Tensor, stencil: str, axis_scale: list[float], border: str) ->
     return [size - less for size, less in zip(field.shape[2:], lost)]
 
 
-def _folded(grad: Tensor, reach: dict[int, tuple[int, int]]) -> Tensor:
+def folded(grad: Tensor, reach: dict[int, tuple[int, int]]) -> Tensor:
     """The gradient of a field from that of the field continued beyond its border."""
     for axis, (before, behind) in reach.items():
         size = grad.shape[axis] - before - behind

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from medloss.ops.operator import Operator
 from medloss.ops.resample import reference
+from medloss.ops.resample.native import NativeResample
 from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["resample"]
 
 
-def _fake(values: Tensor, positions: Tensor) -> Tensor:
+def _fake(values: Tensor, positions: Tensor, spacing: list[float] | None) -> Tensor:
     return values.new_empty((*values.shape[:2], *positions.shape[2:]), dtype=accumulation_dtype(values))
 
 
-OPERATOR = Operator("resample", reference.resample, _fake)
+OPERATOR = Operator("resample", reference.resample, _fake, (NativeResample(),))
 
 
-def resample(values: Tensor, positions: Tensor) -> Tensor:
+def resample(values: Tensor, positions: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:
     """The values at some positions, by linear interpolation along each axis; beyond the border those of the border.
 
     It is what ``grid_sample`` does with ``align_corners=True`` and ``padding_mode="border"``, with positions in voxels
@@ -26,9 +29,11 @@ def resample(values: Tensor, positions: Tensor) -> Tensor:
 
     Args:
         values: B C [spatial] with d spatial axes, any floating dtype.
-        positions: in voxels, B d [any axes]; 0 is the centre of the first voxel.
+        positions: in voxels, B d [any axes]; 0 is the centre of the first voxel. With a ``spacing`` a displacement
+            field, B d [d axes], which displaces its own voxels.
+        spacing: the voxel's size along each axis, in the unit of the field.
 
     Returns:
         B C [any axes]; float64 for double values and float32 otherwise.
     """
-    return OPERATOR(values, positions)
+    return OPERATOR(values, positions, None if spacing is None else [float(size) for size in spacing])

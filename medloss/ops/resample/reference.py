@@ -10,10 +10,13 @@ from torch import Tensor
 from medloss.ops.voxels import accumulation_dtype
 
 
-def resample(values: Tensor, positions: Tensor) -> Tensor:
+def resample(values: Tensor, positions: Tensor, spacing: list[float] | None) -> Tensor:
     """See :func:`medloss.ops.resample.resample`."""
     dtype = accumulation_dtype(values)
-    voxels, points = values.to(dtype).flatten(2), positions.to(dtype).flatten(2)
+    points = positions.to(dtype)
+    if spacing is not None:
+        points = grid(points) + points / points.new_tensor(spacing).view(1, -1, *[1] * (points.ndim - 2))
+    voxels, points = values.to(dtype).flatten(2), points.flatten(2)
     sizes = values.shape[2:]
     axes = [_bracket(points[:, axis], size) for axis, size in enumerate(sizes)]
     total = torch.zeros_like(voxels[:, :, :1])
@@ -26,6 +29,12 @@ def resample(values: Tensor, positions: Tensor) -> Tensor:
         picked = voxels.gather(2, index.unsqueeze(1).expand(-1, voxels.shape[1], -1))
         total = total + weight.unsqueeze(1) * picked
     return total.unflatten(2, positions.shape[2:])
+
+
+def grid(field: Tensor) -> Tensor:
+    """The coordinates of the voxels, 1 d [spatial], in the field's dtype and on its device."""
+    axes = [torch.arange(size, dtype=field.dtype, device=field.device) for size in field.shape[2:]]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")).unsqueeze(0)
 
 
 def _bracket(at: Tensor, size: int) -> tuple[Tensor, Tensor]:

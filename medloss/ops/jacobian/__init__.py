@@ -1,0 +1,98 @@
+"""``jacobian``: how a deformation changes volumes, by finite differences, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from medloss.ops.differences.reference import interior_sizes
+from medloss.ops.jacobian import native, reference, triton
+from medloss.ops.operator import Operator
+from medloss.ops.voxels import accumulation_dtype
+
+__all__ = ["PENALTIES", "jacobian_determinant", "jacobian_penalty"]
+
+PENALTIES = ("folding", "log", "volume", "sdlog")
+
+
+def _fake_determinants(
+    field: Tensor, mask: Tensor | None, stencil: str, axis_scale: list[float], border: str
+) -> Tensor:
+    count = 1 if stencil == "central" else len(list(reference.simplices(stencil, field.ndim - 2)))
+    shape = (field.shape[0], count, *interior_sizes(field, stencil, axis_scale, border))
+    return field.new_empty(shape, dtype=accumulation_dtype(field))
+
+
+def _fake_penalty(
+    field: Tensor,
+    mask: Tensor | None,
+    penalty: str,
+    floor: float,
+    stencil: str,
+    axis_scale: list[float],
+    border: str,
+    reduce: bool,
+) -> Tensor:
+    spatial = [] if reduce or penalty == "sdlog" else interior_sizes(field, stencil, axis_scale, border)
+    return field.new_empty((field.shape[0], *spatial), dtype=accumulation_dtype(field))
+
+
+DETERMINANT = Operator(
+    "jacobian_determinant", reference.determinants, _fake_determinants, (native.DETERMINANT, triton.DETERMINANT)
+)
+PENALTY = Operator("jacobian_penalty", reference.penalties, _fake_penalty, (native.PENALTY, triton.PENALTY))
+
+
+def jacobian_determinant(
+    field: Tensor,
+    mask: Tensor | None = None,
+    *,
+    stencil: str = "central",
+    axis_scale: Sequence[float],
+    border: str = "interior",
+) -> Tensor:
+    r"""The determinant of :math:`I + \nabla u`: 1 keeps volume, 0 and less folds.
+
+    Args:
+        field: displacement u, B d [spatial] with d up to 3, any floating dtype.
+        mask: weight of each voxel, B 1 [spatial]; where a stencil touches a zero the determinant is 1.
+        stencil: ``"central"``, ``"forward"`` or ``"backward"`` differences; ``"all"``: of each cell of 2^d voxels the
+            2^d combinations of forward and backward differences at its corners, then in 3D its two inner tetrahedra.
+        axis_scale: one over the voxel's size along each axis, in the unit of the field.
+        border: ``"interior"`` or ``"replicate"``, as in :func:`medloss.ops.differences.differences`.
+
+    Returns:
+        B 1 [interior], or B k [interior] for the k simplices of ``"all"`` (2 in 1D, 4 in 2D, 10 in 3D); float64 for
+        double input and float32 otherwise.
+    """
+    return DETERMINANT(field, mask, stencil, [float(scale) for scale in axis_scale], border)
+
+
+def jacobian_penalty(
+    field: Tensor,
+    mask: Tensor | None = None,
+    *,
+    penalty: str,
+    floor: float,
+    stencil: str,
+    axis_scale: Sequence[float],
+    border: str = "interior",
+    reduce: bool = False,
+) -> Tensor:
+    r"""What the determinants J of :func:`jacobian_determinant` cost.
+
+    ``"folding"`` is :math:`\max(0, -J)`, ``"log"`` is :math:`(\log J)^2`, ``"volume"`` is :math:`|J - 1|`, and
+    ``"sdlog"`` the standard deviation of :math:`\log J` over the voxels of a sample. The simplices of ``"all"`` count
+    by their share of the volume.
+
+    Args:
+        field, mask, stencil, axis_scale, border: as there; the weights of the mask count.
+        penalty: see above.
+        floor: below it the logarithm goes on as its tangent.
+        reduce: sum over the voxels.
+
+    Returns:
+        B [interior], or B with ``reduce`` and for ``"sdlog"``.
+    """
+    return PENALTY(field, mask, penalty, float(floor), stencil, [float(s) for s in axis_scale], border, reduce)
