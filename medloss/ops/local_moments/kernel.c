@@ -9,7 +9,7 @@
 
 #include "axis.h"
 
-enum { ZERO, RENORMALISE, MASKED }; /* what lies beyond the border */
+enum { ZERO, RENORMALISE, MASKED, REFLECT }; /* what lies beyond the border */
 enum {
     X,
     Y,
@@ -19,7 +19,7 @@ enum {
     MASS,
     MAPS
 }; /* for SSIM, Y is the difference and XY its square, and YY is of y still */
-enum { CORRELATION, SSIM };
+enum { CORRELATION, SSIM, STRUCTURE }; /* the last is SSIM without its luminance */
 enum { VALUES, SLOPES, GRADIENT }; /* what is made of windows */
 enum { ROUNDING = 32 };            /* as in reference.py */
 
@@ -64,19 +64,23 @@ enum { ROUNDING = 32 };            /* as in reference.py */
 
 #include "sweep.h"
 
-/* All that a call says: values where `out` is NULL, else the gradient and, with `sums`, the values' sums. */
+/* All that a call says: values where `out` is NULL, else the gradient. `skip_`: windows that do not count, at
+ * either end of an axis; `plain`: a mask weighs the windows' voxels, but no value. */
 MEDLOSS_EXPORT int NAME(local_moments)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes,
                                        int64_t shared, int64_t depth, int64_t height, int64_t width,
                                        const double *kz, int64_t nz, const double *ky, int64_t ny,
                                        const double *kx, int64_t nx, int64_t border, int64_t statistic,
-                                       int64_t valid, double nr, double dr, REAL *map, double *sums,
-                                       const REAL *grad, const REAL *all, REAL *out, int threads) {
+                                       int64_t skip_z, int64_t skip_y, int64_t skip_x, int64_t plain,
+                                       double nr, double dr, REAL *map, double *sums, const REAL *grad,
+                                       const REAL *all, REAL *out, int threads) {
     Axis axes[3];
     PLAN plan;
-    int failed = axis_alloc(axes, depth, nz, kz, (int)valid);
-    failed |= axis_alloc(axes + 1, height, ny, ky, (int)valid);
-    failed |= axis_alloc(axes + 2, width, nx, kx, (int)valid);
+    const int mirrored = border == REFLECT;
+    int failed = axis_alloc(axes, depth, nz, kz, skip_z, mirrored);
+    failed |= axis_alloc(axes + 1, height, ny, ky, skip_y, mirrored);
+    failed |= axis_alloc(axes + 2, width, nx, kx, skip_x, mirrored);
     NAME(plan)(&plan, axes, (int)border, (int)statistic, weight != NULL, nr, dr);
+    plan.plain = (int)plain;
     plan.inverse = malloc(sizeof(REAL) * (size_t)width);
     failed |= !plan.inverse;
     for (int64_t i = 0; i < width && !failed; ++i) plan.inverse[i] = (REAL)(1 / axes[2].inside[i]);

@@ -49,9 +49,9 @@ static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *pl
     }
 }
 
-/* One minus SSIM; its constants c1 and c2 lie in nr and dr. */
+/* One minus SSIM, with its luminance or without; its constants c1 and c2 lie in nr and dr. */
 static inline __attribute__((always_inline)) void
-NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, int gradient) {
+NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, int gradient, int lit) {
     const int64_t pitch = plan->pitch;
     const REAL *restrict sum_x = row->sums, *restrict sum_d = sum_x + Y * pitch,
                          *restrict sxx = sum_x + XX * pitch;
@@ -62,6 +62,7 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
     REAL *restrict value = row->value, *restrict to_a = row->a, *restrict to_b = row->b,
                    *restrict to_c = row->c;
     const REAL flat = ROUNDING * EPSILON, c1 = plan->nr, c2 = plan->dr;
+    const int plain = plan->plain;
     const REAL level_x = p->mean_x, level_d = p->mean_x - p->mean_y;
 #pragma GCC ivdep
     for (int64_t i = 0; i < plan->axes[2].size; ++i) {
@@ -76,8 +77,9 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
         const REAL structure = spread != 0 ? var_d * part : 0;
         const REAL mean_x = sx * over + level_x, mean_d = sd * over + level_d, mean_y = mean_x - mean_d;
         const REAL energy = mean_x * mean_x + mean_y * mean_y + c1, share = 1 / (energy != 0 ? energy : 1);
-        const REAL luminance = energy != 0 ? mean_d * mean_d * share : 0;
-        const REAL result = structure + luminance - structure * luminance, w = masked ? weight[i] : 1;
+        const REAL luminance = lit && energy != 0 ? mean_d * mean_d * share : 0;
+        const REAL result = structure + luminance - structure * luminance;
+        const REAL w = masked && !plain ? weight[i] : 1;
         REAL held = result < 0 ? 0 : result;
         held = held > 2 ? 2 : held;
         value[i] = w * held;
@@ -90,7 +92,7 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
             b = found_x <= flat * xx ? 0 : b;
             b = spread != 0 ? b : 0;
             REAL m = g * (1 - structure) * (mean_d - luminance * mean_x) * share;
-            m = energy != 0 ? m : 0;
+            m = lit && energy != 0 ? m : 0;
             to_a[i] = a;
             to_b[i] = b;
             to_c[i] = a * sd * over + b * sx * over - m;
@@ -101,10 +103,15 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
 static void NAME(evaluate)(const PLAN *plan, const PAIR *p, const ROW *row) {
     const int masked = row->weight != NULL, gradient = row->upstream != NULL;
     if (plan->statistic == SSIM) {
-        if (masked && gradient) NAME(dissimilate)(plan, p, row, 1, 1);
-        else if (masked) NAME(dissimilate)(plan, p, row, 1, 0);
-        else if (gradient) NAME(dissimilate)(plan, p, row, 0, 1);
-        else NAME(dissimilate)(plan, p, row, 0, 0);
+        if (masked && gradient) NAME(dissimilate)(plan, p, row, 1, 1, 1);
+        else if (masked) NAME(dissimilate)(plan, p, row, 1, 0, 1);
+        else if (gradient) NAME(dissimilate)(plan, p, row, 0, 1, 1);
+        else NAME(dissimilate)(plan, p, row, 0, 0, 1);
+    } else if (plan->statistic == STRUCTURE) {
+        if (masked && gradient) NAME(dissimilate)(plan, p, row, 1, 1, 0);
+        else if (masked) NAME(dissimilate)(plan, p, row, 1, 0, 0);
+        else if (gradient) NAME(dissimilate)(plan, p, row, 0, 1, 0);
+        else NAME(dissimilate)(plan, p, row, 0, 0, 0);
     } else {
         if (masked && gradient) NAME(correlate)(plan, p, row, 1, 1);
         else if (masked) NAME(correlate)(plan, p, row, 1, 0);
