@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
-from medloss.ops import BackendError, backend, local_moments, local_ssim, native
+from medloss.ops import BackendError, backend, local_correlation, local_moments, local_ssim, native
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 
@@ -36,11 +38,12 @@ def values_and_gradients(backend_name: str, x, y, mask, operator=local_moments, 
 def test_the_kernel_is_the_reference_in_double(shape, window, mask, poisoned) -> None:
     x, y = torch.rand(shape, dtype=torch.float64) + 5, torch.rand(shape, dtype=torch.float64)
     weight = mask_of(mask, shape, torch.float64)
-    for renormalise in (False, True):
-        for reduce in (False, True):
-            options = {"window": WINDOWS[window], "renormalise": renormalise, "smooth_nr": 1e-3, "reduce": reduce}
-            found = values_and_gradients("native", x, y, weight, **options)
-            expected = values_and_gradients("reference", x, y, weight, **options)
+    for renormalise, reduce in itertools.product((False, True), repeat=2):
+        options = {"window": WINDOWS[window], "renormalise": renormalise, "reduce": reduce}
+        for operator, more in ((local_moments, {"smooth_nr": 1e-3}), (local_correlation, {"smooth_dr": 0.2})):
+            found, expected = (
+                values_and_gradients(name, x, y, weight, operator, **options, **more) for name in ("native", "reference")
+            )
             torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
 
 
@@ -70,6 +73,16 @@ def test_the_number_of_threads_changes_nothing() -> None:
         torch.set_num_threads(before)
     for result in results[1:]:
         assert all(map(torch.equal, result, results[0]))
+
+
+def test_constant_windows_have_no_correlation() -> None:
+    """Nor a gradient, though their neighbours have."""
+    x, y = torch.rand(1, 1, 12, 14), torch.rand(1, 1, 12, 14)
+    x[..., :7], y[..., 5:, :] = 0.3, 7.0
+    for operator in (local_moments, local_correlation):
+        options = {"window": [1.0] * 3, "renormalise": True, "smooth_dr": 1e-5}
+        results = [values_and_gradients(name, x, y, None, operator, **options) for name in ("native", "reference")]
+        torch.testing.assert_close(*results, rtol=1e-3, atol=1e-4)
 
 
 def test_nan_stays_nan() -> None:

@@ -1,5 +1,5 @@
-/* local_moments and local_ssim on the CPU: the squared local correlation or the dissimilarity of two images,
- * and its gradient in the first.
+/* local_moments, local_correlation and local_ssim on the CPU: the local correlation, squared or not, or the
+ * dissimilarity of two images, and its gradient in the first.
  *
  * Windows are separable: products of the images are summed along z, then y, then x, and no map of the whole
  * volume is ever made (windows.h). The gradient is y K*a + x K*b - K*c with three maps a, b, c of the
@@ -19,7 +19,8 @@ enum {
     MASS,
     MAPS
 }; /* for SSIM, Y is the difference and XY its square, and YY is of y still */
-enum { CORRELATION, SSIM, STRUCTURE }; /* the last is SSIM without its luminance */
+enum { CORRELATION, SSIM, STRUCTURE, SIGNED }; /* the square; SSIM without luminance; the correlation itself */
+static inline int is_ssim(int statistic) { return statistic == SSIM || statistic == STRUCTURE; }
 enum { VALUES, SLOPES, GRADIENT }; /* what is made of windows */
 enum { ROUNDING = 32 };            /* as in reference.py */
 
@@ -41,13 +42,16 @@ enum { ROUNDING = 32 };            /* as in reference.py */
 #define REAL float
 #define SUFFIX f32
 #define EPSILON 1.1920929e-7f
+#define ROOT sqrtf
 #include "kernel.c"
 #undef REAL
 #undef SUFFIX
 #undef EPSILON
+#undef ROOT
 #define REAL double
 #define SUFFIX f64
 #define EPSILON 2.220446049250313e-16
+#define ROOT sqrt
 #include "kernel.c"
 
 #else

@@ -1,4 +1,4 @@
-"""The CPU path of ``local_moments`` and ``local_ssim``: says what ``kernel.c`` can take, and hands it the volumes."""
+"""The CPU paths of ``local_moments``, ``local_correlation`` and ``local_ssim``: say what ``kernel.c`` can take, and hand it the volumes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.local_moments.ssim_reference import either, reach_of, split
-from medloss.ops.local_moments.windows import CORRELATION, SSIM, STRUCTURE, axes_of, window_misfits
+from medloss.ops.local_moments.windows import CORRELATION, SIGNED, SSIM, STRUCTURE, axes_of, window_misfits
 from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
 
 ZERO, RENORMALISE, MASKED, REFLECT = range(4)
@@ -93,10 +93,21 @@ class NativeLocalMoments(native.NativePath):
         return self.backward(grad, swapped(index, args)).to(args[1].dtype)
 
     def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        input, target, mask, window, renormalise, smooth_nr, smooth_dr, _ = args
+        smooth_nr, smooth_dr = args[5:7]
+        return self._told(args, CORRELATION, smooth_nr, smooth_dr)
+
+    def _told(self, args: tuple[Any, ...], statistic: int, *constants: float) -> tuple[Any, ...]:
+        input, target, mask, window, renormalise = args[:5]
         border = MASKED if mask is not None else RENORMALISE if renormalise else ZERO
-        told = taps([list(window)] * (input.ndim - 2))
-        return (*volumes(input, target, mask), *told, border, CORRELATION, 0, 0, 0, 0, smooth_nr, smooth_dr)
+        weights = taps([list(window)] * (input.ndim - 2))
+        return (*volumes(input, target, mask), *weights, border, statistic, 0, 0, 0, 0, *constants)
+
+
+class NativeLocalCorrelation(NativeLocalMoments):
+    """The correlation with its sign."""
+
+    def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return self._told(args, SIGNED, 0.0, args[5])
 
 
 class NativeLocalSSIM(native.NativePath):

@@ -129,7 +129,7 @@ static inline __attribute__((always_inline)) void NAME(product_group)(const PLAN
 static void NAME(moments_row)(const PLAN *plan, const PAIR *p, REAL *staged, int64_t first, int64_t y,
                               REAL *out) {
     const Span there = seen(plan->axes, first, (Span){0, plan->axes[0].size});
-    const int ssim = plan->statistic != CORRELATION, masked = p->weight != NULL;
+    const int ssim = is_ssim(plan->statistic), masked = p->weight != NULL;
     NAME(stage)(plan, p, first, there, y, staged);
     if (ssim && masked) NAME(product_group)(plan, staged, there, 1, 1, out);
     else if (ssim) NAME(product_group)(plan, staged, there, 1, 0, out);

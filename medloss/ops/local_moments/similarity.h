@@ -11,9 +11,10 @@ typedef struct {
     REAL *value, *a, *b, *c;
 } ROW;
 
-/* The squared correlation. */
+/* The squared correlation, or the correlation itself. */
 static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *plan, const PAIR *p,
-                                                                  const ROW *row, int masked, int gradient) {
+                                                                  const ROW *row, int masked, int gradient,
+                                                                  int root) {
     const int64_t pitch = plan->pitch;
     const REAL *restrict sx = row->sums, *restrict sy = sx + Y * pitch, *restrict sxx = sx + XX * pitch;
     const REAL *restrict syy = sx + YY * pitch, *restrict sxy = sx + XY * pitch,
@@ -35,11 +36,14 @@ static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *pl
         cross = found_x <= limit_x ? 0 : cross;
         cross = found_y <= limit_y ? 0 : cross;
         const REAL b = var_x < dr ? dr : var_x, c = var_y < dr ? dr : var_y;
-        const REAL over = 1 / (b * c), result = (cross * cross + nr) * over, w = masked ? weight[i] : 1;
+        const REAL over = root ? ROOT(1 / (b * c)) : 1 / (b * c), w = masked ? weight[i] : 1;
+        const REAL result = root ? cross * over : (cross * cross + nr) * over;
         value[i] = result * w;
         if (gradient) {
-            const REAL g = upstream[i] * w, slope = 2 * g * cross * over;
-            REAL curve = -2 * g * result / b;
+            const REAL g = upstream[i] * w;
+            REAL slope = root ? g * over : 2 * g * cross * over, curve = (root ? -g : -2 * g) * result / b;
+            slope = found_x <= limit_x ? 0 : slope;
+            slope = found_y <= limit_y ? 0 : slope;
             curve = found_x <= limit_x ? 0 : curve;
             curve = var_x < dr ? 0 : curve;
             to_a[i] = slope;
@@ -102,7 +106,12 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
 
 static void NAME(evaluate)(const PLAN *plan, const PAIR *p, const ROW *row) {
     const int masked = row->weight != NULL, gradient = row->upstream != NULL;
-    if (plan->statistic == SSIM) {
+    if (plan->statistic == SIGNED) {
+        if (masked && gradient) NAME(correlate)(plan, p, row, 1, 1, 1);
+        else if (masked) NAME(correlate)(plan, p, row, 1, 0, 1);
+        else if (gradient) NAME(correlate)(plan, p, row, 0, 1, 1);
+        else NAME(correlate)(plan, p, row, 0, 0, 1);
+    } else if (plan->statistic == SSIM) {
         if (masked && gradient) NAME(dissimilate)(plan, p, row, 1, 1, 1);
         else if (masked) NAME(dissimilate)(plan, p, row, 1, 0, 1);
         else if (gradient) NAME(dissimilate)(plan, p, row, 0, 1, 1);
@@ -113,9 +122,9 @@ static void NAME(evaluate)(const PLAN *plan, const PAIR *p, const ROW *row) {
         else if (gradient) NAME(dissimilate)(plan, p, row, 0, 1, 0);
         else NAME(dissimilate)(plan, p, row, 0, 0, 0);
     } else {
-        if (masked && gradient) NAME(correlate)(plan, p, row, 1, 1);
-        else if (masked) NAME(correlate)(plan, p, row, 1, 0);
-        else if (gradient) NAME(correlate)(plan, p, row, 0, 1);
-        else NAME(correlate)(plan, p, row, 0, 0);
+        if (masked && gradient) NAME(correlate)(plan, p, row, 1, 1, 0);
+        else if (masked) NAME(correlate)(plan, p, row, 1, 0, 0);
+        else if (gradient) NAME(correlate)(plan, p, row, 0, 1, 0);
+        else NAME(correlate)(plan, p, row, 0, 0, 0);
     }
 }

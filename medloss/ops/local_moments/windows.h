@@ -52,7 +52,7 @@ static void NAME(border)(const TASK *t, int64_t z, int64_t y, REAL *restrict s) 
         return;
     }
     if (plan->border == REFLECT) return;
-    const int ssim = plan->statistic != CORRELATION;
+    const int ssim = is_ssim(plan->statistic);
     const REAL mean_x = t->pair->mean_x, mean_y = t->pair->mean_y, mean_d = mean_x - mean_y;
     const REAL second = ssim ? mean_d : mean_y, product = ssim ? mean_d * mean_d : mean_x * mean_y;
     const int inner =
@@ -128,7 +128,7 @@ static inline void NAME(gradient_row)(const TASK *t, int64_t z, int64_t y) {
                          mean_y = p->mean_y;
     const REAL *restrict w = p->weight ? p->weight + at : NULL;
     REAL *restrict to = t->out + at;
-    if (plan->statistic != CORRELATION)
+    if (is_ssim(plan->statistic))
 #pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL u = x_row[i] - mean_x, v = y_row[i] - mean_y;
