@@ -107,6 +107,16 @@ def msssim_package() -> Callable[..., Tensor]:
     return lambda x, y: 1 - loss(data_range=1.0, channel=1, spatial_dims=x.ndim - 2)(x, y)
 
 
+def ms_ssim_package(size: int) -> Maker:
+    """Multi-scale SSIM of pytorch-msssim, with windows of some size."""
+
+    def make() -> Callable[..., Tensor]:
+        loss = bare("pytorch_msssim", "ssim").MS_SSIM
+        return lambda x, y: 1 - loss(data_range=1.0, channel=1, spatial_dims=x.ndim - 2, win_size=size)(x, y)
+
+    return make
+
+
 def torch_cross_entropy() -> Callable[..., Tensor]:
     """torch's own."""
     return lambda x, y: torch.nn.functional.cross_entropy(x, y[:, 0])

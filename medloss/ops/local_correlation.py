@@ -1,6 +1,6 @@
 """``local_correlation``: the correlation of two images in the window around each voxel, with its sign.
 
-``local_moments`` is its square, which needs no root and has a kernel.
+``local_moments`` is its square, which needs no root, and whose kernel serves this too on the CPU.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from medloss.ops.local_moments.native import NativeLocalCorrelation
 from medloss.ops.local_moments.reference import smooth, variance
 from medloss.ops.local_moments.ssim_reference import framed, level
 from medloss.ops.operator import Operator
@@ -58,7 +59,7 @@ def _fake(
     return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("local_correlation", reference, _fake)
+OPERATOR = Operator("local_correlation", reference, _fake, (NativeLocalCorrelation(),))
 
 
 def local_correlation(

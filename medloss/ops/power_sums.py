@@ -37,10 +37,15 @@ def reference(
     t = blank(membership(target, input.shape[1], indexed, dtype), weight)
     p, true, false = likelihoods(logits, activation)
     if error == "difference":
-        true = false = (p - t).abs()
-    elif activation == "softmax":
-        false = false_of_softmax(logits)
-    maps = [weighted(t, power(true, exponent)), weighted(1 - t, power(false, exponent))]
+        both = power((p - t).abs(), exponent)
+        powers = both, both
+    else:
+        false = false_of_softmax(logits) if activation == "softmax" else false
+        powers = power(true, exponent), power(false, exponent)
+        if indexed:  # a voxel is of a class or is not: what is costly is computed of one of the two
+            both = power(torch.where(t > 0, true, false), exponent)
+            powers = both, both
+    maps = [weighted(t, powers[0]), weighted(1 - t, powers[1])]
     axes = spatial_axes(p)
     sums = torch.stack([(map if weight is None else map * weight).sum(axes) for map in maps], -1)
     if not regions:
@@ -53,17 +58,17 @@ def power(base: Tensor, exponent: float) -> Tensor:
     """``base**exponent`` of a base of at least 0, which is kept off it: the gradient there is 0, not infinite."""
     if exponent == 2:
         return base * base
-    return base.clamp_min(torch.finfo(base.dtype).tiny).pow(exponent)
+    base = base.clamp_min(torch.finfo(base.dtype).tiny)
+    return base if exponent == 1 else base.pow(exponent)
 
 
 def false_of_softmax(logits: Tensor) -> Tensor:
-    """Minus the logarithm of one minus each probability; of the likeliest class by the sum of the others."""
-    likeliest = torch.arange(logits.shape[1], device=logits.device).view(1, -1, *[1] * (logits.ndim - 2))
-    likeliest = likeliest == logits.argmax(1, keepdim=True)
+    """Minus the logarithm of one minus each probability; of one above a half by the sum of the others."""
     whole = logits.logsumexp(1, keepdim=True)
-    others = logits.masked_fill(likeliest, -torch.inf).logsumexp(1, keepdim=True)
-    p = torch.where(likeliest, torch.zeros_like(logits), (logits - whole).exp())
-    return torch.where(likeliest, whole - others, -torch.log1p(-p))
+    p = (logits - whole).exp()
+    above = p.detach() > 0.5  # one class of a voxel at most
+    others = logits.masked_fill(above, -torch.inf).logsumexp(1, keepdim=True)
+    return torch.where(above, whole - others, -torch.log1p(-p.masked_fill(above, 0.0)))
 
 
 def _fake(

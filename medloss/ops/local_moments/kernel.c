@@ -1,5 +1,5 @@
-/* local_moments and local_ssim on the CPU: the squared local correlation or the dissimilarity of two images,
- * and its gradient in the first.
+/* local_moments, local_correlation and local_ssim on the CPU: the local correlation, squared or not, or the
+ * dissimilarity of two images, and its gradient in the first.
  *
  * Windows are separable: products of the images are summed along z, then y, then x, and no map of the whole
  * volume is ever made (windows.h). The gradient is y K*a + x K*b - K*c with three maps a, b, c of the
@@ -9,7 +9,7 @@
 
 #include "axis.h"
 
-enum { ZERO, RENORMALISE, MASKED }; /* what lies beyond the border */
+enum { ZERO, RENORMALISE, MASKED, REFLECT }; /* what lies beyond the border */
 enum {
     X,
     Y,
@@ -19,7 +19,8 @@ enum {
     MASS,
     MAPS
 }; /* for SSIM, Y is the difference and XY its square, and YY is of y still */
-enum { CORRELATION, SSIM };
+enum { CORRELATION, SSIM, STRUCTURE, SIGNED }; /* the square; SSIM without luminance; the correlation itself */
+static inline int is_ssim(int statistic) { return statistic == SSIM || statistic == STRUCTURE; }
 enum { VALUES, SLOPES, GRADIENT }; /* what is made of windows */
 enum { ROUNDING = 32 };            /* as in reference.py */
 
@@ -41,13 +42,16 @@ enum { ROUNDING = 32 };            /* as in reference.py */
 #define REAL float
 #define SUFFIX f32
 #define EPSILON 1.1920929e-7f
+#define ROOT sqrtf
 #include "kernel.c"
 #undef REAL
 #undef SUFFIX
 #undef EPSILON
+#undef ROOT
 #define REAL double
 #define SUFFIX f64
 #define EPSILON 2.220446049250313e-16
+#define ROOT sqrt
 #include "kernel.c"
 
 #else
@@ -64,19 +68,23 @@ enum { ROUNDING = 32 };            /* as in reference.py */
 
 #include "sweep.h"
 
-/* All that a call says: values where `out` is NULL, else the gradient and, with `sums`, the values' sums. */
+/* All that a call says: values where `out` is NULL, else the gradient. `skip_`: windows that do not count, at
+ * either end of an axis; `plain`: a mask weighs the windows' voxels, but no value. */
 MEDLOSS_EXPORT int NAME(local_moments)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes,
                                        int64_t shared, int64_t depth, int64_t height, int64_t width,
                                        const double *kz, int64_t nz, const double *ky, int64_t ny,
                                        const double *kx, int64_t nx, int64_t border, int64_t statistic,
-                                       int64_t valid, double nr, double dr, REAL *map, double *sums,
-                                       const REAL *grad, const REAL *all, REAL *out, int threads) {
+                                       int64_t skip_z, int64_t skip_y, int64_t skip_x, int64_t plain,
+                                       double nr, double dr, REAL *map, double *sums, const REAL *grad,
+                                       const REAL *all, REAL *out, int threads) {
     Axis axes[3];
     PLAN plan;
-    int failed = axis_alloc(axes, depth, nz, kz, (int)valid);
-    failed |= axis_alloc(axes + 1, height, ny, ky, (int)valid);
-    failed |= axis_alloc(axes + 2, width, nx, kx, (int)valid);
+    const int mirrored = border == REFLECT;
+    int failed = axis_alloc(axes, depth, nz, kz, skip_z, mirrored);
+    failed |= axis_alloc(axes + 1, height, ny, ky, skip_y, mirrored);
+    failed |= axis_alloc(axes + 2, width, nx, kx, skip_x, mirrored);
     NAME(plan)(&plan, axes, (int)border, (int)statistic, weight != NULL, nr, dr);
+    plan.plain = (int)plain;
     plan.inverse = malloc(sizeof(REAL) * (size_t)width);
     failed |= !plan.inverse;
     for (int64_t i = 0; i < width && !failed; ++i) plan.inverse[i] = (REAL)(1 / axes[2].inside[i]);

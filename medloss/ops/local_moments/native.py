@@ -1,23 +1,24 @@
-"""The CPU path of ``local_moments`` and ``local_ssim``: says what ``kernel.c`` can take, and hands it the volumes."""
+"""The CPU paths of ``local_moments``, ``local_correlation`` and ``local_ssim``: say what ``kernel.c`` can take, and hand it the volumes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.local_moments.windows import CORRELATION, SSIM, axes_of, window_misfits
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.local_moments.ssim_reference import either, reach_of, split
+from medloss.ops.local_moments.windows import CORRELATION, SIGNED, SSIM, STRUCTURE, axes_of, window_misfits
+from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
 
-ZERO, RENORMALISE, MASKED = range(3)
+ZERO, RENORMALISE, MASKED, REFLECT = range(4)
+BORDERS = {"valid": RENORMALISE, "renormalise": RENORMALISE, "zero": ZERO, "reflect": REFLECT}
 
 
-def volumes(
-    input: Tensor, target: Tensor, mask: Tensor | None, windows: list[list[float]]
-) -> tuple[Tensor | int | None, ...]:
-    """The kernel's first operands: images, mask, sizes and weights as depth, height and width."""
+def volumes(input: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor | int | None, ...]:
+    """The kernel's first operands: images, mask, and sizes as depth, height and width."""
     dtype = accumulation_dtype(input)
     batch, channels, *spatial = input.shape
     x, y = (tensor.detach().to(dtype).contiguous() for tensor in (input, target))
@@ -25,12 +26,21 @@ def volumes(
     if mask is not None:
         shared = channels if mask.shape[1] == 1 else 1
         mask = mask.to(dtype).expand(batch, mask.shape[1], *spatial).contiguous()
-    k, one = [torch.tensor(window, dtype=torch.float64) for window in windows], torch.ones(1, dtype=torch.float64)
-    # the planes that roll are the first axis that the images have; a missing axis is one voxel that no window widens
-    sizes = {1: (1, 1, *spatial), 2: (spatial[0], 1, spatial[-1]), 3: tuple(spatial)}[len(spatial)]
-    weights = {1: (one, one, k[0]), 2: (k[0], one, k[-1]), 3: tuple(k)}[len(spatial)]
-    told = [value for window in weights for value in (window, window.numel())]
-    return (x, y, mask, batch * channels, shared, *sizes, *told)
+    return (x, y, mask, batch * channels, shared, *placed(spatial, 1))
+
+
+def taps(windows: list[list[float]]) -> list[Tensor | int]:
+    """The next ones: the weights along depth, height and width."""
+    each = [torch.tensor(window, dtype=torch.float64) for window in placed(windows, [1.0])]
+    return [value for window in each for value in (window, window.numel())]
+
+
+def placed(axes: Sequence[Any], missing: Any) -> tuple[Any, Any, Any]:
+    """What is said of each axis, as depth, height and width.
+
+    The planes that roll are the first axis that the images have; a missing axis is one voxel that no window widens.
+    """
+    return {1: (missing, missing, axes[0]), 2: (axes[0], missing, axes[-1]), 3: tuple(axes)}[len(axes)]
 
 
 def forward(operands: tuple[Any, ...], shape: torch.Size, dtype: torch.dtype, reduce: bool) -> Tensor:
@@ -83,55 +93,103 @@ class NativeLocalMoments(native.NativePath):
         return self.backward(grad, swapped(index, args)).to(args[1].dtype)
 
     def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        input, target, mask, window, renormalise, smooth_nr, smooth_dr, _ = args
+        smooth_nr, smooth_dr = args[5:7]
+        return self._told(args, CORRELATION, smooth_nr, smooth_dr)
+
+    def _told(self, args: tuple[Any, ...], statistic: int, *constants: float) -> tuple[Any, ...]:
+        input, target, mask, window, renormalise = args[:5]
         border = MASKED if mask is not None else RENORMALISE if renormalise else ZERO
-        told = volumes(input, target, mask, [list(window)] * (input.ndim - 2))
-        return (*told, border, CORRELATION, 0, smooth_nr, smooth_dr)
+        weights = taps([list(window)] * (input.ndim - 2))
+        return (*volumes(input, target, mask), *weights, border, statistic, 0, 0, 0, 0, *constants)
+
+
+class NativeLocalCorrelation(NativeLocalMoments):
+    """The correlation with its sign."""
+
+    def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return self._told(args, SIGNED, 0.0, args[5])
 
 
 class NativeLocalSSIM(native.NativePath):
-    """SSIM of one window, by the same rolling planes."""
+    """SSIM by the same rolling planes; of several windows, one after the other."""
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        input, _, mask, weights, sizes, border, _, _, luminance, _ = args
-        found = window_misfits(input, axes_of(weights, sizes)[: input.ndim - 2], needs)
-        if len(sizes) != input.ndim - 2:
-            found.append("a product over several windows has no native kernel")
-        if mask is None and border not in ("valid", "renormalise"):
-            found.append(f"the border {border!r} has no native kernel")
-        if not luminance:
-            found.append("SSIM without its luminance has no native kernel")
+        input, _, mask, weights, sizes, border, *_ = args
+        found = window_misfits(input, axes_of(weights, sizes), needs)
+        reach = reach_of(split(weights, sizes, input.ndim - 2))
+        if mask is None and border == "reflect" and any(by >= size for by, size in zip(reach, input.shape[2:])):
+            found.append(f"windows that reach {reach} voxels mirror more than there is of {tuple(input.shape[2:])}")
         return found
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """The map (of the valid windows alone where the border says so), or B C with ``reduce``."""
-        input, *_, reduce = args
-        values = forward(self._operands(args), input.shape, accumulation_dtype(input), reduce)
-        return values if reduce else values[self._inside(args)].contiguous()
+        input, mask, reduce = args[0], args[2], args[-1]
+        calls, dtype, inside = self._calls(args), accumulation_dtype(input), self._inside(args)
+        if len(calls) == 1:
+            values = forward(calls[0], input.shape, dtype, reduce)
+            return values if reduce else values[inside].contiguous()
+        product: Tensor | float = 0.0
+        for call in calls:
+            product = either(product, forward(call, input.shape, dtype, reduce=False)[inside])
+        values = weighted(product.clamp_(0, 2), mask)
+        return values.sum(spatial_axes(values), dtype=torch.float64).to(dtype) if reduce else values.contiguous()
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, in input's dtype."""
-        input, *_, reduce = args
-        if not reduce:
-            whole = grad.new_zeros(input.shape)
-            whole[self._inside(args)] = grad
-            grad = whole
-        return backward(self._operands(args), grad, input, reduce)
+        input, mask, reduce = args[0], args[2], args[-1]
+        calls, inside = self._calls(args), self._inside(args)
+        if reduce and len(calls) == 1:
+            return backward(calls[0], grad, input, reduce)
+        whole = grad.new_zeros(input.shape, dtype=accumulation_dtype(input))
+        whole[inside] = grad.view(*grad.shape, *[1] * (input.ndim - 2)) if reduce else grad
+        if len(calls) == 1:
+            return backward(calls[0], whole, input, reduce=False)
+        upstreams = self._upstreams(calls, weighted(whole, mask), inside)
+        return sum(
+            backward(call, upstream, whole, reduce=False) for call, upstream in zip(calls, upstreams, strict=True)
+        ).to(input.dtype)
 
     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of target, as which the statistic sees either image."""
         return self.backward(grad, swapped(index, args)).to(args[1].dtype)
 
-    def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        input, target, mask, weights, sizes, border, c1, c2, _, _ = args
-        valid = int(border == "valid" and mask is None)
-        told = volumes(input, target, mask, axes_of(weights, sizes))
-        return (*told, MASKED if mask is not None else RENORMALISE, SSIM, valid, c1, c2)
+    def _calls(self, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The operands of each window; the last one has the luminance."""
+        input, target, mask, weights, sizes, border, c1, c2, luminance, _ = args
+        scales = split(weights, sizes, input.ndim - 2)
+        skipped = placed(reach_of(scales) if self._valid(args) else [0] * (input.ndim - 2), 0)
+        images, where = volumes(input, target, mask), MASKED if mask is not None else BORDERS[border]
+        statistics = [STRUCTURE] * (len(scales) - 1) + [SSIM if luminance else STRUCTURE]
+        rest = (*skipped, int(len(scales) > 1), c1, c2)
+        return [(*images, *taps(scale), where, kind, *rest) for scale, kind in zip(scales, statistics, strict=True)]
+
+    def _upstreams(self, calls: list[tuple[Any, ...]], grad: Tensor, inside: tuple[slice, ...]) -> list[Tensor]:
+        """The gradient that reaches each window's factor: that of the product, times all the others."""
+        factors = [1 - forward(call, grad.shape, grad.dtype, reduce=False)[inside] for call in calls]
+        upstreams, before = [], grad
+        for factor in factors:
+            upstreams.append(before)
+            before = before.clone()
+            before[inside] *= factor
+        behind = torch.ones_like(factors[-1])
+        for upstream, factor in zip(reversed(upstreams), reversed(factors)):
+            upstream[inside] *= behind
+            behind *= factor
+        return upstreams
+
+    def _valid(self, args: tuple[Any, ...]) -> bool:
+        return args[5] == "valid" and args[2] is None
 
     def _inside(self, args: tuple[Any, ...]) -> tuple[slice, ...]:
-        input, _, mask, _, sizes, border, *_ = args
-        if border != "valid" or mask is not None:
+        """The windows that count."""
+        input, _, _, weights, sizes, *_ = args
+        if not self._valid(args):
             return (slice(None),)
-        cut = [slice(size // 2, extent - size // 2) for size, extent in zip(sizes, input.shape[2:])]
-        return (slice(None), slice(None), *cut)
+        reach = reach_of(split(weights, sizes, input.ndim - 2))
+        return (slice(None), slice(None), *(slice(by, size - by) for by, size in zip(reach, input.shape[2:])))
+
+
+def weighted(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Values times their weight, and 0 where nothing counts."""
+    return values if mask is None else blank(values, mask.to(values.dtype)) * mask.to(values.dtype)

@@ -8,6 +8,7 @@ typedef struct {
     REAL nr, dr;
     int64_t pitch, margin; /* entries of a row, in whole vectors, and of the zeros around it */
     int border, statistic, maps;
+    int plain; /* values are not weighted: they enter a product first */
 } PLAN;
 
 static void NAME(plan)(PLAN *plan, const Axis *axes, int border, int statistic, int masked, double nr,

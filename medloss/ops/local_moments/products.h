@@ -15,7 +15,7 @@ static inline void NAME(stage)(const PLAN *plan, const PAIR *p, int64_t first, S
                                REAL *restrict staged) {
     const Axis *a = plan->axes;
     for (int64_t j = there.low; j < there.high; ++j) {
-        const int64_t at = ((first - a[0].reach + j) * a[1].size + y) * a[2].size;
+        const int64_t at = (mirror(a, first - a[0].reach + j) * a[1].size + y) * a[2].size;
         const REAL *restrict x_row = p->x + at, *restrict y_row = p->y + at;
         fetch(x_row + a[2].size, sizeof(REAL) * (size_t)a[2].size);
         fetch(y_row + a[2].size, sizeof(REAL) * (size_t)a[2].size);
@@ -129,7 +129,7 @@ static inline __attribute__((always_inline)) void NAME(product_group)(const PLAN
 static void NAME(moments_row)(const PLAN *plan, const PAIR *p, REAL *staged, int64_t first, int64_t y,
                               REAL *out) {
     const Span there = seen(plan->axes, first, (Span){0, plan->axes[0].size});
-    const int ssim = plan->statistic == SSIM, masked = p->weight != NULL;
+    const int ssim = is_ssim(plan->statistic), masked = p->weight != NULL;
     NAME(stage)(plan, p, first, there, y, staged);
     if (ssim && masked) NAME(product_group)(plan, staged, there, 1, 1, out);
     else if (ssim) NAME(product_group)(plan, staged, there, 1, 0, out);

@@ -11,9 +11,10 @@ typedef struct {
     REAL *value, *a, *b, *c;
 } ROW;
 
-/* The squared correlation. */
+/* The squared correlation, or the correlation itself. */
 static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *plan, const PAIR *p,
-                                                                  const ROW *row, int masked, int gradient) {
+                                                                  const ROW *row, int masked, int gradient,
+                                                                  int root) {
     const int64_t pitch = plan->pitch;
     const REAL *restrict sx = row->sums, *restrict sy = sx + Y * pitch, *restrict sxx = sx + XX * pitch;
     const REAL *restrict syy = sx + YY * pitch, *restrict sxy = sx + XY * pitch,
@@ -35,11 +36,14 @@ static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *pl
         cross = found_x <= limit_x ? 0 : cross;
         cross = found_y <= limit_y ? 0 : cross;
         const REAL b = var_x < dr ? dr : var_x, c = var_y < dr ? dr : var_y;
-        const REAL over = 1 / (b * c), result = (cross * cross + nr) * over, w = masked ? weight[i] : 1;
+        const REAL over = root ? ROOT(1 / (b * c)) : 1 / (b * c), w = masked ? weight[i] : 1;
+        const REAL result = root ? cross * over : (cross * cross + nr) * over;
         value[i] = result * w;
         if (gradient) {
-            const REAL g = upstream[i] * w, slope = 2 * g * cross * over;
-            REAL curve = -2 * g * result / b;
+            const REAL g = upstream[i] * w;
+            REAL slope = root ? g * over : 2 * g * cross * over, curve = (root ? -g : -2 * g) * result / b;
+            slope = found_x <= limit_x ? 0 : slope;
+            slope = found_y <= limit_y ? 0 : slope;
             curve = found_x <= limit_x ? 0 : curve;
             curve = var_x < dr ? 0 : curve;
             to_a[i] = slope;
@@ -49,9 +53,9 @@ static inline __attribute__((always_inline)) void NAME(correlate)(const PLAN *pl
     }
 }
 
-/* One minus SSIM; its constants c1 and c2 lie in nr and dr. */
+/* One minus SSIM, with its luminance or without; its constants c1 and c2 lie in nr and dr. */
 static inline __attribute__((always_inline)) void
-NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, int gradient) {
+NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, int gradient, int lit) {
     const int64_t pitch = plan->pitch;
     const REAL *restrict sum_x = row->sums, *restrict sum_d = sum_x + Y * pitch,
                          *restrict sxx = sum_x + XX * pitch;
@@ -62,6 +66,7 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
     REAL *restrict value = row->value, *restrict to_a = row->a, *restrict to_b = row->b,
                    *restrict to_c = row->c;
     const REAL flat = ROUNDING * EPSILON, c1 = plan->nr, c2 = plan->dr;
+    const int plain = plan->plain;
     const REAL level_x = p->mean_x, level_d = p->mean_x - p->mean_y;
 #pragma GCC ivdep
     for (int64_t i = 0; i < plan->axes[2].size; ++i) {
@@ -76,8 +81,9 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
         const REAL structure = spread != 0 ? var_d * part : 0;
         const REAL mean_x = sx * over + level_x, mean_d = sd * over + level_d, mean_y = mean_x - mean_d;
         const REAL energy = mean_x * mean_x + mean_y * mean_y + c1, share = 1 / (energy != 0 ? energy : 1);
-        const REAL luminance = energy != 0 ? mean_d * mean_d * share : 0;
-        const REAL result = structure + luminance - structure * luminance, w = masked ? weight[i] : 1;
+        const REAL luminance = lit && energy != 0 ? mean_d * mean_d * share : 0;
+        const REAL result = structure + luminance - structure * luminance;
+        const REAL w = masked && !plain ? weight[i] : 1;
         REAL held = result < 0 ? 0 : result;
         held = held > 2 ? 2 : held;
         value[i] = w * held;
@@ -90,7 +96,7 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
             b = found_x <= flat * xx ? 0 : b;
             b = spread != 0 ? b : 0;
             REAL m = g * (1 - structure) * (mean_d - luminance * mean_x) * share;
-            m = energy != 0 ? m : 0;
+            m = lit && energy != 0 ? m : 0;
             to_a[i] = a;
             to_b[i] = b;
             to_c[i] = a * sd * over + b * sx * over - m;
@@ -100,15 +106,25 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
 
 static void NAME(evaluate)(const PLAN *plan, const PAIR *p, const ROW *row) {
     const int masked = row->weight != NULL, gradient = row->upstream != NULL;
-    if (plan->statistic == SSIM) {
-        if (masked && gradient) NAME(dissimilate)(plan, p, row, 1, 1);
-        else if (masked) NAME(dissimilate)(plan, p, row, 1, 0);
-        else if (gradient) NAME(dissimilate)(plan, p, row, 0, 1);
-        else NAME(dissimilate)(plan, p, row, 0, 0);
+    if (plan->statistic == SIGNED) {
+        if (masked && gradient) NAME(correlate)(plan, p, row, 1, 1, 1);
+        else if (masked) NAME(correlate)(plan, p, row, 1, 0, 1);
+        else if (gradient) NAME(correlate)(plan, p, row, 0, 1, 1);
+        else NAME(correlate)(plan, p, row, 0, 0, 1);
+    } else if (plan->statistic == SSIM) {
+        if (masked && gradient) NAME(dissimilate)(plan, p, row, 1, 1, 1);
+        else if (masked) NAME(dissimilate)(plan, p, row, 1, 0, 1);
+        else if (gradient) NAME(dissimilate)(plan, p, row, 0, 1, 1);
+        else NAME(dissimilate)(plan, p, row, 0, 0, 1);
+    } else if (plan->statistic == STRUCTURE) {
+        if (masked && gradient) NAME(dissimilate)(plan, p, row, 1, 1, 0);
+        else if (masked) NAME(dissimilate)(plan, p, row, 1, 0, 0);
+        else if (gradient) NAME(dissimilate)(plan, p, row, 0, 1, 0);
+        else NAME(dissimilate)(plan, p, row, 0, 0, 0);
     } else {
-        if (masked && gradient) NAME(correlate)(plan, p, row, 1, 1);
-        else if (masked) NAME(correlate)(plan, p, row, 1, 0);
-        else if (gradient) NAME(correlate)(plan, p, row, 0, 1);
-        else NAME(correlate)(plan, p, row, 0, 0);
+        if (masked && gradient) NAME(correlate)(plan, p, row, 1, 1, 0);
+        else if (masked) NAME(correlate)(plan, p, row, 1, 0, 0);
+        else if (gradient) NAME(correlate)(plan, p, row, 0, 1, 0);
+        else NAME(correlate)(plan, p, row, 0, 0, 0);
     }
 }

@@ -3,7 +3,8 @@
 
 /* Values of a task's planes. */
 static void NAME(forward_planes)(const TASK *t) {
-    const Span planes = t->own, counted = common(planes, (Span){t->plan->axes[0].low, t->plan->axes[0].high});
+    const Axis *depth = t->plan->axes;
+    const Span planes = t->planes, counted = common(planes, (Span){depth->low, depth->high});
     for (int64_t z = planes.low; z < planes.high; z += GROUP)
         if (z + GROUP > counted.low && z < counted.high) NAME(windows)(t, z, counted, VALUES);
 }
@@ -12,7 +13,7 @@ static void NAME(forward_planes)(const TASK *t) {
  * gradient's looks no further. */
 static void NAME(backward_planes)(const TASK *t) {
     const Axis *depth = t->plan->axes;
-    const Span planes = t->own;
+    const Span planes = t->planes;
     const int64_t low = planes.low - depth->reach > depth->low ? planes.low - depth->reach : depth->low;
     const int64_t phase = depth->reach % GROUP;
     int64_t made = low - (low - phase + GROUP) % GROUP;

@@ -6,7 +6,7 @@ typedef struct {
     const PLAN *plan;
     const PAIR *pair;
     SCRATCH *scratch;
-    Span own;         /* the planes that it is to answer for; it may look at more */
+    Span planes;      /* of which values or gradient are wanted */
     const REAL *grad; /* upstream, or the same `all` for every window */
     REAL all;
     REAL *map;    /* of values, or NULL */
@@ -29,7 +29,7 @@ static void NAME(adjoint_row)(const TASK *t, int64_t first, int64_t y, REAL *out
     REAL *to[GROUP];
     for (int m = 0; m < 3; ++m) {
         for (int64_t j = there.low; j < there.high; ++j) {
-            rows[j] = NAME(slope_plane)(t, start + j, m) + y * pitch;
+            rows[j] = NAME(slope_plane)(t, mirror(depth, start + j), m) + y * pitch;
             fetch(rows[j] + pitch, sizeof(REAL) * (size_t)pitch);
         }
         for (int64_t g = 0; g < GROUP; ++g) to[g] = out + (g * 3 + m) * pitch;
@@ -51,7 +51,10 @@ static void NAME(border)(const TASK *t, int64_t z, int64_t y, REAL *restrict s) 
         for (int64_t i = 0; i < a[2].size; ++i) inverse[i] = over * plan->inverse[i];
         return;
     }
-    const REAL mean_x = t->pair->mean_x, mean_y = t->pair->mean_y;
+    if (plan->border == REFLECT) return;
+    const int ssim = is_ssim(plan->statistic);
+    const REAL mean_x = t->pair->mean_x, mean_y = t->pair->mean_y, mean_d = mean_x - mean_y;
+    const REAL second = ssim ? mean_d : mean_y, product = ssim ? mean_d * mean_d : mean_x * mean_y;
     const int inner =
         a[0].reach <= z && z < a[0].size - a[0].reach && a[1].reach <= y && y < a[1].size - a[1].reach;
     const int64_t size = a[2].size, left = inner && 2 * a[2].reach < size ? a[2].reach : size;
@@ -61,10 +64,10 @@ static void NAME(border)(const TASK *t, int64_t z, int64_t y, REAL *restrict s) 
         for (int64_t i = parts[part].low; i < parts[part].high; ++i) {
             const REAL beyond = plan->volume - (REAL)(slice * a[2].inside[i]);
             s[i] -= beyond * mean_x;
-            s[i + Y * pitch] -= beyond * mean_y;
+            s[i + Y * pitch] -= beyond * second;
             s[i + XX * pitch] += beyond * mean_x * mean_x;
             s[i + YY * pitch] += beyond * mean_y * mean_y;
-            s[i + XY * pitch] += beyond * mean_x * mean_y;
+            s[i + XY * pitch] += beyond * product;
         }
 }
 
@@ -79,6 +82,21 @@ static inline double NAME(total)(const REAL *restrict value, int64_t size) {
     return total;
 }
 
+/* The upstream gradients of row (z, y). */
+static inline void NAME(upstream_row)(const TASK *t, int64_t z, int64_t y) {
+    const Axis *a = t->plan->axes;
+    const int64_t at = (z * a[1].size + y) * a[2].size;
+    REAL *restrict to = t->scratch->upstream;
+    if (t->grad)
+        memcpy(to + a[2].low, t->grad + at + a[2].low, sizeof(REAL) * (size_t)(a[2].high - a[2].low));
+    if (t->plan->border != REFLECT) return;
+    const REAL factor = (REAL)(doubled(a, z) * doubled(a + 1, y)), ends = (REAL)doubled(a + 2, 0);
+    const int64_t last = a[2].size - 1;
+    for (int64_t i = 0; i <= last; ++i) to[i] = factor * (t->grad ? to[i] : t->all);
+    to[0] *= ends;
+    if (last) to[last] *= ends;
+}
+
 /* What is made of the window sums of row (z, y): values and, where these are wanted, gradient maps. */
 static inline void NAME(statistic_row)(const TASK *t, int64_t z, int64_t y, int slopes) {
     const PLAN *plan = t->plan;
@@ -89,17 +107,14 @@ static inline void NAME(statistic_row)(const TASK *t, int64_t z, int64_t y, int 
     if (!weight) NAME(border)(t, z, y, s->moments.sums);
     ROW row = {s->moments.sums, s->inverse, weight, NULL, t->map ? t->map + at : s->value, NULL, NULL, NULL};
     if (slopes) {
-        if (t->grad)
-            memcpy(s->upstream + a[2].low, t->grad + at + a[2].low,
-                   sizeof(REAL) * (size_t)(a[2].high - a[2].low));
+        NAME(upstream_row)(t, z, y);
         row.upstream = s->upstream;
         row.a = NAME(slope_plane)(t, z, 0) + y * plan->pitch;
         row.b = NAME(slope_plane)(t, z, 1) + y * plan->pitch;
         row.c = NAME(slope_plane)(t, z, 2) + y * plan->pitch;
     }
     NAME(evaluate)(plan, t->pair, &row);
-    if (t->sums && t->own.low <= z && z < t->own.high)
-        t->sums[z] += NAME(total)(row.value + a[2].low, a[2].high - a[2].low);
+    if (t->sums) t->sums[z] += NAME(total)(row.value + a[2].low, a[2].high - a[2].low);
 }
 
 /* The gradient of row (z, y), from the window sums of the gradient maps. */
@@ -113,7 +128,7 @@ static inline void NAME(gradient_row)(const TASK *t, int64_t z, int64_t y) {
                          mean_y = p->mean_y;
     const REAL *restrict w = p->weight ? p->weight + at : NULL;
     REAL *restrict to = t->out + at;
-    if (plan->statistic == SSIM)
+    if (is_ssim(plan->statistic))
 #pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL u = x_row[i] - mean_x, v = y_row[i] - mean_y;
@@ -126,6 +141,20 @@ static inline void NAME(gradient_row)(const TASK *t, int64_t z, int64_t y) {
             to[i] = v * a[i] + u * b[i] - c[i];
         }
     for (int64_t i = 0; w && i < size; ++i) to[i] = w[i] > 0 ? w[i] * to[i] : 0;
+    if (plan->border != REFLECT) return;
+    const REAL factor = 1 / (REAL)(doubled(plan->axes, z) * doubled(plan->axes + 1, y));
+    const REAL ends = 1 / (REAL)doubled(plan->axes + 2, 0);
+    for (int64_t i = 0; i < size; ++i) to[i] *= factor;
+    to[0] *= ends;
+    if (size > 1) to[size - 1] *= ends;
+}
+
+/* What lies beyond both ends of a row, mirrored. */
+static inline void NAME(mirror_row)(const Axis *width, REAL *row) {
+    for (int64_t i = 1; i <= width->reach; ++i) {
+        row[-i] = row[i];
+        row[width->size - 1 + i] = row[width->size - 1 - i];
+    }
 }
 
 /* The windows of the group of planes from `first` on, of the planes in `planes`. */
@@ -149,7 +178,7 @@ static inline __attribute__((always_inline)) void NAME(windows)(const TASK *t, i
         }
         const Span there = seen(height, y, from);
         for (int64_t j = there.low; j < there.high; ++j)
-            slot[j] = s->ring + (y - height->reach + j) % slots * s->slot;
+            slot[j] = s->ring + mirror(height, y - height->reach + j) % slots * s->slot;
         for (int64_t z = group.low; z < group.high; ++z) {
             for (int64_t m = 0; m < s->maps; ++m) {
                 for (int64_t j = there.low; j < there.high; ++j)
@@ -159,10 +188,12 @@ static inline __attribute__((always_inline)) void NAME(windows)(const TASK *t, i
                 NAME(filter_group)(height, plan->taps[1], rows, there, pitch, out);
             }
             for (int64_t g = 0; g < GROUP && y + g < to.high; ++g) {
-                for (int64_t m = 0; m < s->maps; ++m)
-                    NAME(filter_row)(width, plan->taps[2], plan->scale,
-                                     s->padded + (g * s->maps + m) * row + plan->margin - width->reach, pitch,
+                for (int64_t m = 0; m < s->maps; ++m) {
+                    REAL *padded = s->padded + (g * s->maps + m) * row + plan->margin;
+                    if (width->mirrored) NAME(mirror_row)(width, padded);
+                    NAME(filter_row)(width, plan->taps[2], plan->scale, padded - width->reach, pitch,
                                      s->sums + m * pitch);
+                }
                 if (made == GRADIENT) NAME(gradient_row)(t, z, y + g);
                 else NAME(statistic_row)(t, z, y + g, made == SLOPES);
             }

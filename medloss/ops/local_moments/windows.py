@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-CORRELATION, SSIM = range(2)
+CORRELATION, SSIM, STRUCTURE, SIGNED = range(4)
 LONGEST_WINDOW = 255
 
 

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from medloss.ops.operator import Operator
 from medloss.ops.soft_morphology import reference
-from medloss.ops.soft_morphology.native import NativeErosions, NativeSkeleton, NativeSkeletonSums
+from medloss.ops.soft_morphology.native import (
+    NativeBoundarySums,
+    NativeErosions,
+    NativeMaxPool,
+    NativeSkeleton,
+    NativeSkeletonSums,
+)
 from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["boundary_sums", "erosion_hausdorff", "max_pool", "skeleton_sums", "soft_skeleton"]
@@ -29,9 +35,9 @@ def _fake_sums(input: Tensor, target: Tensor, mask: Tensor | None, *numbers: int
 
 
 SOFT_SKELETON = Operator("soft_skeleton", reference.soft_skeleton, _fake_map, (NativeSkeleton(),))
-MAX_POOL = Operator("max_pool", reference.max_pool, _fake_map)
+MAX_POOL = Operator("max_pool", reference.max_pool, _fake_map, (NativeMaxPool(),))
 SKELETON_SUMS = Operator("skeleton_sums", reference.skeleton_sums, _fake_sums, (NativeSkeletonSums(),))
-BOUNDARY_SUMS = Operator("boundary_sums", reference.boundary_sums, _fake_sums)
+BOUNDARY_SUMS = Operator("boundary_sums", reference.boundary_sums, _fake_sums, (NativeBoundarySums(),))
 EROSION_HAUSDORFF = Operator("erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions, (NativeErosions(),))
 
 

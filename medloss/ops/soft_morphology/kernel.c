@@ -1,8 +1,8 @@
-/* soft_morphology on the CPU: skeletons and erosions of errors, with their gradients.
+/* soft_morphology on the CPU: skeletons, erosions of errors, boxes and boundaries, with their gradients.
  *
  * The skeleton streams: planes of the map go in and planes of the result come out, and between them lie a few
  * planes for each erosion (skeleton.h, adjoint.h). The erosions of the error, each of which needs the extremes of
- * the one before, go volume by volume (erosions.h). A voxel that does not count is infinite for an erosion and
+ * the one before, and boundaries go volume by volume (erosions.h, boxes.h). A voxel that does not count is infinite for an erosion and
  * minus infinite for a dilation. Values that are NaN or infinite themselves are told to the caller, who leaves them
  * to the reference.
  */
@@ -33,6 +33,7 @@ static int64_t runs_of(int64_t volumes, int64_t depth, int64_t overlap, int thre
 #include "skeleton.h"
 #include "adjoint.h"
 #include "erosions.h"
+#include "boxes.h"
 
 /* One call's volumes. `shared`: how many volumes one volume of weights is for. */
 #define GRID NAME(Grid)
@@ -49,15 +50,6 @@ static STREAM NAME(stream)(const GRID *g, const REAL *map, int64_t volume, int64
     s.map = map + volume * voxels;
     s.weight = g->weight ? g->weight + volume / g->shared * voxels : NULL;
     return s;
-}
-
-/* Lanes of the sums of a row of a skeleton: within the other map, and all of it. */
-static void NAME(sum_row)(const REAL *skeleton, const REAL *other, const REAL *weight, int64_t n,
-                          REAL *restrict product, double *hit, double *thin) {
-    for (int64_t x = 0; x < n; ++x) product[x] = weight ? (weight[x] > 0 ? skeleton[x] * weight[x] : 0) : skeleton[x];
-    NAME(add_row)(product, n, thin);
-    for (int64_t x = 0; x < n; ++x) product[x] = product[x] == 0 ? 0 : product[x] * other[x];
-    NAME(add_row)(product, n, hit);
 }
 
 /* The skeleton of planes low to high: as a map into `out`; with `other` as two sums of each plane; with `scale` added
@@ -227,6 +219,78 @@ MEDLOSS_EXPORT int NAME(erosion_hausdorff)(const REAL *input, const REAL *target
     return failed;
 }
 
+/* The largest value of the box around each voxel, or with `grad` the gradient of the map, into `out`. */
+MEDLOSS_EXPORT int NAME(max_pool)(const REAL *map, const REAL *weight, int64_t volumes, int64_t shared, int64_t depth,
+                                  int64_t height, int64_t width, int64_t size, const REAL *grad, REAL *out,
+                                  int64_t *odd, int threads) {
+    const int64_t plane = height * width, voxels = depth * plane;
+    int failed = 0;
+    prefer_huge_pages(out, (size_t)(volumes * voxels) * sizeof(REAL));
+#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(| : failed)
+    for (int64_t v = 0; v < volumes; ++v) {
+        BOX box;
+        REAL *seen = malloc(sizeof(REAL) * (size_t)voxels), *to = out + v * voxels;
+        const REAL *own = weight ? weight + v / shared * voxels : NULL;
+        if (NAME(box_alloc)(&box, depth, height, width, size) || !seen) failed |= 1;
+        else if (!NAME(counted)(map + v * voxels, own, 1, voxels, seen)) {
+#pragma omp atomic write
+            *odd = 1;
+        } else {
+            if (grad) memset(to, 0, sizeof(REAL) * (size_t)voxels);
+            for (int64_t at = 0; at < voxels; at += plane) {
+                NAME(box_plane)(&box, seen, at / plane);
+                REAL *restrict found = grad ? box.left : to + at;
+                const REAL *from = grad ? grad + v * voxels + at : box.wide;
+                for (int64_t i = 0; i < plane; ++i) found[i] = !own || own[at + i] > 0 ? from[i] : 0;
+                if (grad) NAME(box_adjoint)(&box, seen, at / plane, to);
+            }
+        }
+        free(box.memory);
+        free(seen);
+    }
+    return failed;
+}
+
+/* Four sums of each volume: of the boundary of `input` near that of `target`, of all of it, and the other way round; or
+ * with `grad`, the cotangents of these, the gradient of `input` into `out`. */
+MEDLOSS_EXPORT int NAME(boundary_sums)(const REAL *input, const REAL *target, const REAL *weight, int64_t volumes,
+                                       int64_t shared, int64_t depth, int64_t height, int64_t width, int64_t inner,
+                                       int64_t outer, double *sums, const double *grad, REAL *out, int64_t *odd,
+                                       int threads) {
+    const int64_t voxels = depth * height * width;
+    const size_t scratch = sizeof(REAL) * (size_t)((grad ? 4 : 3) * voxels);
+    int failed = 0;
+    if (grad) prefer_huge_pages(out, (size_t)(volumes * voxels) * sizeof(REAL));
+#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(| : failed)
+    for (int64_t v = 0; v < volumes; ++v) {
+        BOX thin, wide;
+        REAL *negated = malloc(scratch), *true_edge = negated + voxels, *edge = true_edge + voxels;
+        const REAL *own = weight ? weight + v / shared * voxels : NULL;
+        const int none = NAME(box_alloc)(&thin, depth, height, width, inner);
+        if (NAME(box_alloc)(&wide, depth, height, width, outer) || none || !negated) failed |= 1;
+        else {
+            prefer_huge_pages(negated, scratch);
+            int finite = NAME(boundary)(&thin, target + v * voxels, own, negated, true_edge);
+            finite &= NAME(boundary)(&thin, input + v * voxels, own, negated, edge);
+            if (!finite) {
+#pragma omp atomic write
+                *odd = 1;
+            } else if (grad)
+                NAME(boundary_back)(&thin, &wide, negated, edge, true_edge, own, grad + 4 * v, edge + voxels,
+                                    out + v * voxels);
+            else {
+                NAME(boundary_within)(&wide, edge, true_edge, own, sums + 4 * v);
+                NAME(boundary_within)(&wide, true_edge, edge, own, sums + 4 * v + 2);
+            }
+        }
+        free(thin.memory);
+        free(wide.memory);
+        free(negated);
+    }
+    return failed;
+}
+
+#undef BOX
 #undef VOLUME
 #undef GRID
 #undef ADJOINT

@@ -136,3 +136,45 @@ class NativeErosions(NativeMorphology):
         if self.run("erosion_hausdorff", args, input.ndim - 2, alpha, k, upstream, sign, result):
             return result.to(args[index].dtype)
         return self.through_reference(index, grad, args)
+
+
+class NativeMaxPool(NativeMorphology):
+    """The largest value in boxes, plane by plane."""
+
+    def __init__(self) -> None:
+        super().__init__(reference.max_pool, 1)
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """B C [spatial]."""
+        result = torch.empty(args[0].shape, dtype=accumulation_dtype(args[0]))
+        return result if self.run("max_pool", args, args[2], None, result) else self.reference(*args)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of the map, in its dtype."""
+        result = torch.empty(args[0].shape, dtype=accumulation_dtype(args[0]))
+        if self.run("max_pool", args, args[2], grad.to(result.dtype).contiguous(), result):
+            return result.to(args[0].dtype)
+        return self.through_reference(index, grad, args)
+
+
+class NativeBoundarySums(NativeMorphology):
+    """The sums of both boundaries, volume by volume."""
+
+    def __init__(self) -> None:
+        super().__init__(reference.boundary_sums, 2)
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """B C 4."""
+        sums = torch.empty((*args[0].shape[:2], 4), dtype=torch.float64)
+        finite = self.run("boundary_sums", args, *args[3:], sums, None, None)
+        return sums.to(accumulation_dtype(args[0])) if finite else self.reference(*args)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of prediction or target, in its dtype."""
+        input, target, mask, *sizes = args
+        result = torch.empty(input.shape, dtype=accumulation_dtype(input))
+        sums = (grad if index == 0 else grad[..., CROSSED]).to(torch.float64).contiguous()
+        pair = (input, target) if index == 0 else (target.to(result.dtype), input)
+        if self.run("boundary_sums", (*pair, mask), *sizes, None, sums, result):
+            return result.to(args[index].dtype)
+        return self.through_reference(index, grad, args)

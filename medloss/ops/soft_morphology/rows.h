@@ -94,3 +94,12 @@ static void NAME(add_row)(const REAL *row, int64_t n, double *restrict lanes) {
         for (int i = 0; i < NAME(SUM_LANES); ++i) lanes[i] += (double)row[x + i];
     for (; x < n; ++x) lanes[0] += (double)row[x];
 }
+
+/* Lanes of the sums of a row of what is thin: within the other map, and all of it. */
+static void NAME(sum_row)(const REAL *row, const REAL *other, const REAL *weight, int64_t n, REAL *restrict product,
+                          double *hit, double *thin) {
+    for (int64_t x = 0; x < n; ++x) product[x] = weight ? (weight[x] > 0 ? row[x] * weight[x] : 0) : row[x];
+    NAME(add_row)(product, n, thin);
+    for (int64_t x = 0; x < n; ++x) product[x] = product[x] == 0 ? 0 : product[x] * other[x];
+    NAME(add_row)(product, n, hit);
+}
