@@ -84,13 +84,17 @@ class MapLoss(LabelLoss):
             return self._reduced(view)
 
     def _reduced(self, view: LabelView, **given: Any) -> Tensor:  # what `compare` is handed beside the maps
-        classes = view.input.shape[1]
-        factors, first = self._factors(classes), self._first(classes)
-        maps = label_maps(view, first)
-        values = self.compare(maps, **given)
-        if factors is not None:
-            values = values * factors[first:].to(values.dtype)
+        maps = label_maps(view, self._first(view.input.shape[1]))
+        return self._pooled(self.compare(maps, **given), self._counting(maps), view.input.shape[1])
+
+    def _counting(self, maps: LabelMaps) -> Tensor:
+        """Which samples and classes count, B N."""
         valid = maps.mass() > 0
-        if self.empty == "skip":
-            valid = valid & (maps.target.flatten(2).amax(-1) > 0)
+        return valid & (maps.target.flatten(2).amax(-1) > 0) if self.empty == "skip" else valid
+
+    def _pooled(self, values: Tensor, valid: Tensor, classes: int) -> Tensor:
+        """The values B N with the factors of their classes, reduced over those that count."""
+        factors = self._factors(classes)
+        if factors is not None:
+            values = values * factors[self._first(classes) :].to(values.dtype)
         return reduce(values, self.reduction, valid)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.maps import LabelMaps
+from medloss.labels import LabelView
+from medloss.maps import label_maps
 from medloss.ops import border_distance, squared_errors
 from medloss.reduction import ratio
 from medloss.segmentation.distances import DistanceLoss, counted, inside
@@ -62,20 +63,47 @@ class HausdorffDTLoss(DistanceLoss):
         super().__post_init__()
         checks.at_least("alpha", self.alpha, 0)
 
-    def compare(self, maps: LabelMaps, spacing: list[float], distance_map: Tensor | None) -> Tensor:
-        """The weighted mean over the voxels."""
-        far = self._costs(inside(maps.input), maps, spacing)
-        if distance_map is None:
-            far = far + self._costs(inside(maps.target), maps, spacing)
-        else:
-            far = far + counted(distance_map, maps).pow(self.alpha)
-        return ratio(squared_errors(maps.input, maps.target, maps.weighted(far)), maps.mass())
+    def valued(self, means: Tensor) -> Tensor:
+        """The value of each sample and class from its weighted mean over the voxels, B N."""
+        return means
 
-    def _costs(self, region: Tensor, maps: LabelMaps, spacing: list[float]) -> Tensor:
-        """Distances to the border to the power of alpha; the square is what the transform comes with."""
-        squared = self.alpha == 2
-        distance = border_distance(region, maps.valid, spacing, maps.input.dtype, squared=squared)
-        return distance if squared else distance.pow(self.alpha)
+    def _reduced(self, view: LabelView, spacing: list[float], distance_map: Tensor | None) -> Tensor:
+        # the sums are taken from the logits: maps of probabilities and memberships would be most of the memory
+        classes = view.input.shape[1]
+        first = self._first(classes)
+        with torch.no_grad():
+            costs, mass, valid = self._costs(view, spacing, distance_map)
+        sums = squared_errors(
+            view.input,
+            view.target,
+            costs,
+            view.mask,
+            activation=view.activation,
+            indexed=view.indexed,
+            ignore_index=view.ignore_index,
+            first=first,
+        )
+        return self._pooled(self.valued(ratio(sums, mass)), valid, classes)
+
+    def _costs(
+        self, view: LabelView, spacing: list[float], distance_map: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each voxel both distances to the power of alpha, of each class the weight, and whether it counts."""
+        maps = label_maps(view, self._first(view.input.shape[1]))
+        mass, valid, everywhere = maps.mass(), self._counting(maps), maps.valid
+        regions, given, dtype = [inside(maps.input)], None, maps.input.dtype
+        if distance_map is None:
+            regions.append(inside(maps.target))
+        else:
+            given = counted(distance_map, maps)
+        del maps  # before the distances come
+        squared = self.alpha == 2  # the square is what the transform comes with
+        costs = None if given is None else given.pow(self.alpha)
+        while regions:
+            far = border_distance(regions.pop(), everywhere, spacing, dtype, squared=squared)
+            far = far if squared else far.pow_(self.alpha)
+            costs = far if costs is None else costs.add_(far)
+        return costs, mass, valid
 
 
 @dataclass(eq=False, kw_only=True)
@@ -100,6 +128,6 @@ class LogHausdorffDTLoss(HausdorffDTLoss):
     tensor(0.4055)
     """
 
-    def compare(self, maps: LabelMaps, spacing: list[float], distance_map: Tensor | None) -> Tensor:
+    def valued(self, means: Tensor) -> Tensor:
         """log(1 + L)."""
-        return torch.log1p(super().compare(maps, spacing, distance_map))
+        return torch.log1p(means)

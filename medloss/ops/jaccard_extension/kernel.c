@@ -1,5 +1,6 @@
-/* jaccard_extension on the CPU: the errors of every class in one sweep of tiles, a radix sort of each class,
- * and for the gradient another sweep.
+/* jaccard_extension on the CPU. Hard labels in large volumes need no sort but counts (bins.h, steps.h, binned.h). For
+ * all else the errors of every class go into rows in one sweep of tiles, each class is sorted (rank.h), and for the
+ * gradient there is another sweep.
  *
  * In the backward pass the errors are written where the gradient will be; each class's row becomes the steps
  * of the Jaccard loss, and these the gradient. A row is sorted by one thread and its sums are in double, in
@@ -12,6 +13,8 @@
 #define EXP exp_f32
 #include "../label_tile.h"
 #include "rank.h"
+#include "bins.h"
+#include "steps.h"
 
 enum { HINGE = 3, BLOCK = 16384 };
 
@@ -67,10 +70,10 @@ static void write_entries(const WORK *work, const TILE *t, entry_t *rows, float 
     }
 }
 
-/* The gradient of the tile from its rows of steps, which lie where it goes if `rows` are those of the
- * result. */
-static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const double *grad, float *m,
-                           float *slopes, void *out) {
+/* The gradient of the tile from its rows of steps, which lie where it goes if `rows` are those of the result; or from
+ * the bins `g`. */
+static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const BINNED *g, COUNTER *k,
+                           const double *grad, float *m, float *slopes, void *out) {
     const VOLUME *v = &work->v;
     const int64_t n = t->n;
     float *restrict total = t->top;
@@ -80,11 +83,19 @@ static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const 
         const float *restrict p = t->p + c * t->step;
         memset(s, 0, sizeof(float) * (size_t)n);
         if (c < work->first) continue;
-        const float g = (float)grad[3 * (c - work->first)];
+        const float factor = (float)grad[3 * (c - work->first)];
         NAME(members)(v, t, c, m);
-        tile_slopes(work, t, c, m, rows + (t->b % work->group * v->classes + c) * v->voxels + t->start, s);
+        if (rows) {
+            tile_slopes(work, t, c, m, rows + (t->b % work->group * v->classes + c) * v->voxels + t->start, s);
+        } else {
+            float *steps = k->error; /* which is read before it is written */
+            tile_errors(work, t, c, m, k->error);
+            find_slots(k->error, m, n, k->slot, k->part);
+            binned_steps(g, c, t->b % work->group * v->voxels + t->start, k, n, steps);
+            tile_slopes(work, t, c, m, (const step_t *)steps, s);
+        }
         for (int64_t i = 0; i < n; ++i) {
-            s[i] *= g;
+            s[i] *= factor;
             total[i] += p[i] * s[i];
         }
     }
@@ -127,7 +138,7 @@ static int sweep(WORK *work, int64_t b, int what, entry_t *rows, const double *g
                 if (what == ENTRIES)
                     write_entries(work, &tile, rows, spare, spare + tile.step);
                 else
-                    write_gradient(work, &tile, (const step_t *)rows, grad, spare, spare + tile.step, out);
+                    write_gradient(work, &tile, (const step_t *)rows, NULL, NULL, grad, spare, spare + tile.step, out);
             }
         }
         free(spare);
@@ -163,6 +174,8 @@ static int rank_rows(const WORK *work, int64_t b, entry_t *rows, double *out, in
     return failed;
 }
 
+#include "binned.h"
+
 #define OPERANDS                                                                                                    \
     const void *input, int64_t type, int64_t batch, int64_t classes, int64_t voxels, int64_t batch_stride,          \
         int64_t class_stride, int64_t voxel_stride, const void *labels, int64_t kind, const float *mask,            \
@@ -181,6 +194,10 @@ MEDLOSS_EXPORT int NAME(jaccard_extension_forward)(OPERANDS, double *sums, int t
     if (rows) prefer_huge_pages(rows, bytes);
     for (int64_t b = 0; b < batch && !failed; b += work.group) {
         double *at = sums + b / work.group * (classes - first) * 3;
+        if (is_binned(&work, b, threads)) {
+            failed |= binned_forward(&work, b, at, threads);
+            continue;
+        }
         failed |= sweep(&work, b, ENTRIES, rows, NULL, NULL, threads);
         if (!failed) failed |= rank_rows(&work, b, rows, at, 0, threads);
     }
@@ -200,6 +217,9 @@ MEDLOSS_EXPORT int NAME(jaccard_extension_backward)(OPERANDS, const double *grad
     for (int64_t b = 0; b < batch && !failed; b += work.group) {
         entry_t *rows = own ? (entry_t *)out + b * classes * voxels : scratch;
         const int64_t at = b / work.group * (classes - first) * 3;
+        const int done = is_binned(&work, b, threads) ? binned_backward(&work, b, grad + at, out, threads) : UNFIT;
+        failed |= done == 1;
+        if (done != UNFIT) continue;
         failed |= sweep(&work, b, ENTRIES, rows, NULL, NULL, threads);
         if (!failed) failed |= rank_rows(&work, b, rows, sums + at, 1, threads);
         if (!failed) failed |= sweep(&work, b, GRADIENT, rows, grad + at, out, threads);

@@ -1,5 +1,6 @@
-/* squared_errors on the CPU: sums of c (p - t)^2, and their gradient. A volume is cut into blocks of fixed size, each
- * with a sum of its own, added in order: the result does not depend on the number of threads.
+/* squared_errors on the CPU: sums of w c (p - t)^2, and their gradient, a tile of voxels at a time. A volume is cut
+ * into blocks of fixed size, each with sums of its own, added in order: the result does not depend on the number of
+ * threads.
  */
 #ifndef REAL
 
@@ -9,63 +10,154 @@ enum { BLOCK = 16384, LANES = 8 };
 
 #define REAL float
 #define SUFFIX f32
+#define EXP exp_f32
 #include "kernel.c"
 #undef REAL
 #undef SUFFIX
+#undef EXP
+#undef NAME
+#undef VOLUME
+#undef TILE
 #define REAL double
 #define SUFFIX f64
+#define EXP exp_f64
 #include "kernel.c"
 
 #else
 
-#define NAME(stem) MEDLOSS_PASTE(stem, SUFFIX, MEDLOSS_LEVEL)
+#include "../label_tile.h"
 
-static double NAME(sum_of_block)(const REAL *p, const REAL *t, const REAL *cost, int64_t n) {
+/* One call: the costs are those of the classes from `first` on. */
+typedef struct {
+    VOLUME v;
+    const REAL *cost;
+    int64_t first;
+} NAME(Call);
+
+/* w c (p - t) of the tile in class c, and p - t; what weighs nothing is not looked at. */
+static void NAME(errors)(const NAME(Call) * call, const TILE *t, int64_t c, REAL *restrict error,
+                         REAL *restrict weighed) {
+    const VOLUME *v = &call->v;
+    const int64_t n = t->n, counted = v->classes - call->first;
+    const REAL *restrict p = t->p + c * t->step, *restrict scale = t->scale, *restrict w = t->weight;
+    const REAL *restrict cost = call->cost + (t->b * counted + c - call->first) * v->voxels + t->start;
+    NAME(members)(v, t, c, error);
+    for (int64_t i = 0; i < n; ++i) error[i] = p[i] * scale[i] - error[i];
+    if (t->weighted)
+        for (int64_t i = 0; i < n; ++i) weighed[i] = w[i] > 0 ? w[i] * cost[i] * error[i] : 0;
+    else
+        for (int64_t i = 0; i < n; ++i) weighed[i] = cost[i] * error[i];
+}
+
+static double NAME(dot)(const REAL *restrict a, const REAL *restrict b, int64_t n) {
     double lanes[LANES] = {0}, sum = 0;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; ++l) {
-            const REAL error = p[i + l] - t[i + l];
-            lanes[l] += (double)(cost[i + l] * (error * error));
-        }
-    for (; i < n; ++i) sum += (double)(cost[i] * ((p[i] - t[i]) * (p[i] - t[i])));
+        for (int l = 0; l < LANES; ++l) lanes[l] += (double)(a[i + l] * b[i + l]);
+    for (; i < n; ++i) sum += (double)(a[i] * b[i]);
     for (int l = 0; l < LANES; ++l) sum += lanes[l];
     return sum;
 }
 
-MEDLOSS_EXPORT int NAME(squared_errors_forward)(const REAL *p, const REAL *t, const REAL *cost, int64_t volumes,
-                                                int64_t voxels, double *sums, int threads) {
-    const int64_t blocks = (voxels + BLOCK - 1) / BLOCK;
-    double *partial = malloc(sizeof(double) * (size_t)(volumes * blocks));
-    if (!partial) return 1;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t k = 0; k < volumes * blocks; ++k) {
-        const int64_t first = k % blocks * BLOCK, at = k / blocks * voxels + first;
-        partial[k] = NAME(sum_of_block)(p + at, t + at, cost + at, voxels - first < BLOCK ? voxels - first : BLOCK);
+static void NAME(add_tile)(const NAME(Call) * call, const TILE *t, REAL *spare, double *sums) {
+    for (int64_t c = call->first; c < call->v.classes; ++c) {
+        NAME(errors)(call, t, c, spare, spare + t->step);
+        sums[c - call->first] += NAME(dot)(spare, spare + t->step, t->n);
     }
-    for (int64_t v = 0; v < volumes; ++v) {
-        sums[v] = 0;
-        for (int64_t k = 0; k < blocks; ++k) sums[v] += partial[v * blocks + k];
+}
+
+/* `slope`: of each volume, the factor of w c (p - t) in the gradient of p. */
+static void NAME(write_gradient)(const NAME(Call) * call, TILE *t, const double *slope, REAL *spare, void *out) {
+    const VOLUME *v = &call->v;
+    const int64_t n = t->n, counted = v->classes - call->first;
+    REAL *restrict total = t->top, *restrict error = spare + v->classes * t->step;
+    const REAL *restrict scale = t->scale;
+    for (int64_t i = 0; i < n; ++i) total[i] = 0;
+    for (int64_t c = 0; c < v->classes; ++c) {
+        REAL *restrict s = spare + c * t->step;
+        const REAL *restrict p = t->p + c * t->step;
+        memset(s, 0, sizeof(REAL) * (size_t)n);
+        if (c < call->first) continue;
+        const REAL g = (REAL)slope[t->b * counted + c - call->first];
+        NAME(errors)(call, t, c, error, s);
+        for (int64_t i = 0; i < n; ++i) {
+            s[i] *= g;
+            total[i] += p[i] * s[i];
+        }
+    }
+    for (int64_t c = 0; c < v->classes; ++c) {
+        REAL *restrict s = spare + c * t->step, *own = NAME(own_row)(v, t, c, out);
+        const REAL *restrict p = t->p + c * t->step;
+        if (v->activation == SOFTMAX)
+            for (int64_t i = 0; i < n; ++i) s[i] = scale[i] * p[i] * (s[i] - total[i] * scale[i]);
+        else if (v->activation == SIGMOID)
+            for (int64_t i = 0; i < n; ++i) s[i] *= p[i] * (1 - p[i]);
+        for (int64_t i = 0; t->weighted && i < n; ++i) s[i] = t->weight[i] > 0 ? s[i] : 0;
+        if (own)
+            memcpy(own, s, sizeof(REAL) * (size_t)n);
+        else
+            NAME(store_row)(v, t, c, s, out);
+    }
+}
+
+/* One sweep: sums of each block where `sums` is given, else the gradient. */
+static int NAME(sweep)(const NAME(Call) * call, double *sums, const double *slope, void *out, int threads) {
+    const VOLUME *v = &call->v;
+    const int64_t size = tile_size(v->classes, sizeof(REAL)), blocks = (v->voxels + BLOCK - 1) / BLOCK;
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        TILE tile;
+        failed |= NAME(tile_alloc)(&tile, v, size);
+        REAL *spare = failed ? NULL : malloc(sizeof(REAL) * (size_t)((v->classes + 2) * tile.step));
+        failed |= !spare;
+#pragma omp for schedule(static)
+        for (int64_t at = 0; at < v->batch * blocks; ++at) {
+            const int64_t from = at % blocks * BLOCK;
+            const int64_t end = from + BLOCK < v->voxels ? from + BLOCK : v->voxels;
+            for (int64_t start = from; start < end && !failed; start += size) {
+                NAME(load_tile)(v, &tile, at / blocks, start, end - start < size ? end - start : size);
+                if (sums)
+                    NAME(add_tile)(call, &tile, spare, sums + at * (v->classes - call->first));
+                else
+                    NAME(write_gradient)(call, &tile, slope, spare, out);
+            }
+        }
+        free(spare);
+        NAME(tile_free)(&tile);
+    }
+    return failed;
+}
+
+#define OPERANDS                                                                                                    \
+    const void *input, int64_t type, int64_t batch, int64_t classes, int64_t voxels, int64_t batch_stride,          \
+        int64_t class_stride, int64_t voxel_stride, const void *labels, int64_t kind, const REAL *mask,             \
+        int64_t has_ignore, int64_t ignore, int64_t activation, const REAL *cost, int64_t first
+#define CALL_GIVEN                                                                                                  \
+    {.v = {input, type, batch, classes, voxels, batch_stride, class_stride, voxel_stride, labels, kind, mask,       \
+           has_ignore, ignore, activation},                                                                         \
+     .cost = cost, .first = first}
+
+MEDLOSS_EXPORT int NAME(squared_errors_forward)(OPERANDS, double *sums, int threads) {
+    const NAME(Call) call = CALL_GIVEN;
+    const int64_t blocks = (voxels + BLOCK - 1) / BLOCK, counted = classes - first;
+    double *partial = calloc((size_t)(batch * blocks * counted), sizeof(double));
+    const int failed = !partial || NAME(sweep)(&call, partial, NULL, NULL, threads);
+    for (int64_t k = 0; k < batch * counted && !failed; ++k) {
+        sums[k] = 0;
+        for (int64_t block = 0; block < blocks; ++block)
+            sums[k] += partial[(k / counted * blocks + block) * counted + k % counted];
     }
     free(partial);
-    return 0;
+    return failed;
 }
 
-/* `slope`: of each volume, the factor of c (p - t) in the gradient. */
-MEDLOSS_EXPORT int NAME(squared_errors_backward)(const REAL *p, const REAL *t, const REAL *cost, int64_t volumes,
-                                                 int64_t voxels, const double *slope, REAL *out, int threads) {
-    const int64_t blocks = (voxels + BLOCK - 1) / BLOCK;
-    prefer_huge_pages(out, sizeof(REAL) * (size_t)(volumes * voxels));
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t k = 0; k < volumes * blocks; ++k) {
-        const int64_t first = k % blocks * BLOCK, at = k / blocks * voxels + first;
-        const int64_t n = voxels - first < BLOCK ? voxels - first : BLOCK;
-        const REAL factor = (REAL)slope[k / blocks];
-        REAL *restrict to = out + at;
-        for (int64_t i = 0; i < n; ++i) to[i] = factor * (cost[at + i] * (p[at + i] - t[at + i]));
-    }
-    return 0;
+MEDLOSS_EXPORT int NAME(squared_errors_backward)(OPERANDS, const double *slope, void *out, int threads) {
+    const NAME(Call) call = CALL_GIVEN;
+    prefer_huge_pages(out, (type == REAL_OWN ? sizeof(REAL) : 2) * (size_t)(batch * classes * voxels));
+    return NAME(sweep)(&call, NULL, slope, out, threads);
 }
 
-#undef NAME
+#undef OPERANDS
+#undef CALL_GIVEN
 #endif

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.region_sums.reference import likelihoods
+from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 
 
-def squared_errors(input: Tensor, target: Tensor, cost: Tensor) -> Tensor:
+def squared_errors(
+    input: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    mask: Tensor | None,
+    activation: str,
+    indexed: bool,
+    ignore_index: int | None,
+    first: int,
+) -> Tensor:
     """See :func:`medloss.ops.squared_errors.squared_errors`."""
     dtype = accumulation_dtype(input)
-    return (cost.to(dtype) * (input.to(dtype) - target.to(dtype)) ** 2).flatten(2).sum(-1)
+    weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
+    p, _, _ = likelihoods(blank(input.to(dtype), weight), activation)
+    error = p[:, first:] - membership(target, input.shape[1], indexed, dtype)[:, first:]
+    cost = cost.to(dtype)
+    if weight is not None:
+        weight = weight if weight.shape[1] == 1 else weight[:, first:]
+        error, cost = blank(error, weight), blank(cost, weight) * weight
+    return (cost * error**2).flatten(2).sum(-1)
