@@ -36,7 +36,12 @@ OPERATOR = Operator(
     _fake,
     (NativeDistanceMap("distance_map"), TritonDistanceMap("distance_map")),
 )
-BORDER = Operator("border_distance", reference.border_distance, _fake_border, (NativeDistanceMap("border_distance"),))
+BORDER = Operator(
+    "border_distance",
+    reference.border_distance,
+    _fake_border,
+    (NativeDistanceMap("border_distance"), TritonDistanceMap("border_distance")),
+)
 NEAREST = Operator(
     "nearest_source",
     reference.nearest_source,

@@ -1,4 +1,4 @@
-"""The Triton kernel of ``distance_map`` and ``nearest_source``: one axis at a time, outwards from every voxel.
+"""The Triton kernel of ``distance_map`` and its kin: one axis at a time, outwards from every voxel.
 
 A program looks further along the axis only while the way alone is no more than the largest distance that one of its
 voxels has come to, so its work grows with the distances that there are, and not with the volume.
@@ -11,22 +11,44 @@ import triton.language as tl
 
 from medloss.ops.kernel import place
 
+DISTANCE, SQUARE, SIGNED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
+"""What is made of the distance to the border."""
+
 
 @triton.jit
-def known(squared, at, seen, FIRST: tl.constexpr):
-    """Squared distances along the axes before; before the first one a source is at 0 and all else is infinitely far."""
-    if FIRST:
+def known(squared, sides, side, at, seen, FIRST: tl.constexpr, BORDER: tl.constexpr):
+    """Squared distances along the axes before; before the first one a source is at 0 and all else is infinitely far.
+
+    To the BORDER, a voxel's own distance is that to the other ``side``, on which whoever lies there is at 0.
+    """
+    source = tl.zeros(seen.shape, tl.int1)
+    if BORDER:
+        source = seen & (tl.load(sides + at, mask=seen, other=0) != side)
+    elif FIRST:
         source = tl.load(squared + at, mask=seen, other=0) != 0
+    if FIRST:
         found = tl.where(source, 0.0, float("inf")).to(tl.float64)
     else:
-        found = tl.load(squared + at, mask=seen, other=float("inf"))
+        found = tl.load(squared + at, mask=seen & (source == 0), other=float("inf"))
+        found = tl.where(source, 0.0, found)
     return found
 
 
 @triton.jit
+def of_kind(distance, side, unit, KIND: tl.constexpr):
+    """The distance, its square, or a map that is negative inside."""
+    if KIND == SQUARE:
+        distance = distance * distance
+    elif KIND == SIGNED:
+        distance = tl.where(side != 0, 0.0 - tl.maximum(distance - unit.to(distance.dtype), 0.0), distance)
+    return distance
+
+
+@triton.jit
 def along(
-    squared, places, result, nearest, numbers, lines, depth, height, width,
-    FIRST: tl.constexpr, LAST: tl.constexpr, NEAREST: tl.constexpr, AXIS: tl.constexpr,
+    squared, places, sides, result, nearest, numbers, lines, depth, height, width,
+    FIRST: tl.constexpr, LAST: tl.constexpr, NEAREST: tl.constexpr, BORDER: tl.constexpr, KIND: tl.constexpr,
+    AXIS: tl.constexpr,
     LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Of every voxel the best on its line, by its own value and the square of the way to it.
@@ -40,15 +62,18 @@ def along(
     size = depth if AXIS == 0 else (height if AXIS == 1 else width)
     stride = tl.full((), 1, tl.int64) * (height * width if AXIS == 0 else (width if AXIS == 1 else 1))
     square, unit = tl.load(numbers), tl.load(numbers + 1)
-    best = known(squared, at, inside, FIRST)
+    side = tl.load(sides + at, mask=inside, other=0) if BORDER else 0
+    best = known(squared, sides, side, at, inside, FIRST, BORDER)
     taken = tl.zeros((LINES, COLUMNS), tl.int32)
     reach = 1
     way = square
     while (reach < size) & (way <= tl.max(tl.where(inside, best, 0.0))):
-        back = known(squared, at - reach * stride, inside & (place_here >= reach), FIRST) + way
+        seen = inside & (place_here >= reach)
+        back = known(squared, sides, side, at - reach * stride, seen, FIRST, BORDER) + way
         taken = tl.where(back <= best, -reach, taken)
         best = tl.where(back <= best, back, best)
-        ahead = known(squared, at + reach * stride, inside & (place_here + reach < size), FIRST) + way
+        seen = inside & (place_here + reach < size)
+        ahead = known(squared, sides, side, at + reach * stride, seen, FIRST, BORDER) + way
         taken = tl.where(ahead < best, reach, taken)
         best = tl.where(ahead < best, ahead, best)
         reach += 1
@@ -62,4 +87,5 @@ def along(
     if not LAST:
         tl.store(result + at, best, mask=inside)
     elif not NEAREST:
-        tl.store(result + at, tl.sqrt(tl.where(reached, best, 0.0)) * unit, mask=inside)
+        found = (tl.sqrt(tl.where(reached, best, 0.0)) * unit).to(result.dtype.element_ty)
+        tl.store(result + at, of_kind(found, side, unit, KIND), mask=inside)

@@ -1,4 +1,4 @@
-"""The GPU path of ``distance_map`` and ``nearest_source``: walks ``kernel.py`` along the axes."""
+"""The GPU path of ``distance_map``, ``border_distance`` and ``nearest_source``: walks ``kernel.py`` along the axes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from medloss.ops.triton_tiles import table, tiles
 
 AXES = 3
 REALS = (torch.float32, torch.float64)
+KINDS = ["distance", "square", "signed"]
+"""What is made of the distance to the border, by the kernel's numbers."""
 
 
 class TritonDistanceMap:
@@ -30,7 +32,7 @@ class TritonDistanceMap:
             found.append(f"sources have {sources.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
         if sources.numel() == 0:
             found.append("there are no voxels")
-        if self.kernel == "distance_map" and args[2] not in REALS:
+        if self.kernel != "nearest_source" and args[2] not in REALS:
             found.append(f"the result is {args[2]}, the kernel gives float32 and float64")
         if needs is not None:
             found.append("a distance has no gradient")
@@ -41,13 +43,14 @@ class TritonDistanceMap:
         from medloss.ops.distance_map import kernel
 
         sources, spacing = args[:2]
-        nearest = self.kernel == "nearest_source"
+        nearest, border = self.kernel == "nearest_source", self.kernel == "border_distance"
         spatial, unit = sources.shape[2:], min(spacing)
         sizes = (1,) * (AXES - len(spatial)) + tuple(spatial)
         steps = [size / unit for size in spacing]
         lines = sources.numel() // sizes[2]
         tile = tiles(lines, sizes[2], torch.float64)
-        squared, places = sources.contiguous().view(torch.uint8), None
+        squared = sides = sources.contiguous().view(torch.uint8)
+        kind, places = KINDS.index(args[3]) if border else 0, None
         axes = list(range(AXES - len(spatial), AXES))
         with triton_path.on_device(sources):
             for axis in reversed(axes):
@@ -57,8 +60,8 @@ class TritonDistanceMap:
                 result = squared if nearest and last else sources.new_empty(sources.shape, dtype=dtype)
                 found = sources.new_empty(sources.shape, dtype=torch.int64) if nearest else result
                 kernel.along[(tile.programs(lines),)](
-                    squared, squared if places is None else places, result, found, numbers, lines, *sizes,
-                    FIRST=first, LAST=last, NEAREST=nearest, AXIS=axis, **tile.options,
+                    squared, squared if places is None else places, sides, result, found, numbers, lines, *sizes,
+                    FIRST=first, LAST=last, NEAREST=nearest, BORDER=border, KIND=kind, AXIS=axis, **tile.options,
                 )  # fmt: skip
                 squared, places = result, found
         return places if nearest else squared

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from medloss.ops.jaccard_extension import reference
 from medloss.ops.jaccard_extension.native import NativeJaccardExtension
+from medloss.ops.jaccard_extension.triton import TritonJaccardExtension
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -26,7 +27,9 @@ def _fake(
     return input.new_empty(shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("jaccard_extension", reference.jaccard_extension, _fake, (NativeJaccardExtension(),))
+OPERATOR = Operator(
+    "jaccard_extension", reference.jaccard_extension, _fake, (NativeJaccardExtension(), TritonJaccardExtension())
+)
 
 
 def jaccard_extension(

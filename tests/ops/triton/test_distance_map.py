@@ -1,4 +1,4 @@
-"""``distance_map`` and ``nearest_source`` in Triton: the reference's numbers, and compiled without a GPU."""
+"""``distance_map`` and its kin in Triton: the reference's numbers, and compiled without a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from triton_harness import CAPABILITIES, Launch, check, move, value_and_gradient
 
 OPERATORS = sys.modules["medloss.ops.distance_map"]
-DISTANCE, NEAREST = OPERATORS.OPERATOR, OPERATORS.NEAREST
+DISTANCE, BORDER, NEAREST = OPERATORS.OPERATOR, OPERATORS.BORDER, OPERATORS.NEAREST
 SHAPES = [(2, 2, 23), (2, 1, 9, 14), (1, 3, 7, 6, 9), (1, 1, 1, 5, 1)]
 
 
@@ -34,18 +34,35 @@ def test_spacing_and_the_far_corner() -> None:
     check_both(torch.ones(1, 1, 4, 5, dtype=torch.bool), [3.0, 1.0])
 
 
+@pytest.mark.parametrize("density", [0.03, 0.4])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_borders_are_the_reference_s(shape, density, poisoned) -> None:
+    """From both sides, of classes with voxels on either side and on one alone."""
+    inside = torch.rand(shape) < density
+    inside[0, 0] = density > 0.1
+    spacing = [0.7, 2.5, 1.1][: len(shape) - 2]
+    for kind, dtype in [("distance", torch.float64), ("square", torch.float32), ("signed", torch.float64)]:
+        args = move((inside, spacing, dtype, kind))
+        found, expected = (value_and_gradient(BORDER, path, args, -1)[0] for path in ("triton", "reference"))
+        torch.testing.assert_close(found, expected, rtol=1e-12 if dtype == torch.float64 else 1e-6, atol=1e-15)
+
+
 def launch(operator: str) -> Launch:
     """A call on a volume that is never written."""
 
     def call() -> None:
         sources = torch.empty(1, 2, 128, 128, 128, dtype=torch.bool)
-        path = (DISTANCE if operator == "distance_map" else NEAREST).paths[-1]
-        path.forward((sources, [1.0, 1.0, 3.0], *([torch.float32] if operator == "distance_map" else [])))
+        path, told = {
+            "distance_map": (DISTANCE.paths[-1], [torch.float32]),
+            "border_distance": (BORDER.paths[-1], [torch.float32, "signed"]),
+            "nearest_source": (NEAREST.paths[-1], []),
+        }[operator]
+        path.forward((sources, [1.0, 1.0, 3.0], *told))
 
     return Launch(call, wide=2)  # along the rows the neighbours do not lie at multiples of 16 bytes
 
 
-LAUNCHES = {name: launch(name) for name in ("distance_map", "nearest_source")}
+LAUNCHES = {name: launch(name) for name in ("distance_map", "border_distance", "nearest_source")}
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
