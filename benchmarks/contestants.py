@@ -29,6 +29,7 @@ class Row:
         batch: samples.
         target: what the target is: ``"index"`` B 1 [spatial], ``"flat"`` B [spatial], ``"blobs"`` a few balls.
         layout: ``"contiguous"`` or ``"channels_last"``.
+        warm: longest axis of the volumes that everything is loaded with before memory is measured.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Row:
     batch: int = 1
     target: str = "index"
     layout: str = "contiguous"
+    warm: int = 24
 
 
 def tensors(row: Row, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Tensor]:

@@ -34,7 +34,7 @@ def measure_here(name: str, who: str) -> float:
     warnings.simplefilter("ignore")
     row = BY_NAME[name]
     loss = row.ours() if who == "medloss" else row.peers[who]()
-    step(loss, tensors(replace(row, shape=tuple(min(size, 24) for size in row.shape))))
+    step(loss, tensors(replace(row, shape=tuple(min(size, row.warm) for size in row.shape))))
     inputs = tensors(row)
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again here

@@ -24,24 +24,31 @@ def reference(
 ) -> Tensor:
     """See :func:`gradient_alignment`. Plain torch: the specification of the operator."""
     dtype = accumulation_dtype(input)
-    weight = torch.ones_like(input, dtype=dtype) if mask is None else mask.to(dtype).expand(input.shape)
-    normals = []
+    weight = None if mask is None else mask.to(dtype).expand(input.shape)
+    both, lengths = [], []
     for image in (input, target):
-        slopes = gradient(blank(image.to(dtype), weight), weight > 0, axis_scale)
+        slopes = gradient(blank(image.to(dtype), weight), None if weight is None else weight > 0, axis_scale)
         squares = (slopes * slopes).sum(0)
         energy = edge**2
         if relative:
             axes = spatial_axes(squares)
-            mass = weight.sum(axes, keepdim=True)
-            mean = (squares * weight).sum(axes, keepdim=True) / torch.where(mass > 0, mass, torch.ones_like(mass))
-            energy = energy * mean
+            energy = energy * (squares.mean(axes, keepdim=True) if weight is None else weighted_mean(squares, weight))
         # a constant image has no direction, whose length would be 0 / 0
-        normals.append(slopes * (squares + energy).clamp_min(torch.finfo(dtype).tiny).rsqrt())
-    unlike = (1 - (normals[0] * normals[1]).sum(0) ** 2) * weight
+        lengths.append((squares + energy).clamp_min(torch.finfo(dtype).tiny).rsqrt())
+        both.append(slopes)
+    unlike = 1 - ((both[0] * both[1]).sum(0) * lengths[0] * lengths[1]) ** 2
+    unlike = unlike if weight is None else unlike * weight
     return unlike.sum(spatial_axes(unlike)) if reduce else unlike
 
 
-def gradient(image: Tensor, seen: Tensor, axis_scale: list[float]) -> Tensor:
+def weighted_mean(map: Tensor, weight: Tensor) -> Tensor:
+    """The mean over the voxels of each sample and channel, 0 where nothing counts."""
+    axes = spatial_axes(map)
+    mass = weight.sum(axes, keepdim=True)
+    return (map * weight).sum(axes, keepdim=True) / torch.where(mass > 0, mass, torch.ones_like(mass))
+
+
+def gradient(image: Tensor, seen: Tensor | None, axis_scale: list[float]) -> Tensor:
     """Derivatives along each axis, axes B C [spatial].
 
     Half the difference of both neighbours; the whole difference to one where the other is not there; 0 without any.
@@ -49,6 +56,10 @@ def gradient(image: Tensor, seen: Tensor, axis_scale: list[float]) -> Tensor:
     slopes = []
     for axis, scale in enumerate(axis_scale, start=2):
         size = image.shape[axis] - 1
+        if seen is None:
+            step = scale * (image.narrow(axis, 1, size) - image.narrow(axis, 0, size))
+            slopes.append(mean_of_neighbours(step, axis) if size else torch.cat([step, torch.zeros_like(image)], axis))
+            continue
         pair = seen.narrow(axis, 1, size) & seen.narrow(axis, 0, size)
         step = image.narrow(axis, 1, size) - image.narrow(axis, 0, size)
         step = torch.where(pair, step, torch.zeros_like(step))
@@ -57,6 +68,13 @@ def gradient(image: Tensor, seen: Tensor, axis_scale: list[float]) -> Tensor:
         count = torch.cat([pair, ends], axis).to(image.dtype) + torch.cat([ends, pair], axis).to(image.dtype)
         slopes.append(scale * total / count.clamp_min(1))
     return torch.stack(slopes)
+
+
+def mean_of_neighbours(step: Tensor, axis: int) -> Tensor:
+    """Half the sum of the steps to and from each voxel, of n - 1 steps between n voxels; the only one at the ends."""
+    size = step.shape[axis]
+    inner = (step.narrow(axis, 1, size - 1) + step.narrow(axis, 0, size - 1)) / 2
+    return torch.cat([step.narrow(axis, 0, 1), inner, step.narrow(axis, size - 1, 1)], axis)
 
 
 def _fake(

@@ -42,7 +42,8 @@ def test_the_kernel_is_the_reference_in_double(shape, window, mask, poisoned) ->
         options = {"window": WINDOWS[window], "renormalise": renormalise, "reduce": reduce}
         for operator, more in ((local_moments, {"smooth_nr": 1e-3}), (local_correlation, {"smooth_dr": 0.2})):
             found, expected = (
-                values_and_gradients(name, x, y, weight, operator, **options, **more) for name in ("native", "reference")
+                values_and_gradients(name, x, y, weight, operator, **options, **more)
+                for name in ("native", "reference")
             )
             torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
 

@@ -1,4 +1,4 @@
-"""The CPU paths of ``local_moments``, ``local_correlation`` and ``local_ssim``: say what ``kernel.c`` can take, and hand it the volumes."""
+"""The CPU paths of the statistics of windows: say what ``kernel.c`` can take, and hand it the volumes."""
 
 from __future__ import annotations
 
