@@ -22,23 +22,17 @@ static int binned_alloc(BINNED *g, int64_t classes) {
     return !g->counts || !g->sums || !g->largest;
 }
 
-static void prepare_row(const WORK *work, const TILE *t, int64_t c, COUNTER *k) {
-    NAME(members)(&work->v, t, c, k->member);
-    tile_errors(work, t, c, k->member, k->error);
-    find_slots(k->error, k->member, t->n, k->slot, k->part);
-}
-
 /* A tile's voxels of coarse bins, behind what this part of the volume has collected. */
 static void collect_tile(const WORK *work, const TILE *t, const BINNED *g, int64_t place, COUNTER *k, RANKED *ranked,
                          int64_t *fill) {
     for (int64_t c = work->first; c < work->v.classes; ++c) {
         const uint8_t *coarse = g->coarse + c * BINS;
         if (g->starts[c] == g->starts[c + 1]) continue;
-        prepare_row(work, t, c, k);
+        prepare_row(t, c, k);
         for (int64_t i = 0; i < t->n; ++i)
             if (coarse[k->slot[i] >> 1] && (!t->weighted || t->weight[i] > 0))
                 ranked[g->starts[c] + fill[c]++] =
-                    (RANKED){(uint32_t)(place + i), key_of_error(k->error[i], k->member[i])};
+                    (RANKED){(uint32_t)(place + i), key_of_error(k->error[i], k->slot[i])};
     }
 }
 
@@ -66,7 +60,7 @@ static int binned_sweep(const WORK *work, int64_t b, int what, BINNED *g, int64_
                     const int64_t place = at / blocks * v->voxels + start;
                     NAME(load_tile)(v, &tile, b + at / blocks, start, end - start < size ? end - start : size);
                     for (int64_t c = work->first; what == COUNTS && c < v->classes; ++c) {
-                        prepare_row(work, &tile, c, &k);
+                        prepare_row(&tile, c, &k);
                         count_tile(&k, c, tile.weighted ? tile.weight : NULL, tile.n);
                     }
                     if (what == COLLECT)

@@ -11,7 +11,7 @@ enum { BINS = 8192, SLOTS = 2 * BINS, SPARE = SLOTS, PITCH = SLOTS + 8, COUNT_AT
 enum { LEAST_BINNED = 1 << 15, BLOCKS_PER_FLUSH = 63 }; /* 63 blocks: 2^20 errors of 22 bits fill 42 bits */
 static const float ERROR_UNIT = 4194304.0f;
 static const double STEEP = 0.01;     /* others in a bin over the union before it, from which on steps fall within */
-static const double TOLERANCE = 5e-5; /* of a step, beside the class's largest, both as they reach the logits */
+static const double TOLERANCE = 1e-4; /* of a step, beside the class's largest, both as they reach the logits */
 
 typedef struct { float at, slope; } LINE; /* steps of a bin: at its lower end, and from end to end */
 typedef struct { uint32_t place, key; } RANKED; /* key: an error's bits above that of its membership, then its step */
@@ -30,7 +30,7 @@ typedef struct {
 /* A thread's tile and counts. */
 typedef struct {
     uint64_t *cells; /* classes x PITCH: counts above sums */
-    float *error, *member, *part;
+    float *error, *part;
     int32_t *slot, *largest;
     uint32_t *amount;
 } COUNTER;
@@ -54,25 +54,34 @@ static void counter_free(COUNTER *k) {
 
 static int counter_alloc(COUNTER *k, int64_t classes, int64_t size, int counts) {
     memset(k, 0, sizeof *k);
-    k->error = malloc(sizeof(float) * (size_t)(3 * size));
+    k->error = malloc(sizeof(float) * (size_t)(2 * size));
     k->slot = malloc(sizeof(int32_t) * (size_t)(2 * size + classes));
     if (counts) k->cells = calloc((size_t)(classes * PITCH), sizeof(uint64_t));
     if (!k->error || !k->slot || (counts && !k->cells)) return 1;
-    k->member = k->error + size;
-    k->part = k->member + size;
+    k->part = k->error + size;
     k->amount = (uint32_t *)k->slot + size;
     k->largest = k->slot + 2 * size;
     memset(k->largest, 0, sizeof(int32_t) * (size_t)classes);
     return 0;
 }
 
-/* Slots of n errors, and where between its ends a bin's error lies. A NaN counts as the largest. */
-static void find_slots(const float *restrict error, const float *restrict member, int64_t n, int32_t *restrict slot,
-                       float *restrict part) {
+static inline int32_t bin_of(float root) {
+    const int32_t bin = (int32_t)root;
+    return bin < BINS - 1 ? bin : BINS - 1;
+}
+
+static inline float root_of(float error) { return sqrtf(error < 1 ? error : 1) * BINS; } /* of a NaN as of 1 */
+
+/* Errors of n probabilities p (still to be scaled) in class c, their slots, and where between its ends a bin's error
+ * lies. */
+static void find_slots(const float *restrict p, const float *restrict scale, const int32_t *restrict label, int64_t c,
+                       int64_t n, float *restrict error, int32_t *restrict slot, float *restrict part) {
     for (int64_t i = 0; i < n; ++i) {
-        const float root = sqrtf(error[i] < 1 ? error[i] : 1) * BINS;
-        const int32_t whole = (int32_t)root, bin = whole < BINS - 1 ? whole : BINS - 1;
-        slot[i] = 2 * bin + (member[i] > 0.5f);
+        const int32_t own = label[i] == (int32_t)c;
+        const float e = fabsf((float)own - p[i] * scale[i]), root = root_of(e);
+        const int32_t bin = bin_of(root);
+        error[i] = e;
+        slot[i] = 2 * bin + own;
         part[i] = root - (float)bin;
     }
 }

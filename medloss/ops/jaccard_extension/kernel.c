@@ -70,6 +70,11 @@ static void write_entries(const WORK *work, const TILE *t, entry_t *rows, float 
     }
 }
 
+/* Errors and slots of the tile in class c. */
+static void prepare_row(const TILE *t, int64_t c, COUNTER *k) {
+    find_slots(t->p + c * t->step, t->scale, t->label, c, t->n, k->error, k->slot, k->part);
+}
+
 /* The gradient of the tile from its rows of steps, which lie where it goes if `rows` are those of the result; or from
  * the bins `g`. */
 static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const BINNED *g, COUNTER *k,
@@ -88,11 +93,9 @@ static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const 
         if (rows) {
             tile_slopes(work, t, c, m, rows + (t->b % work->group * v->classes + c) * v->voxels + t->start, s);
         } else {
-            float *steps = k->error; /* which is read before it is written */
-            tile_errors(work, t, c, m, k->error);
-            find_slots(k->error, m, n, k->slot, k->part);
-            binned_steps(g, c, t->b % work->group * v->voxels + t->start, k, n, steps);
-            tile_slopes(work, t, c, m, (const step_t *)steps, s);
+            prepare_row(t, c, k);
+            binned_steps(g, c, t->b % work->group * v->voxels + t->start, k, n, k->error);
+            tile_slopes(work, t, c, m, (const step_t *)k->error, s);
         }
         for (int64_t i = 0; i < n; ++i) {
             s[i] *= factor;
@@ -100,17 +103,16 @@ static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const 
         }
     }
     for (int64_t c = 0; c < v->classes; ++c) {
-        float *restrict s = slopes + c * t->step, *own = NAME(own_row)(v, t, c, out);
+        float *s = slopes + c * t->step, *own = NAME(own_row)(v, t, c, out), *to = own ? own : s;
         const float *restrict p = t->p + c * t->step, *restrict scale = t->scale;
         if (v->activation == SOFTMAX)
-            for (int64_t i = 0; i < n; ++i) s[i] = scale[i] * p[i] * (s[i] - total[i] * scale[i]);
+            for (int64_t i = 0; i < n; ++i) to[i] = scale[i] * p[i] * (s[i] - total[i] * scale[i]);
         else if (v->activation == SIGMOID)
-            for (int64_t i = 0; i < n; ++i) s[i] *= p[i] * (1 - p[i]);
-        for (int64_t i = 0; t->weighted && i < n; ++i) s[i] = t->weight[i] > 0 ? s[i] : 0;
-        if (own)
+            for (int64_t i = 0; i < n; ++i) to[i] = s[i] * p[i] * (1 - p[i]);
+        else if (own)
             memcpy(own, s, sizeof(float) * (size_t)n);
-        else
-            NAME(store_row)(v, t, c, s, out);
+        for (int64_t i = 0; t->weighted && i < n; ++i) to[i] = t->weight[i] > 0 ? to[i] : 0;
+        if (!own) NAME(store_row)(v, t, c, s, out);
     }
 }
 

@@ -64,9 +64,9 @@ static inline float error_of_key(uint32_t key) {
     return bits.f;
 }
 
-static inline uint32_t key_of_error(float error, float member) {
+static inline uint32_t key_of_error(float error, int32_t slot) {
     union { uint32_t i; float f; } bits = {.f = error < 1 ? error : 1};
-    return bits.i << 1 | (uint32_t)(member > 0.5f);
+    return bits.i << 1 | (uint32_t)(slot & 1);
 }
 
 /* Items of complemented key and index, largest error first, ties by place, in `one`; `two` is scratch. */
@@ -103,12 +103,10 @@ static int rank_collected(BINNED *g, int64_t c) {
     sort_ranked(ranked, n, items, items + n);
     for (int64_t k = 0; k < n; ++k) {
         RANKED *own = ranked + (items[k] & 0xffffffffu);
-        const float error = error_of_key(own->key), member = (float)(own->key & 1);
-        int32_t slot;
-        float part;
+        const double member = own->key & 1;
+        const int32_t bin = bin_of(root_of(error_of_key(own->key)));
         union { float f; uint32_t i; } step;
-        find_slots(&error, &member, 1, &slot, &part);
-        while (b.bin > slot / 2 && next_bin(counts, g->sums + c * SLOTS, &b)) {
+        while (b.bin > bin && next_bin(counts, g->sums + c * SLOTS, &b)) {
             before = b.before;
             left = b.left;
         }
