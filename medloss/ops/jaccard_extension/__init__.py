@@ -48,6 +48,9 @@ def jaccard_extension(
     The error of a voxel is :math:`|t - p|` of membership t and probability p, or for the hinge
     :math:`\max(1 - z (2 t - 1), 0)` of the logit z.
 
+    On the CPU ranks come from counts in bins where probabilities of at least 2^15 voxels meet class indices: the value
+    is that of a sort to about 1e-5, each entry of the gradient to about 1e-4 of the class's largest.
+
     Args:
         input: logits (or probabilities where ``errors="none"``), B C [spatial], any floating dtype.
         target: class indices B 1 [spatial] of any dtype that compares with integers, or memberships B C [spatial].
