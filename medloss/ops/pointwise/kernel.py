@@ -62,6 +62,28 @@ def surprise_of_label(t, LEAST: tl.constexpr):
     return -tl.log(tl.where(t < LEAST, LEAST, t))
 
 
+@triton.jit
+def penalties(
+    z, t, a, n, c, CLASSES: tl.constexpr, ACTIVATION: tl.constexpr, FORM: tl.constexpr, GAMMA: tl.constexpr,
+    LEAST: tl.constexpr, TINY: tl.constexpr,
+):  # fmt: skip
+    """The map C V, before the voxels' weights."""
+    if FORM == "margin":
+        behind = top_of(z, c, CLASSES) - z - GAMMA
+        value = tl.where(behind <= 0, 0.0, behind)
+    else:
+        p, positive, negative = activate(z, ACTIVATION, FORM != "reverse")
+        if FORM == "reverse":
+            value = p * surprise_of_label(t, LEAST)
+        else:
+            t = labels_of(t, FORM, GAMMA)
+            true, false = parts(p, positive, negative, t, ACTIVATION, FORM, GAMMA, TINY)
+            value = a * share(t, true)
+            if ACTIVATION == "sigmoid":
+                value += n * share(1 - t, false)
+    return value
+
+
 @triton.jit(do_not_specialize=["ignore"])
 def forward(
     input, target, mask, yes, no, result, ignore, voxels, input_steps, target_steps, mask_steps,
@@ -82,19 +104,7 @@ def forward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        if FORM == "margin":
-            behind = top_of(z, c, CLASSES) - z - GAMMA
-            value = tl.where(behind <= 0, 0.0, behind)
-        else:
-            p, positive, negative = activate(z, ACTIVATION, FORM != "reverse")
-            if FORM == "reverse":
-                value = p * surprise_of_label(t, LEAST)
-            else:
-                t = labels_of(t, FORM, GAMMA)
-                true, false = parts(p, positive, negative, t, ACTIVATION, FORM, GAMMA, TINY)
-                value = a * share(t, true)
-                if ACTIVATION == "sigmoid":
-                    value += n * share(1 - t, false)
+        value = penalties(z, t, a, n, c, CLASSES, ACTIVATION, FORM, GAMMA, LEAST, TINY)
         value = tl.where((w > 0) & known, w * value, 0.0)
         if GIVEN == "map":
             place = result + ((b * CLASSES + c.to(tl.int64)) * voxels)[:, None] + v[None, :]
