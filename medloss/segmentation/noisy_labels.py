@@ -117,7 +117,7 @@ class SymmetricCrossEntropyLoss(LikelihoodLoss):
         """The cross-entropy."""
         return "softmax", 0.0
 
-    def penalise(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
+    def penalise(self, view: LabelView, positive: Tensor, negative: Tensor, reduce: bool = False) -> Tensor:
         """Cross-entropy, and the reverse one with the weight of the voxel's class."""
         weight = self.mass(view, positive).unsqueeze(1)
         reverse = pointwise(
@@ -127,6 +127,7 @@ class SymmetricCrossEntropyLoss(LikelihoodLoss):
             penalty="reverse_softmax",
             indexed=view.indexed,
             gamma=-self.log_zero,
+            reduce=reduce,
             joined=True,
         )
-        return self.alpha * super().penalise(view, positive, negative) + self.beta * reverse
+        return self.alpha * super().penalise(view, positive, negative, reduce) + self.beta * reverse

@@ -13,7 +13,7 @@ from medloss.labels import LabelView, view_labels
 from medloss.ops import pointwise
 from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
-from medloss.reduction import ratio
+from medloss.reduction import mass, ratio
 from medloss.sums import RegionSums, all_reduced
 
 
@@ -104,8 +104,8 @@ class LikelihoodLoss(VoxelwiseLoss):
         """The name of the penalty and its parameter."""
         raise NotImplementedError
 
-    def penalise(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
-        """The penalty of each voxel, with ``sigmoid`` of each channel."""
+    def penalise(self, view: LabelView, positive: Tensor, negative: Tensor, reduce: bool = False) -> Tensor:
+        """The penalty of each voxel, with ``sigmoid`` of each channel; summed over the voxels with ``reduce``."""
         penalty, parameter = self.penalty()
         return pointwise(
             view.input,
@@ -117,17 +117,26 @@ class LikelihoodLoss(VoxelwiseLoss):
             gamma=parameter,
             positive=positive,
             negative=negative,
+            reduce=reduce,
             joined=not self.sigmoid,
         )
 
     def look(self, view: LabelView) -> Tensor:
         """The map, its sum, or the sum over the mass."""
         positive, negative = self.class_factors(view)
-        values = self.penalties(view, positive, negative)
         if self.reduction == "none":
-            return values
+            return self.penalties(view, positive, negative)
+        sums = self.penalise(view, positive, negative, reduce=True)
+        total = (sums[:, self._first(view.input.shape[1]) :] if self.sigmoid else sums).sum()
         if self.reduction == "sum":
-            return values.sum()
-        pair = torch.stack([values.sum(), self.mass(view, positive).sum()])
+            return total
+        pair = torch.stack([total, self._total_mass(view, positive)])
         total, mass = all_reduced(RegionSums(pair), self.process_group).columns
         return ratio(total, mass)
+
+    def _total_mass(self, view: LabelView, factors: Tensor) -> Tensor:
+        """The denominator of the mean; with ``sigmoid`` without a map of it."""
+        if not self.sigmoid:
+            return self.mass(view, factors).sum()
+        weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, factors.dtype)
+        return mass(weight, view.input.shape, factors)[:, self._first(view.input.shape[1]) :].sum()
