@@ -100,9 +100,14 @@ def swelling(growth, floor):
 
 
 @triton.jit
-def slope_of(growth, floor, price, MODE: tl.constexpr):
-    """The slope of a price in the growth."""
-    if MODE == FOLDING:
+def slope_of(growth, numbers, scale, MODE: tl.constexpr):
+    """The slope of a simplex's price, by its share, in its determinant; a determinant has neither price nor share."""
+    floor, factor = tl.load(numbers), tl.load(scale + 9)
+    if MODE != DETERMINANT:
+        factor = factor * tl.load(scale + 10)
+    if MODE == DETERMINANT:
+        rate = tl.full(growth.shape, 1.0, growth.dtype)
+    elif MODE == FOLDING:
         rate = tl.where(growth >= 0, 0.0, -1.0)
     elif MODE == VOLUME:
         rate = tl.where(growth > 1, 1.0, tl.where(growth < 1, -1.0, growth - 1))  # 0 at 1, and NaN stays
@@ -111,16 +116,22 @@ def slope_of(growth, floor, price, MODE: tl.constexpr):
     else:
         held = tl.where(growth < floor, floor, growth)
         change = (held - 1) / held
-        rate = price * 2 * change * change * change * (held + 1)
-    return rate
+        rate = tl.load(numbers + 3) * 2 * change * change * change * (held + 1)
+    return rate * factor
 
 
 @triton.jit
-def stretched(g0, g1, g2, a0, a1, a2, b0, b1, b2, c0, c1, c2, numbers, RANK: tl.constexpr):
-    """What the first edge is given by its length, and by the areas of the two faces that it is in."""
-    length, area = tl.load(numbers + 1), 4 * tl.load(numbers + 2)
-    x, y, w = length * g0, length * g1, length * g2
-    if RANK == 3:
+def stretched(
+    g0, g1, g2, a0, a1, a2, b0, b1, b2, c0, c1, c2, rate, numbers, MODE: tl.constexpr, RANK: tl.constexpr
+):  # fmt: skip
+    """What the first edge is given by the volume, by its length, and by the areas of the two faces that it is in."""
+    n0, n1, n2 = cross(b0, b1, b2, c0, c1, c2)
+    x, y, w = rate * n0, rate * n1, rate * n2
+    if MODE == HYPERELASTIC:
+        length = tl.load(numbers + 1)
+        x, y, w = x + length * g0, y + length * g1, w + length * g2
+    if MODE == HYPERELASTIC and RANK == 3:
+        area = 4 * tl.load(numbers + 2)
         s0, s1, s2 = cross(c0, c1, c2, a0, a1, a2)
         t0, t1, t2 = cross(a0, a1, a2, b0, b1, b2)
         second, third = area * more(s0, s1, s2), area * more(t0, t1, t2)
@@ -200,6 +211,16 @@ def prices(
 
 
 @triton.jit
+def hand_out(to, x, y, w, stride, inside, RANK: tl.constexpr):
+    """Stores the components that there are."""
+    tl.store(to, x, mask=inside)
+    if RANK > 1:
+        tl.store(to + stride, y, mask=inside)
+    if RANK > 2:
+        tl.store(to + 2 * stride, w, mask=inside)
+
+
+@triton.jit
 def gradient(
     field, weights, entries, reals, numbers, upstream, result, lines, depth, height, width, from_z, from_y, from_x,
     inner_z, inner_y, inner_x,
@@ -208,8 +229,7 @@ def gradient(
 ):  # fmt: skip
     """What every voxel is given by the edges that it ends; each entry has that edge first, and the others in turn."""
     sample, z, row, column, inside = place(0, depth, lines, height, width, LINES, COLUMNS)
-    volume = field + sample * RANK * depth * height * width
-    floor = tl.load(numbers)
+    start = sample * RANK * depth * height * width
     x = tl.zeros((LINES, COLUMNS), reals.dtype.element_ty)
     y, w = x, x
     for number in range(ENDS):
@@ -221,7 +241,7 @@ def gradient(
         if MASKED:
             weight = tl.load(weights + at, mask=seen, other=0)
             seen = seen & (weight > 0)
-        edge, voxel = own + 4, volume + (i * height + j) * width + k
+        edge, voxel = own + 4, field + start + (i * height + j) * width + k
         g0, g1, g2, _lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2 = edges(
             voxel, edge, scale, seen, depth, height, width, RANK
         )
@@ -230,24 +250,14 @@ def gradient(
         if MODE == DETERMINANT:
             there = (((sample * SIMPLICES + tl.load(own + 3)) * inner_z + p) * inner_y + q) * inner_x + r
             above = tl.load(upstream + there, mask=seen, other=0)
-            rate = tl.full((LINES, COLUMNS), 1.0, x.dtype) / tl.load(scale + 10)  # which have no share
         else:
             above = tl.load(upstream + sample) if REDUCED else tl.load(upstream + at, mask=seen, other=0)
             if MASKED:
                 above = above * weight
-            rate = slope_of(growth, floor, tl.load(numbers + 3), MODE)
         above = tl.load(scale + 11) * above
-        rate = rate * tl.load(scale + 9) * tl.load(scale + 10)
-        d0, d1, d2 = rate * n0, rate * n1, rate * n2
-        if MODE == HYPERELASTIC:
-            u0, u1, u2 = stretched(g0, g1, g2, a0, a1, a2, b0, b1, b2, c0, c1, c2, numbers, RANK)
-            d0, d1, d2 = d0 + u0, d1 + u1, d2 + u2
+        rate = slope_of(growth, numbers, scale, MODE)
+        d0, d1, d2 = stretched(g0, g1, g2, a0, a1, a2, b0, b1, b2, c0, c1, c2, rate, numbers, MODE, RANK)
         x += tl.where(seen, above * d0 * tl.load(scale), 0)
         y += tl.where(seen, above * d1 * tl.load(scale + 1), 0)
         w += tl.where(seen, above * d2 * tl.load(scale + 2), 0)
-    to, stride = result + ((sample * RANK * depth + z) * height + row) * width + column, depth * height * width
-    tl.store(to, x, mask=inside)
-    if RANK > 1:
-        tl.store(to + stride, y, mask=inside)
-    if RANK > 2:
-        tl.store(to + 2 * stride, w, mask=inside)
+    hand_out(result + start + (z * height + row) * width + column, x, y, w, depth * height * width, inside, RANK)
