@@ -111,9 +111,10 @@ static void NAME(plane)(WORK *w, int64_t z, REAL *map, double *found) {
 }
 
 /* Gives the map, or of each volume three numbers: its sum; for SDLOG weight, mean and variance. */
-MEDLOSS_EXPORT int NAME(jacobian_forward)(const REAL *u, const REAL *mask, int64_t volumes, const int64_t *size,
-                                          const int64_t *options, const int64_t *offset, const double *numbers,
-                                          int64_t mode, REAL *map, double *found, int threads) {
+MEDLOSS_EXPORT int NAME(jacobian_forward)(const REAL *u, const REAL *mask, int64_t volumes,
+                                          const int64_t *size, const int64_t *options, const int64_t *offset,
+                                          const double *numbers, int64_t mode, REAL *map, double *found,
+                                          int threads) {
     Scheme s;
     const FIELD any = NAME(field)(u, mask, size, options, offset, numbers, mode, &s);
     const int64_t depth = any.inner[0], maps = mode == DETERMINANT ? s.simplices : 1;
@@ -149,7 +150,8 @@ MEDLOSS_EXPORT int NAME(jacobian_forward)(const REAL *u, const REAL *mask, int64
 }
 
 /* The gradient of planes low to high, from an upstream map or, without one, one number for the volume. */
-static void NAME(slab)(WORK *w, int64_t low, int64_t high, const REAL *grad, REAL all, double centre, REAL *out) {
+static void NAME(slab)(WORK *w, int64_t low, int64_t high, const REAL *grad, REAL all, double centre,
+                       REAL *out) {
     const FIELD *f = w->f;
     const Scheme *s = f->s;
     const int64_t n = f->inner[2], plane = f->size[1] * f->size[2], inner = f->inner[0] * f->inner[1] * n;
@@ -182,14 +184,16 @@ static void NAME(slab)(WORK *w, int64_t low, int64_t high, const REAL *grad, REA
 
 /* The gradient of the field. `grad`: of the map; `all`: of each volume's sum; `centre`: for SDLOG, the
  * mean of each volume. */
-MEDLOSS_EXPORT int NAME(jacobian_backward)(const REAL *u, const REAL *mask, int64_t volumes, const int64_t *size,
-                                           const int64_t *options, const int64_t *offset, const double *numbers,
-                                           int64_t mode, const REAL *grad, const REAL *all, const double *centre,
-                                           REAL *out, int threads) {
+MEDLOSS_EXPORT int NAME(jacobian_backward)(const REAL *u, const REAL *mask, int64_t volumes,
+                                           const int64_t *size, const int64_t *options,
+                                           const int64_t *offset, const double *numbers, int64_t mode,
+                                           const REAL *grad, const REAL *all, const double *centre, REAL *out,
+                                           int threads) {
     Scheme s;
     const FIELD any = NAME(field)(u, mask, size, options, offset, numbers, mode, &s);
     const int64_t depth = size[0], voxels = s.rank * depth * size[1] * size[2];
-    const int64_t entries = (mode == DETERMINANT ? s.simplices : 1) * any.inner[0] * any.inner[1] * any.inner[2];
+    const int64_t maps = mode == DETERMINANT ? s.simplices : 1;
+    const int64_t entries = maps * any.inner[0] * any.inner[1] * any.inner[2];
     const int64_t slabs = most(1, least((2 * threads + volumes - 1) / volumes, depth / LEAST_PLANES));
     int failed = 0;
     prefer_huge_pages(out, (size_t)(volumes * voxels) * sizeof(REAL));
@@ -203,8 +207,9 @@ MEDLOSS_EXPORT int NAME(jacobian_backward)(const REAL *u, const REAL *mask, int6
             const FIELD f = NAME(volume)(&any, v);
             w.f = &f;
             if (!failed)
-                NAME(slab)(&w, depth * slab / slabs, depth * (slab + 1) / slabs, grad ? grad + v * entries : NULL,
-                           all ? all[v] : 1, centre ? centre[v] : 0, out + v * voxels);
+                NAME(slab)(&w, depth * slab / slabs, depth * (slab + 1) / slabs,
+                           grad ? grad + v * entries : NULL, all ? all[v] : 1, centre ? centre[v] : 0,
+                           out + v * voxels);
         }
         NAME(work_free)(&w);
     }

@@ -42,9 +42,17 @@ def slopes(voxel, edge, scale, seen, depth, height, width, RANK: tl.constexpr):
 
 
 @triton.jit
-def moved(edge, x, y, w):
-    """The edge after the deformation, from its derivatives."""
-    return x + tl.load(edge + 6), y + tl.load(edge + 7), w + tl.load(edge + 8)
+def edges(voxel, edge, scale, seen, depth, height, width, RANK: tl.constexpr):
+    """The derivatives along the first edge, the squares of all of them, and the edges after the deformation."""
+    g0, g1, g2 = slopes(voxel, edge, scale, seen, depth, height, width, RANK)
+    h0, h1, h2 = slopes(voxel, edge + EDGE, scale + 3, seen, depth, height, width, RANK)
+    l0, l1, l2 = slopes(voxel, edge + 2 * EDGE, scale + 6, seen, depth, height, width, RANK)
+    lengths = g0 * g0 + g1 * g1 + g2 * g2 + h0 * h0 + h1 * h1 + h2 * h2 + l0 * l0 + l1 * l1 + l2 * l2
+    a, b, c = edge + 6, edge + EDGE + 6, edge + 2 * EDGE + 6
+    a0, a1, a2 = g0 + tl.load(a), g1 + tl.load(a + 1), g2 + tl.load(a + 2)
+    b0, b1, b2 = h0 + tl.load(b), h1 + tl.load(b + 1), h2 + tl.load(b + 2)
+    c0, c1, c2 = l0 + tl.load(c), l1 + tl.load(c + 1), l2 + tl.load(c + 2)
+    return g0, g1, g2, lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2
 
 
 @triton.jit
@@ -67,6 +75,104 @@ def logarithm(growth, floor):
 
 
 @triton.jit
+def more(x, y, w):
+    """How much more than its area a face has, squared; NaN stays."""
+    return positive(x * x + y * y + w * w - 1)
+
+
+@triton.jit
+def areas(a0, a1, a2, b0, b1, b2, c0, c1, c2):
+    """What the three faces cost."""
+    n0, n1, n2 = cross(b0, b1, b2, c0, c1, c2)
+    p0, p1, p2 = cross(c0, c1, c2, a0, a1, a2)
+    q0, q1, q2 = cross(a0, a1, a2, b0, b1, b2)
+    one, two, three = more(n0, n1, n2), more(p0, p1, p2), more(q0, q1, q2)
+    return one * one + two * two + three * three
+
+
+@triton.jit
+def swelling(growth, floor):
+    """What a volume costs; below the floor the tangent there."""
+    held = tl.where(growth < floor, floor, growth)
+    root = (held - 1) * (held - 1) / held
+    fall = 2 * (floor - 1) * (floor - 1) * (floor - 1) * (floor + 1) / (floor * floor * floor)
+    return root * root + fall * (growth - held)
+
+
+@triton.jit
+def slope_of(growth, numbers, scale, MODE: tl.constexpr):
+    """The slope of a simplex's price, by its share, in its determinant; a determinant has neither price nor share."""
+    floor, factor = tl.load(numbers), tl.load(scale + 9)
+    if MODE != DETERMINANT:
+        factor = factor * tl.load(scale + 10)
+    if MODE == DETERMINANT:
+        rate = tl.full(growth.shape, 1.0, growth.dtype)
+    elif MODE == FOLDING:
+        rate = tl.where(growth >= 0, 0.0, -1.0)
+    elif MODE == VOLUME:
+        rate = tl.where(growth > 1, 1.0, tl.where(growth < 1, -1.0, growth - 1))  # 0 at 1, and NaN stays
+    elif MODE == LOGARITHM:
+        rate = 2 * logarithm(growth, floor) / tl.where(growth >= floor, growth, floor)
+    else:
+        held = tl.where(growth < floor, floor, growth)
+        change = (held - 1) / held
+        rate = tl.load(numbers + 3) * 2 * change * change * change * (held + 1)
+    return rate * factor
+
+
+@triton.jit
+def stretched(
+    g0, g1, g2, a0, a1, a2, b0, b1, b2, c0, c1, c2, rate, numbers, MODE: tl.constexpr, RANK: tl.constexpr
+):  # fmt: skip
+    """What the first edge is given by the volume, by its length, and by the areas of the two faces that it is in."""
+    n0, n1, n2 = cross(b0, b1, b2, c0, c1, c2)
+    x, y, w = rate * n0, rate * n1, rate * n2
+    if MODE == HYPERELASTIC:
+        length = tl.load(numbers + 1)
+        x, y, w = x + length * g0, y + length * g1, w + length * g2
+    if MODE == HYPERELASTIC and RANK == 3:
+        area = 4 * tl.load(numbers + 2)
+        s0, s1, s2 = cross(c0, c1, c2, a0, a1, a2)
+        t0, t1, t2 = cross(a0, a1, a2, b0, b1, b2)
+        second, third = area * more(s0, s1, s2), area * more(t0, t1, t2)
+        u0, u1, u2 = cross(b0, b1, b2, third * t0, third * t1, third * t2)
+        v0, v1, v2 = cross(second * s0, second * s1, second * s2, c0, c1, c2)
+        x, y, w = x + u0 + v0, y + u1 + v1, w + u2 + v2
+    return x, y, w
+
+
+@triton.jit
+def price_of(growth, lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2, numbers, MODE: tl.constexpr, RANK: tl.constexpr):
+    """What a simplex costs."""
+    floor = tl.load(numbers)
+    if MODE == FOLDING:
+        price = positive(-growth)
+    elif MODE == VOLUME:
+        price = tl.abs(growth - 1)
+    elif MODE == LOGARITHM:
+        value = logarithm(growth, floor)
+        price = value * value
+    else:
+        price = tl.load(numbers + 1) / 2 * lengths + tl.load(numbers + 3) * swelling(growth, floor)
+        if RANK == 3:
+            price += tl.load(numbers + 2) * areas(a0, a1, a2, b0, b1, b2, c0, c1, c2)
+    return price
+
+
+@triton.jit
+def keep(
+    result, total, at, inside, lines, width, REDUCED: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr
+):  # fmt: skip
+    """Stores a tile, or the sums of its rows."""
+    if REDUCED:
+        across = tl.cdiv(width, COLUMNS)
+        line = tl.program_id(0) // across * LINES + tl.arange(0, LINES)
+        tl.store(result + line * across + tl.program_id(0) % across, tl.sum(total, 1), mask=line < lines)
+    else:
+        tl.store(result + at, total, mask=inside)
+
+
+@triton.jit
 def prices(
     field, weights, entries, reals, numbers, result, lines, depth, height, width, from_z, from_y, from_x,
     inner_z, inner_y, inner_x,
@@ -78,18 +184,14 @@ def prices(
     at = ((sample * inner_z + z) * inner_y + row) * inner_x + column
     volume = field + sample * RANK * depth * height * width
     voxel = volume + ((z + from_z) * height + row + from_y) * width + column + from_x
-    floor = tl.load(numbers)
     total = tl.zeros((LINES, COLUMNS), reals.dtype.element_ty)
     if MASKED:
         weight = tl.load(weights + at, mask=inside, other=0)
     for simplex in range(SIMPLICES):
         edge, scale = entries + simplex * WHOLES + 4, reals + simplex * REALS
-        g0, g1, g2 = slopes(voxel, edge, scale, inside, depth, height, width, RANK)
-        h0, h1, h2 = slopes(voxel, edge + EDGE, scale + 3, inside, depth, height, width, RANK)
-        l0, l1, l2 = slopes(voxel, edge + 2 * EDGE, scale + 6, inside, depth, height, width, RANK)
-        a0, a1, a2 = moved(edge, g0, g1, g2)
-        b0, b1, b2 = moved(edge + EDGE, h0, h1, h2)
-        c0, c1, c2 = moved(edge + 2 * EDGE, l0, l1, l2)
+        _g0, _g1, _g2, lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2 = edges(
+            voxel, edge, scale, inside, depth, height, width, RANK
+        )
         n0, n1, n2 = cross(b0, b1, b2, c0, c1, c2)
         growth = tl.load(scale + 9) * (a0 * n0 + a1 * n1 + a2 * n2)
         if MODE == DETERMINANT:
@@ -97,36 +199,25 @@ def prices(
                 growth = tl.where(weight > 0, growth, 1.0)
             there = (((sample * SIMPLICES + simplex) * inner_z + z) * inner_y + row) * inner_x + column
             tl.store(result + there, growth, mask=inside)
-        elif MODE == FOLDING:
-            total += tl.load(scale + 10) * positive(-growth)
-        elif MODE == VOLUME:
-            total += tl.load(scale + 10) * tl.abs(growth - 1)
-        elif MODE == LOGARITHM:
-            value = logarithm(growth, floor)
-            total += tl.load(scale + 10) * value * value
         else:
-            squares = g0 * g0 + g1 * g1 + g2 * g2 + h0 * h0 + h1 * h1 + h2 * h2 + l0 * l0 + l1 * l1 + l2 * l2
-            total += tl.load(numbers + 1) / 2 * squares
-            if RANK == 3:
-                p0, p1, p2 = cross(c0, c1, c2, a0, a1, a2)
-                q0, q1, q2 = cross(a0, a1, a2, b0, b1, b2)
-                one, two = positive(n0 * n0 + n1 * n1 + n2 * n2 - 1), positive(p0 * p0 + p1 * p1 + p2 * p2 - 1)
-                three = positive(q0 * q0 + q1 * q1 + q2 * q2 - 1)
-                total += tl.load(numbers + 2) * (one * one + two * two + three * three)
-            held = tl.where(growth < floor, floor, growth)
-            root = (held - 1) * (held - 1) / held
-            fall = 2 * (floor - 1) * (floor - 1) * (floor - 1) * (floor + 1) / (floor * floor * floor)
-            total += tl.load(numbers + 3) * (root * root + fall * (growth - held))
+            total += tl.load(scale + 10) * price_of(
+                growth, lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2, numbers, MODE, RANK
+            )
     if MODE != DETERMINANT:
         total = tl.where(inside, total, 0)
         if MASKED:
             total = tl.where(weight > 0, total * weight, 0)
-        if REDUCED:
-            across = tl.cdiv(inner_x, COLUMNS)
-            line = tl.program_id(0) // across * LINES + tl.arange(0, LINES)
-            tl.store(result + line * across + tl.program_id(0) % across, tl.sum(total, 1), mask=line < lines)
-        else:
-            tl.store(result + at, total, mask=inside)
+        keep(result, total, at, inside, lines, inner_x, REDUCED, LINES, COLUMNS)
+
+
+@triton.jit
+def hand_out(to, x, y, w, stride, inside, RANK: tl.constexpr):
+    """Stores the components that there are."""
+    tl.store(to, x, mask=inside)
+    if RANK > 1:
+        tl.store(to + stride, y, mask=inside)
+    if RANK > 2:
+        tl.store(to + 2 * stride, w, mask=inside)
 
 
 @triton.jit
@@ -138,8 +229,7 @@ def gradient(
 ):  # fmt: skip
     """What every voxel is given by the edges that it ends; each entry has that edge first, and the others in turn."""
     sample, z, row, column, inside = place(0, depth, lines, height, width, LINES, COLUMNS)
-    volume = field + sample * RANK * depth * height * width
-    floor = tl.load(numbers)
+    start = sample * RANK * depth * height * width
     x = tl.zeros((LINES, COLUMNS), reals.dtype.element_ty)
     y, w = x, x
     for number in range(ENDS):
@@ -151,54 +241,23 @@ def gradient(
         if MASKED:
             weight = tl.load(weights + at, mask=seen, other=0)
             seen = seen & (weight > 0)
-        edge, voxel = own + 4, volume + (i * height + j) * width + k
-        g0, g1, g2 = slopes(voxel, edge, scale, seen, depth, height, width, RANK)
-        h0, h1, h2 = slopes(voxel, edge + EDGE, scale + 3, seen, depth, height, width, RANK)
-        l0, l1, l2 = slopes(voxel, edge + 2 * EDGE, scale + 6, seen, depth, height, width, RANK)
-        a0, a1, a2 = moved(edge, g0, g1, g2)
-        b0, b1, b2 = moved(edge + EDGE, h0, h1, h2)
-        c0, c1, c2 = moved(edge + 2 * EDGE, l0, l1, l2)
+        edge, voxel = own + 4, field + start + (i * height + j) * width + k
+        g0, g1, g2, _lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2 = edges(
+            voxel, edge, scale, seen, depth, height, width, RANK
+        )
         n0, n1, n2 = cross(b0, b1, b2, c0, c1, c2)
         growth = tl.load(scale + 9) * (a0 * n0 + a1 * n1 + a2 * n2)
         if MODE == DETERMINANT:
             there = (((sample * SIMPLICES + tl.load(own + 3)) * inner_z + p) * inner_y + q) * inner_x + r
             above = tl.load(upstream + there, mask=seen, other=0)
-            rate = tl.full((LINES, COLUMNS), 1.0, x.dtype) / tl.load(scale + 10)  # which have no share
         else:
             above = tl.load(upstream + sample) if REDUCED else tl.load(upstream + at, mask=seen, other=0)
             if MASKED:
                 above = above * weight
-            if MODE == FOLDING:
-                rate = tl.where(growth >= 0, 0.0, -1.0)
-            elif MODE == VOLUME:
-                rate = tl.where(growth > 1, 1.0, tl.where(growth < 1, -1.0, growth - 1))  # 0 at 1, and NaN stays
-            elif MODE == LOGARITHM:
-                rate = 2 * logarithm(growth, floor) / tl.where(growth >= floor, growth, floor)
-            else:
-                held = tl.where(growth < floor, floor, growth)
-                change = (held - 1) / held
-                rate = tl.load(numbers + 3) * 2 * change * change * change * (held + 1)
         above = tl.load(scale + 11) * above
-        rate = rate * tl.load(scale + 9) * tl.load(scale + 10)
-        d0, d1, d2 = rate * n0, rate * n1, rate * n2
-        if MODE == HYPERELASTIC:
-            length = tl.load(numbers + 1)
-            d0, d1, d2 = d0 + length * g0, d1 + length * g1, d2 + length * g2
-            if RANK == 3:  # the edge is in the faces of the two others
-                area = 4 * tl.load(numbers + 2)
-                s0, s1, s2 = cross(c0, c1, c2, a0, a1, a2)
-                t0, t1, t2 = cross(a0, a1, a2, b0, b1, b2)
-                second = area * positive(s0 * s0 + s1 * s1 + s2 * s2 - 1)
-                third = area * positive(t0 * t0 + t1 * t1 + t2 * t2 - 1)
-                u0, u1, u2 = cross(b0, b1, b2, third * t0, third * t1, third * t2)
-                v0, v1, v2 = cross(second * s0, second * s1, second * s2, c0, c1, c2)
-                d0, d1, d2 = d0 + u0 + v0, d1 + u1 + v1, d2 + u2 + v2
+        rate = slope_of(growth, numbers, scale, MODE)
+        d0, d1, d2 = stretched(g0, g1, g2, a0, a1, a2, b0, b1, b2, c0, c1, c2, rate, numbers, MODE, RANK)
         x += tl.where(seen, above * d0 * tl.load(scale), 0)
         y += tl.where(seen, above * d1 * tl.load(scale + 1), 0)
         w += tl.where(seen, above * d2 * tl.load(scale + 2), 0)
-    at = ((sample * RANK * depth + z) * height + row) * width + column
-    tl.store(result + at, x, mask=inside)
-    if RANK > 1:
-        tl.store(result + at + depth * height * width, y, mask=inside)
-    if RANK > 2:
-        tl.store(result + at + 2 * depth * height * width, w, mask=inside)
+    hand_out(result + start + (z * height + row) * width + column, x, y, w, depth * height * width, inside, RANK)

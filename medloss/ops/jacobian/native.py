@@ -86,7 +86,8 @@ class NativeJacobian(native.NativePath):
         dtype, batch = accumulation_dtype(call.field), call.field.shape[0]
         if call.reduce or call.mode == "sdlog":
             found = _sums(call)
-            return (found[:, 2].clamp_min(0).sqrt() if call.mode == "sdlog" else found[:, 0]).to(dtype)
+            value = found[:, 2].clamp_min(0).sqrt() if call.mode == "sdlog" else found[:, 0].clone()
+            return value.to(dtype)
         interior = interior_sizes(call.field, call.stencil, call.axis_scale, call.border)
         maps = (_scheme(call.stencil, len(interior)).simplices,) if call.mode == "determinant" else ()
         map = torch.empty((batch, *maps, *interior), dtype=dtype)

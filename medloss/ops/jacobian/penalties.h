@@ -3,8 +3,8 @@
  */
 #ifndef MEDLOSS_JACOBIAN_PENALTIES
 #define MEDLOSS_JACOBIAN_PENALTIES
-/* log of a normal number above zero: the exponent of what lies nearest to it, and the area tangent of the rest,
- * which is exact where the number is near one. */
+/* log of a normal number above zero: the exponent of what lies nearest to it, and the area tangent of the
+ * rest, which is exact where the number is near one. */
 static inline float log_positive_f32(float x) {
     union { float f; uint32_t i; } bits = {.f = x};
     bits.i += 0x3f800000u - 0x3f3504f3u;
@@ -44,7 +44,8 @@ static void NAME(growths)(WORK *w, int64_t n) {
 
 static void NAME(growths_back)(WORK *w, int64_t n) {
     const FIELD *f = w->f;
-    MEDLOSS_BY_RANK(f->s->rank, f->s->simplices > 1, growth_back, w->at, f->scale, n, w->pitch, w->growth, w->given)
+    MEDLOSS_BY_RANK(f->s->rank, f->s->simplices > 1, growth_back, w->at, f->scale, n, w->pitch, w->growth,
+                    w->given)
 }
 
 static void NAME(energies)(WORK *w, int64_t n) {
@@ -57,9 +58,11 @@ static void NAME(energies)(WORK *w, int64_t n) {
 static void NAME(energies_back)(WORK *w, int64_t n) {
     const FIELD *f = w->f;
     const int64_t pitch = w->pitch;
-    if (f->s->rank == 1) NAME(energy_back)(1, w->at, f->scale, f->price, f->floor, n, pitch, w->cost, w->given);
-    else if (f->s->rank == 2) NAME(energy_back)(2, w->at, f->scale, f->price, f->floor, n, pitch, w->cost, w->given);
-    else NAME(energy_back)(3, w->at, f->scale, f->price, f->floor, n, pitch, w->cost, w->given);
+    const REAL *cost = w->cost, floor = f->floor;
+    REAL *given = w->given;
+    if (f->s->rank == 1) NAME(energy_back)(1, w->at, f->scale, f->price, floor, n, pitch, cost, given);
+    else if (f->s->rank == 2) NAME(energy_back)(2, w->at, f->scale, f->price, floor, n, pitch, cost, given);
+    else NAME(energy_back)(3, w->at, f->scale, f->price, floor, n, pitch, cost, given);
 }
 
 /* The costs of a row, from its growths. */
@@ -73,7 +76,8 @@ static void NAME(costs)(WORK *w, int64_t n) {
         if (f->mode == FOLDING)
             for (int64_t x = 0; x < n; ++x) cost[x] += growth[x] >= 0 ? 0 : -growth[x] * share;
         else if (f->mode == VOLUME)
-            for (int64_t x = 0; x < n; ++x) cost[x] += share * (growth[x] < 1 ? 1 - growth[x] : growth[x] - 1);
+            for (int64_t x = 0; x < n; ++x)
+                cost[x] += share * (growth[x] < 1 ? 1 - growth[x] : growth[x] - 1);
         else
             for (int64_t x = 0; x < n; ++x) {
                 const REAL value = NAME(logarithm)(growth[x], floor, log_floor);
@@ -90,7 +94,8 @@ static void NAME(add_moments)(WORK *w, const REAL *weight, int64_t n, double *to
     for (int64_t s = 0; s < f->s->simplices; ++s) {
         REAL *restrict growth = w->growth + s * w->pitch;
         for (int64_t x = 0; x < n; ++x) growth[x] = NAME(logarithm)(growth[x], f->floor, f->log_floor);
-        for (int64_t x = 0; x < n; ++x) w->cost[x] = !weight ? growth[x] : w->keep[x] ? growth[x] * weight[x] : 0;
+        for (int64_t x = 0; x < n; ++x)
+            w->cost[x] = !weight ? growth[x] : w->keep[x] ? growth[x] * weight[x] : 0;
         mean += share_of(f->s, s) * NAME(row_sum)(w->cost, n) / mass;
     }
     for (int64_t s = 0; s < f->s->simplices; ++s) {
@@ -109,8 +114,8 @@ static void NAME(upstream)(const REAL *weight, const REAL *above, REAL all, int6
     for (int64_t x = 0; x < n; ++x) to[x] = (above ? above[x] : all) * (weight ? weight[x] : 1);
 }
 
-/* The rate of each simplex in place of its growth: the slope of the penalty, times what comes from above. Without a
- * penalty that is all there is. */
+/* The rate of each simplex in place of its growth: the slope of the penalty, times what comes from above.
+ * Without a penalty that is all there is. */
 static void NAME(rates)(WORK *w, const REAL *above, int64_t inner, int64_t n, double centre) {
     const FIELD *f = w->f;
     const REAL floor = f->floor, log_floor = f->log_floor, *factor = w->cost;
@@ -123,12 +128,13 @@ static void NAME(rates)(WORK *w, const REAL *above, int64_t inner, int64_t n, do
             for (int64_t x = 0; x < n; ++x) rate[x] = rate[x] >= 0 ? 0 : -share * factor[x];
         else if (f->mode == VOLUME)
             for (int64_t x = 0; x < n; ++x) {
-                const REAL sign = rate[x] > 1 ? 1 : rate[x] < 1 ? -1 : rate[x] - 1; /* 0 at 1, and NaN stays */
+                const REAL sign = rate[x] > 1 ? 1 : rate[x] < 1 ? -1 : rate[x] - 1; /* NaN stays */
                 rate[x] = share * factor[x] * sign;
             }
         else
             for (int64_t x = 0; x < n; ++x) {
-                const REAL value = NAME(logarithm)(rate[x], floor, log_floor), below = rate[x] > floor ? rate[x] : floor;
+                const REAL value = NAME(logarithm)(rate[x], floor, log_floor);
+                const REAL below = rate[x] > floor ? rate[x] : floor;
                 rate[x] = share * factor[x] * (f->mode == SDLOG ? value - (REAL)centre : 2 * value) / below;
             }
     }

@@ -48,7 +48,8 @@ static inline int64_t NAME(moved)(const FIELD *f, int axis, int64_t stencil, int
 static const REAL *NAME(row_at)(const FIELD *f, const REAL *volume, int64_t z, int64_t y, const int64_t *step,
                                 REAL *copy) {
     const int64_t n = f->inner[2], width = f->size[2];
-    const REAL *row = volume + (NAME(moved)(f, 0, z, step[0]) * f->size[1] + NAME(moved)(f, 1, y, step[1])) * width;
+    const int64_t plane = NAME(moved)(f, 0, z, step[0]);
+    const REAL *row = volume + (plane * f->size[1] + NAME(moved)(f, 1, y, step[1])) * width;
     const int64_t shift = step[2] + (f->s->replicate ? 0 : f->s->before[2]);
     if (!f->s->replicate && n >= NAME(LANES)) return row + shift;
     const int64_t first = least(n, most(0, -shift)), last = most(first, least(n, width - shift));
@@ -64,7 +65,8 @@ static void NAME(point_rows)(WORK *w, int64_t z, int64_t y) {
     for (int64_t p = 0; p < f->s->points; ++p)
         for (int64_t c = 0; c < rank; ++c) {
             const int64_t end = p * rank + c;
-            w->at[end] = NAME(row_at)(f, f->u + c * voxels, z, y, f->s->offset + 3 * p, w->copies + end * w->pitch);
+            w->at[end] = NAME(row_at)(f, f->u + c * voxels, z, y, f->s->offset + 3 * p,
+                                      w->copies + end * w->pitch);
         }
 }
 
@@ -95,7 +97,8 @@ static __attribute__((noinline)) void NAME(add_row)(REAL *restrict to, const REA
 
 /* Adds what a row of stencils gives to its points, where these lie in planes low to high. What lies beyond
  * the border comes on top of the border's, which it repeats. */
-static void NAME(give_points)(WORK *w, int64_t z, int64_t y, int64_t low, int64_t high, int masked, REAL *out) {
+static void NAME(give_points)(WORK *w, int64_t z, int64_t y, int64_t low, int64_t high, int masked,
+                              REAL *out) {
     const FIELD *f = w->f;
     const Scheme *s = f->s;
     const int64_t n = f->inner[2], width = f->size[2];

@@ -17,8 +17,8 @@ enum { NAME(LANES) = 32 / sizeof(REAL) };
 #define MEDLOSS_JACOBIAN_ENDS
 /* The point where edge i of a simplex begins (`high` 0) or ends. Of a corner's simplex each edge runs
  * upwards along its axis, which turns its matrix and its volume over alike. */
-static inline __attribute__((always_inline)) int end_of(const int rank, const int cell, const int s, const int i,
-                                                        const int high) {
+static inline __attribute__((always_inline)) int end_of(const int rank, const int cell, const int s,
+                                                        const int i, const int high) {
     const int bit = 1 << (rank - 1 - i);
     if (!cell) return high ? rank + i : i;
     if (s < 1 << rank) return high ? s | bit : s & ~bit;
@@ -27,8 +27,8 @@ static inline __attribute__((always_inline)) int end_of(const int rank, const in
 }
 
 /* Component k of edge i before the deformation. */
-static inline __attribute__((always_inline)) int rest_of(const int rank, const int cell, const int s, const int i,
-                                                         const int k) {
+static inline __attribute__((always_inline)) int rest_of(const int rank, const int cell, const int s,
+                                                         const int i, const int k) {
     if (!cell || s < 1 << rank) return i == k;
     const int bit = 1 << (rank - 1 - k);
     return ((end_of(rank, cell, s, i, 1) & bit) != 0) - ((end_of(rank, cell, s, i, 0) & bit) != 0);
@@ -104,7 +104,8 @@ INLINE VECTOR NAME(determinant)(const int rank, VECTOR e[3][3]) {
     return e[0][0] * normal[0] + e[0][1] * normal[1] + e[0][2] * normal[2];
 }
 
-/* What the points of a vector of stencils hold: loops of known length must be none, or the points lie in memory. */
+/* What the points of a vector of stencils hold: loops of known length must be none, or the points lie in
+ * memory. */
 INLINE void NAME(load)(const REAL *const *at, int64_t x, const int count, VECTOR *u) {
 #pragma GCC unroll 24
     for (int i = 0; i < count; ++i) u[i] = *(const VECTOR *)(at[i] + x);
@@ -112,8 +113,8 @@ INLINE void NAME(load)(const REAL *const *at, int64_t x, const int count, VECTOR
 
 /* What each simplex of a row of n stencils grows by. The last vector overlaps the one before it; of a row
  * shorter than a vector `at` has room behind. */
-INLINE void NAME(growth_rows)(const int rank, const int cell, const REAL *const *at, const REAL *scale, int64_t n,
-                              int64_t pitch, REAL *growth) {
+INLINE void NAME(growth_rows)(const int rank, const int cell, const REAL *const *at, const REAL *scale,
+                              int64_t n, int64_t pitch, REAL *growth) {
     const int ends = rank * (cell ? 1 << rank : 2 * rank);
     for (int64_t block = 0; block < n; block += NAME(LANES)) {
         const int64_t x = most(0, least(block, n - NAME(LANES)));
@@ -129,8 +130,8 @@ INLINE void NAME(growth_rows)(const int rank, const int cell, const REAL *const 
 }
 
 /* What the points of a row of stencils are given: from the rate of each simplex, times its share. */
-INLINE void NAME(growth_back)(const int rank, const int cell, const REAL *const *at, const REAL *scale, int64_t n,
-                              int64_t pitch, const REAL *rate, REAL *given) {
+INLINE void NAME(growth_back)(const int rank, const int cell, const REAL *const *at, const REAL *scale,
+                              int64_t n, int64_t pitch, const REAL *rate, REAL *given) {
     const int ends = rank * (cell ? 1 << rank : 2 * rank);
     for (int64_t block = 0; block < n; block += NAME(LANES)) {
         const int64_t x = most(0, least(block, n - NAME(LANES)));
@@ -168,8 +169,8 @@ INLINE VECTOR NAME(at_least)(VECTOR x, REAL floor) {
 }
 
 /* Hyperelastic energies of a row: `price` of length, area and volume; `fall` is the slope below the floor. */
-INLINE void NAME(energy_rows)(const int rank, const REAL *const *at, const REAL *scale, const REAL *price, REAL floor,
-                              REAL fall, int64_t n, REAL *out) {
+INLINE void NAME(energy_rows)(const int rank, const REAL *const *at, const REAL *scale, const REAL *price,
+                              REAL floor, REAL fall, int64_t n, REAL *out) {
     for (int64_t block = 0; block < n; block += NAME(LANES)) {
         const int64_t x = most(0, least(block, n - NAME(LANES)));
         VECTOR u[18], e[3][3], c[3][3], length = {0}, energy;
@@ -192,8 +193,8 @@ INLINE void NAME(energy_rows)(const int rank, const REAL *const *at, const REAL 
 }
 
 /* What the points of a row are given by its hyperelastic energies, times `above`. */
-INLINE void NAME(energy_back)(const int rank, const REAL *const *at, const REAL *scale, const REAL *price, REAL floor,
-                              int64_t n, int64_t pitch, const REAL *above, REAL *given) {
+INLINE void NAME(energy_back)(const int rank, const REAL *const *at, const REAL *scale, const REAL *price,
+                              REAL floor, int64_t n, int64_t pitch, const REAL *above, REAL *given) {
     for (int64_t block = 0; block < n; block += NAME(LANES)) {
         const int64_t x = most(0, least(block, n - NAME(LANES)));
         const VECTOR factor = *(const VECTOR *)(above + x);
@@ -204,7 +205,8 @@ INLINE void NAME(energy_back)(const int rank, const REAL *const *at, const REAL 
             for (int k = 0; k < rank; ++k) d[i][k] = price[0] * e[i][k];
         NAME(add_rest)(rank, 0, 0, e);
         NAME(cofactors)(rank, e, c);
-        const VECTOR inside = NAME(at_least)(NAME(determinant)(rank, e), floor), change = (inside - 1) / inside;
+        const VECTOR inside = NAME(at_least)(NAME(determinant)(rank, e), floor);
+        const VECTOR change = (inside - 1) / inside;
         const VECTOR swelling = 2 * price[2] * change * change * change * (inside + 1);
         for (int i = 0; rank == 3 && i < 3; ++i) {
             const VECTOR more = NAME(positive)(c[i][0] * c[i][0] + c[i][1] * c[i][1] + c[i][2] * c[i][2] - 1);

@@ -52,14 +52,15 @@ static void NAME(place)(const Shape *s, const REAL *points, int64_t number, BLOC
     }
 }
 
-/* The values about each point: of each corner in all axes but the last the two along that one. They are fetched by
- * themselves, so that what follows is done for many points at once. */
+/* The values about each point: of each corner in all axes but the last the two along that one. They are
+ * fetched by themselves, so that what follows is done for many points at once. */
 INLINE void NAME(fetch)(const int rank, const Shape *s, const REAL *values, const BLOCK *k,
                         REAL pairs[4][2 * POINTS]) {
     const int single = s->step[rank - 1] == 0;
     int64_t away[4] = {0};
     for (int corner = 0; corner < 1 << (rank - 1); ++corner)
-        for (int axis = 0; axis < rank - 1; ++axis) away[corner] += corner >> (rank - 2 - axis) & 1 ? s->step[axis] : 0;
+        for (int axis = 0; axis < rank - 1; ++axis)
+            if (corner >> (rank - 2 - axis) & 1) away[corner] += s->step[axis];
     for (int64_t i = 0; i < k->count; ++i)
 #pragma GCC unroll 4
         for (int corner = 0; corner < 1 << (rank - 1); ++corner) {
@@ -78,22 +79,25 @@ INLINE REAL NAME(along)(const REAL *pairs, int64_t i, REAL part) {
     return NAME(between)(pairs[2 * i], pairs[2 * i + 1], part);
 }
 
-INLINE void NAME(read)(const int rank, const Shape *s, const REAL *values, const BLOCK *k, REAL *restrict out) {
+INLINE void NAME(read)(const int rank, const Shape *s, const REAL *values, const BLOCK *k,
+                       REAL *restrict out) {
     REAL p[4][2 * POINTS];
     NAME(fetch)(rank, s, values, k, p);
     for (int64_t i = 0; i < k->count; ++i) {
         const REAL x = k->part[rank - 1][i], y = rank > 1 ? k->part[rank - 2][i] : 0, z = k->part[0][i];
         REAL value = NAME(along)(p[0], i, x);
         if (rank > 1) value = NAME(between)(value, NAME(along)(p[1], i, x), y);
-        if (rank > 2)
-            value = NAME(between)(value, NAME(between)(NAME(along)(p[2], i, x), NAME(along)(p[3], i, x), y), z);
+        if (rank > 2) {
+            const REAL behind = NAME(between)(NAME(along)(p[2], i, x), NAME(along)(p[3], i, x), y);
+            value = NAME(between)(value, behind, z);
+        }
         out[i] = value;
     }
 }
 
 /* The slope along each axis, times what comes from above, on top of the other channels'. */
-INLINE void NAME(slopes)(const int rank, const Shape *s, const REAL *values, const BLOCK *k, const REAL *restrict grad,
-                         REAL slope[restrict 3][POINTS]) {
+INLINE void NAME(slopes)(const int rank, const Shape *s, const REAL *values, const BLOCK *k,
+                         const REAL *restrict grad, REAL slope[restrict 3][POINTS]) {
     REAL p[4][2 * POINTS];
     NAME(fetch)(rank, s, values, k, p);
     for (int64_t i = 0; i < k->count; ++i) {
@@ -132,7 +136,8 @@ static int NAME(sides)(const Shape *s, BLOCK *k, int32_t low, int32_t high) {
 }
 
 /* Adds what comes from above to the corners about each point; with `slab` to those in it alone. */
-INLINE void NAME(add)(const int rank, const Shape *s, const BLOCK *k, const REAL *grad, const int slab, REAL *out) {
+INLINE void NAME(add)(const int rank, const Shape *s, const BLOCK *k, const REAL *grad, const int slab,
+                      REAL *out) {
     const int64_t *step = s->step;
     for (int64_t i = 0; i < k->count; ++i)
         for (int side = 0; side < 2; ++side) {

@@ -81,7 +81,8 @@ MEDLOSS_EXPORT int NAME(resample_points)(const REAL *values, const REAL *points,
         REAL slope[3][POINTS] = {{0}};
         NAME(place)(&s, points + b * s.rank * s.points, i % s.blocks, &block);
         for (int64_t c = b * s.channels; c < (b + 1) * s.channels; ++c)
-            MEDLOSS_BY_AXES(s.rank, slopes, &s, values + c * s.voxels, &block, grad + c * s.points + block.first, slope)
+            MEDLOSS_BY_AXES(s.rank, slopes, &s, values + c * s.voxels, &block,
+                            grad + c * s.points + block.first, slope)
         for (int64_t axis = 0; axis < s.rank; ++axis) {
             REAL *restrict to = out + (b * s.rank + axis) * s.points + block.first;
             const REAL spacing = (REAL)s.spacing[axis];
@@ -114,9 +115,11 @@ MEDLOSS_EXPORT int NAME(resample_values)(const REAL *points, const int64_t *told
             if (!all) continue;
             for (int64_t c = b * s.channels; c < (b + 1) * s.channels; ++c)
                 if (all > 0)
-                    MEDLOSS_BY_AXES(s.rank, add, &s, &block, grad + c * s.points + block.first, 0, out + c * s.voxels)
+                    MEDLOSS_BY_AXES(s.rank, add, &s, &block, grad + c * s.points + block.first, 0,
+                                    out + c * s.voxels)
                 else
-                    MEDLOSS_BY_AXES(s.rank, add, &s, &block, grad + c * s.points + block.first, 1, out + c * s.voxels)
+                    MEDLOSS_BY_AXES(s.rank, add, &s, &block, grad + c * s.points + block.first, 1,
+                                    out + c * s.voxels)
         }
     }
     return 0;
