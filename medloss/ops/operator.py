@@ -33,10 +33,14 @@ def transformed() -> bool:
 
 
 def eager(args: tuple[Any, ...]) -> bool:
-    """Whether nobody looks on: plain tensors, no tracer and no dispatch mode, so that the dispatcher can be spared."""
+    """Whether nobody looks on: plain tensors, no tracer and no dispatch mode, so that the dispatcher can be spared.
+
+    It cannot where a tensor is not what its memory holds: the dispatcher knows lazy negation and lazy zeros.
+    """
     if torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
         return False
-    return all(type(value) in PLAIN for value in args if isinstance(value, Tensor))
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    return all(type(value) in PLAIN and not value.is_neg() and not value._is_zerotensor() for value in tensors)
 
 
 class _Eager(torch.autograd.Function):
@@ -127,8 +131,8 @@ class Operator:
         path = None if second_order else choose(self.name, self.paths, args, needs=needs)
         if path is None:
             return self._differentiate(grad, args, needs, second_order)
-        # a symbolic zero of autograd's has no memory that a kernel could read
-        grad = grad.clone() if grad._is_zerotensor() else grad.contiguous()
+        # lazy zeros have no memory that a kernel could read, lazy negation the wrong one
+        grad = grad.clone() if grad._is_zerotensor() else grad.resolve_neg().contiguous()
         if direct:
             return tuple(_gradient(path, at, grad, args) if need else None for at, need in enumerate(needs))
         return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))

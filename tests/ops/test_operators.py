@@ -242,3 +242,15 @@ def test_every_pair_of_terms_is_independent() -> None:
         part = region_sums(logits, target, indexed=True, activation="softmax", terms=few | more)
         asked = part != 0
         torch.testing.assert_close(part[asked], whole[asked])
+
+
+def test_lazy_negation_reaches_no_kernel() -> None:
+    x, weights = torch.randn(1, 2, 40), torch.randn(1, 2, 12)
+    labels = torch.randint(0, 2, (1, 1, 40))
+    options = {"activation": "softmax", "indexed": True}
+    lazy = torch._neg_view(x)  # as the imaginary part of a conjugate is
+    torch.testing.assert_close(region_sums(lazy, labels, **options), region_sums(-x, labels, **options))
+    x.requires_grad_()
+    sums = region_sums(x, labels, **options)
+    found = torch.autograd.grad(sums, x, torch._neg_view(weights), retain_graph=True)
+    torch.testing.assert_close(found, torch.autograd.grad(sums, x, -weights))
