@@ -13,7 +13,8 @@ from medloss.ops.soft_morphology.triton import AXES, SCRATCH_BYTES, WARPS, Trito
 from medloss.ops.triton_tiles import table, tiles
 from medloss.ops.voxels import accumulation_dtype
 
-BLOCK = 1024
+BLOCK = 4096
+"""Parts of rows that the one program of a volume looks at together."""
 
 
 class TritonErosions(TritonMorphology):
@@ -91,7 +92,7 @@ class ErosionWalk:
             )  # fmt: skip
             if step < self.k:
                 entries = lines // volumes * tile.across
-                kernel.settle[(volumes,)](parts, self.numbers[step], start, entries, BLOCK=BLOCK)
+                kernel.settle[(volumes,)](parts, self.numbers[step], start, entries, BLOCK=BLOCK, num_warps=16)
 
     def gradient(self, start: int, volumes: int, grad: Tensor, sign: int, result: Tensor) -> None:
         """The gradient of prediction (``sign`` 1) or target (-1)."""
@@ -107,7 +108,7 @@ class ErosionWalk:
                 self.factors, grad, here, parts, step, *told, FIRST=step == self.k - 1, **self.options, **tile.options,
             )  # fmt: skip
             entries = lines // volumes * tile.across
-            kernel.share_out[(volumes,)](parts, self.numbers[step], start, entries, BLOCK=BLOCK)
+            kernel.share_out[(volumes,)](parts, self.numbers[step], start, entries, BLOCK=BLOCK, num_warps=16)
             behind, here = here, behind
         kernel.finish[(tile.programs(lines),)](
             behind, means[0], self.numbers[0], self.input, self.target, self.mask, result, *told,
