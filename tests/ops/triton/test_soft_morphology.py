@@ -36,11 +36,13 @@ def test_skeletons_are_the_reference_s(shape, iterations, masked, poisoned) -> N
     compare(SKELETON, move((x, mask, iterations)))
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize(("shape", "iterations"), SHAPES[1:], ids=str)
-def test_sums_are_the_reference_s(shape, iterations, masked, poisoned) -> None:
-    x, t, mask = maps(shape, 4, masked)
-    compare(SUMS, move((x, t, mask, iterations - masked)), index=int(masked))  # of the target where there is a mask
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("shape", [(2, 2, 7, 9), (1, 2, 5, 4, 8)], ids=str)
+def test_sums_are_the_reference_s(shape, index, poisoned) -> None:
+    """By prediction and by target, and their values with one more erosion."""
+    x, t, mask = maps(shape, 4, bool(index))
+    compare(SUMS, move((x, t, mask, 0)), index=index)
+    compare(SUMS, move((x, t, mask, 1)), index=-1)
 
 
 def test_a_mask_of_each_class() -> None:
@@ -55,15 +57,12 @@ def test_lower_precision(dtype) -> None:
     compare(SUMS, move((x.to(dtype), t.float(), mask.float(), 0)))
 
 
-def test_slabs_change_nothing(monkeypatch) -> None:
-    """Planes alone are as in the whole; sums are added in another order."""
-    x, t, _ = maps((1, 1, 9, 2, 2), 3, False)
-    args = move((x, t, None, 0))
+@pytest.mark.parametrize(("operator", "depth", "index"), [(SKELETON, 9, 0), (SUMS, 5, -1)])
+def test_slabs_change_nothing(operator, depth, index, monkeypatch) -> None:
     monkeypatch.setattr(path, "SCRATCH_BYTES", 1)
-    counts = [len(list(path.Walk(x, None, None, 0, x.dtype).slabs(gradient))) for gradient in (False, True)]
-    assert counts == [3, 2]
-    compare(SUMS, args)
-    compare(SKELETON, move((x, None, 0)), index=-1)
+    x, t, _ = maps((1, 1, depth, 2, 2), 3, False)
+    assert len(list(path.Walk(x, None, None, 0, x.dtype).slabs(gradient=index == 0))) == 2
+    compare(operator, move((x, None, 0) if operator is SKELETON else (x, t, None, 0)), index=index)
 
 
 def test_nan_stays_one_and_an_infinity_becomes_one() -> None:
