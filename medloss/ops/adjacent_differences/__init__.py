@@ -8,6 +8,7 @@ from torch import Tensor
 
 from medloss.ops.adjacent_differences import reference
 from medloss.ops.adjacent_differences.native import NativeAdjacentDifferences
+from medloss.ops.adjacent_differences.triton import TritonAdjacentDifferences
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -28,7 +29,12 @@ def _fake(
     return input.new_empty(input.shape[:2], dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("adjacent_differences", reference.adjacent_differences, _fake, (NativeAdjacentDifferences(),))
+OPERATOR = Operator(
+    "adjacent_differences",
+    reference.adjacent_differences,
+    _fake,
+    (NativeAdjacentDifferences(), TritonAdjacentDifferences()),
+)
 
 
 def adjacent_differences(

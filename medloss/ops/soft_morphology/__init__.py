@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medloss.ops.operator import Operator
 from medloss.ops.soft_morphology import reference
+from medloss.ops.soft_morphology.erosion_triton import TritonErosions
 from medloss.ops.soft_morphology.native import (
     NativeBoundarySums,
     NativeErosions,
@@ -17,6 +18,7 @@ from medloss.ops.soft_morphology.native import (
     NativeSkeleton,
     NativeSkeletonSums,
 )
+from medloss.ops.soft_morphology.triton import TritonSkeleton, TritonSkeletonSums
 from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["boundary_sums", "erosion_hausdorff", "max_pool", "skeleton_sums", "soft_skeleton"]
@@ -34,11 +36,15 @@ def _fake_sums(input: Tensor, target: Tensor, mask: Tensor | None, *numbers: int
     return input.new_empty((*input.shape[:2], 4), dtype=accumulation_dtype(input))
 
 
-SOFT_SKELETON = Operator("soft_skeleton", reference.soft_skeleton, _fake_map, (NativeSkeleton(),))
+SOFT_SKELETON = Operator("soft_skeleton", reference.soft_skeleton, _fake_map, (NativeSkeleton(), TritonSkeleton()))
 MAX_POOL = Operator("max_pool", reference.max_pool, _fake_map, (NativeMaxPool(),))
-SKELETON_SUMS = Operator("skeleton_sums", reference.skeleton_sums, _fake_sums, (NativeSkeletonSums(),))
+SKELETON_SUMS = Operator(
+    "skeleton_sums", reference.skeleton_sums, _fake_sums, (NativeSkeletonSums(), TritonSkeletonSums())
+)
 BOUNDARY_SUMS = Operator("boundary_sums", reference.boundary_sums, _fake_sums, (NativeBoundarySums(),))
-EROSION_HAUSDORFF = Operator("erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions, (NativeErosions(),))
+EROSION_HAUSDORFF = Operator(
+    "erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions, (NativeErosions(), TritonErosions())
+)
 
 
 def soft_skeleton(map: Tensor, mask: Tensor | None = None, *, iterations: int) -> Tensor:

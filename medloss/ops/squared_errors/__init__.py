@@ -7,6 +7,7 @@ from torch import Tensor
 from medloss.ops.operator import Operator
 from medloss.ops.squared_errors import reference
 from medloss.ops.squared_errors.native import NativeSquaredErrors
+from medloss.ops.squared_errors.triton import TritonSquaredErrors
 from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["squared_errors"]
@@ -25,7 +26,7 @@ def _fake(
     return input.new_empty((input.shape[0], input.shape[1] - first), dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("squared_errors", reference.squared_errors, _fake, (NativeSquaredErrors(),))
+OPERATOR = Operator("squared_errors", reference.squared_errors, _fake, (NativeSquaredErrors(), TritonSquaredErrors()))
 
 
 def squared_errors(
