@@ -72,7 +72,7 @@ def test_gradients(case: LossCase, rank: int, masked: bool) -> None:
     first = tensors[0].clone().requires_grad_()
     torch.autograd.gradcheck(function, first)
     if "second derivative" not in case.row.without:
-        torch.autograd.gradgradcheck(function, first)
+        torch.autograd.gradgradcheck(function, first, fast_mode=True)  # in random directions: autograd made it
 
 
 @pytest.mark.parametrize("case", cases(cell="functional"), ids=str)
