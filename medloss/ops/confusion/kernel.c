@@ -149,7 +149,8 @@ MEDLOSS_EXPORT int NAME(confusion_forward)(OPERANDS, double *matrices, int threa
 /* `cotangent` B true predicted. */
 MEDLOSS_EXPORT int NAME(confusion_backward)(OPERANDS, const REAL *cotangent, void *out, int threads) {
     const VOLUME v = GIVEN;
-    const int64_t size = tile_size(classes, sizeof(REAL)), length = block_size(classes);
+    /* slopes lie beside the probabilities */
+    const int64_t size = tile_size(2 * classes, sizeof(REAL)), length = block_size(classes);
     const int64_t blocks = (voxels + length - 1) / length;
     int failed = 0;
     const size_t entry = type == REAL_OWN ? sizeof(REAL) : sizeof(uint16_t);
