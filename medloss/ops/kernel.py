@@ -124,6 +124,23 @@ def load_tile(
 
 
 @triton.jit
+def before_activation(p, slope, ACTIVATION: tl.constexpr):
+    """dL/dz C V from the probabilities and dL/dp."""
+    if ACTIVATION == "softmax":
+        slope = p * (slope - tl.sum(p * slope, 0)[None, :])
+    elif ACTIVATION == "sigmoid":
+        slope = p * (1 - p) * slope
+    return slope
+
+
+@triton.jit
+def store_gradient(gradient, steps, b, c, v, g, w, inside, CLASSES: tl.constexpr):
+    """Writes a tile of the gradient; zero where the weight is, whatever was computed there."""
+    g = tl.where(w > 0, g, 0.0).to(gradient.dtype.element_ty)
+    tl.store(at(gradient, steps, b, c, v), g, inside[None, :] & (c < CLASSES)[:, None])
+
+
+@triton.jit
 def add_rows(
     partials, sums, programs, width,
     COLUMNS: tl.constexpr, WRITTEN: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,

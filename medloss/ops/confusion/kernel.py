@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, at, load_class, load_tile, within
+from medloss.ops.kernel import activate, before_activation, load_class, load_tile, store_gradient, within
 
 
 @triton.jit(do_not_specialize=["ignore"])
@@ -61,11 +61,5 @@ def backward(
         else:
             table = tl.load(prices + c[None, :] * CLASSES + c[:, None], known[:, None] & known[None, :], 0)
             slope = tl.dot(table, w * t, input_precision="tf32x3")
-        if ACTIVATION == "softmax":
-            g = p * (slope - tl.sum(p * slope, 0)[None, :])
-        elif ACTIVATION == "sigmoid":
-            g = p * (1 - p) * slope
-        else:
-            g = slope
-        g = tl.where(w > 0, g, 0.0).to(gradient.dtype.element_ty)
-        tl.store(at(gradient, gradient_steps, b, c, v), g, inside[None, :] & (c < CLASSES)[:, None])
+        g = before_activation(p, slope, ACTIVATION)
+        store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, at, class_of, load_tile, within
+from medloss.ops.kernel import activate, before_activation, class_of, load_tile, store_gradient, within
 
 VARYING = ["ignore", "low", "high", "start"]
 
@@ -177,9 +177,5 @@ def backward(
     else:
         sign = tl.where(p > t, 1.0, tl.where(p < t, -1.0, tl.where(p == t, 0.0, p - t)))
     s = tl.where((w > 0) & used[:, None], sign * step.to(ACC) * rate[:, None], 0.0)
-    if ACTIVATION == "softmax":
-        s = p * (s - tl.sum(p * s, 0)[None, :])
-    elif ACTIVATION == "sigmoid":
-        s = p * (1 - p) * s
-    s = tl.where(w > 0, s, 0.0).to(gradient.dtype.element_ty)
-    tl.store(at(gradient, gradient_steps, b, c, v), s, inside[None, :] & (c < CLASSES)[:, None])
+    s = before_activation(p, s, ACTIVATION)
+    store_gradient(gradient, gradient_steps, b, c, v, s, w, inside, CLASSES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, at, load_tile, within
+from medloss.ops.kernel import activate, load_tile, store_gradient, within
 from medloss.ops.region_sums.kernel import focal_base, focal_power, share
 
 
@@ -201,5 +201,4 @@ def backward(
                 g = softmax_slope(z, p, positive, t, h, a, FORM, GAMMA, LEAST, TINY)
             else:
                 g = sigmoid_slope(z, p, positive, negative, t, h, a, n, FORM, GAMMA, TINY)
-        g = tl.where(w > 0, g, 0.0).to(gradient.dtype.element_ty)
-        tl.store(at(gradient, gradient_steps, b, c, v), g, inside[None, :] & known)
+        store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, at, load_tile, within
+from medloss.ops.kernel import activate, load_tile, store_gradient, within
 
 COLUMNS: tl.constexpr = tl.constexpr(12)
 """Numbered as in columns.py. WRITTEN has a bit for each one that is asked for: 1 << Column."""
@@ -229,5 +229,4 @@ def backward(
             g = sigmoid_slope(row, c, p, positive, negative, t, w, CLASSES, WRITTEN, GAMMA, TINY, ACC)
         else:
             g = w * probability_slope(row, c, p, t, CLASSES, WRITTEN, ACC)
-        g = tl.where(w > 0, g, 0.0).to(gradient.dtype.element_ty)
-        tl.store(at(gradient, gradient_steps, b, c, v), g, inside[None, :] & (c < CLASSES)[:, None])
+        store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

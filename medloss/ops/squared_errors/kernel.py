@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, at, load_tile, within
+from medloss.ops.kernel import activate, at, before_activation, load_tile, store_gradient, within
 
 
 @triton.jit
@@ -64,11 +64,5 @@ def backward(
         )  # fmt: skip
         p, _, _ = activate(z, ACTIVATION, False)
         slope = rate * load_cost(cost, cost_steps, b, c, v, inside, w, CLASSES, FIRST, ACC) * (p - t)
-        if ACTIVATION == "softmax":
-            g = p * (slope - tl.sum(p * slope, 0)[None, :])
-        elif ACTIVATION == "sigmoid":
-            g = p * (1 - p) * slope
-        else:
-            g = slope
-        g = tl.where(w > 0, g, 0.0).to(gradient.dtype.element_ty)
-        tl.store(at(gradient, gradient_steps, b, c, v), g, inside[None, :] & (c < CLASSES)[:, None])
+        g = before_activation(p, slope, ACTIVATION)
+        store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)
