@@ -6,31 +6,17 @@ import itertools
 
 import pytest
 import torch
+from by_backend import close, swept_by
 
-from medloss.ops import backend, confusion, native
+from medloss.ops import confusion, native
 from medloss.ops.dispatch import listen
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
+swept = swept_by(confusion)
 
 SHAPES = [(1,), (63,), (17, 31), (11, 13, 17)]
 MANY = (26, 27, 29)  # more than one block of the kernel
 LABELS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64]
-
-
-def swept(name: str, input: torch.Tensor, target: torch.Tensor, **options: object) -> tuple[torch.Tensor, torch.Tensor]:
-    """Matrix and gradient under a random cotangent, by one backend."""
-    leaf = input.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    with backend(name):
-        matrix = confusion(leaf, target, **options)
-        cotangent = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(3)).to(matrix.dtype)
-        return matrix.detach(), torch.autograd.grad(matrix, leaf, cotangent)[0]
-
-
-def close(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...], tolerance: float) -> None:
-    for ours, theirs in zip(found, expected):
-        theirs = theirs.double()
-        atol = tolerance * max(1.0, float(theirs.abs().max()))
-        torch.testing.assert_close(ours.double(), theirs, rtol=tolerance, atol=atol)
 
 
 @pytest.mark.usefixtures("poisoned")
