@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.adjacent_differences.penalties import code_of, misfits
 from medloss.ops.voxels import accumulation_dtype
-
-CODES = {("absolute", None): 0, ("magnitude", 1.0): 1, ("magnitude", 2.0): 2, ("isotropic", None): 3}
-"""Penalties and exponents as ``kernel.c`` numbers them."""
 
 
 class NativeAdjacentDifferences(native.NativePath):
@@ -19,23 +17,7 @@ class NativeAdjacentDifferences(native.NativePath):
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        input, target, mask, penalty, shape, *_ = args
-        found = []
-        if _key(penalty, shape) not in CODES:
-            found.append(f"{penalty} with shape={shape} has no native kernel")
-        if target is not None and penalty == "magnitude" and target.shape != input.shape:
-            found.append("target is not an image of the input's shape")
-        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
-            found.append("the mask does not fit the image")
-        if not 3 <= input.ndim <= 5:
-            found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
-        elif input.numel() == 0:
-            found.append("input has no voxel")
-        if needs is not None and any(needs[2:]):
-            found.append("a gradient of the mask is asked for")
-        if needs is not None and needs[1] and penalty != "magnitude":
-            found.append(f"{penalty} has no gradient of the target")
-        return found
+        return misfits(args, needs, "native")
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C."""
@@ -59,10 +41,6 @@ class NativeAdjacentDifferences(native.NativePath):
         return self.backward(grad, (target.to(dtype), input.to(dtype), *others)).to(target.dtype)
 
 
-def _key(penalty: str, shape: float) -> tuple[str, float | None]:
-    return penalty, shape if penalty == "magnitude" else None
-
-
 def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
     input, target, mask, penalty, shape, axis_scale, average = args
     dtype, (batch, channels, *spatial) = accumulation_dtype(input), input.shape
@@ -74,7 +52,7 @@ def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
     t = target.detach().to(dtype).contiguous() if penalty == "magnitude" else None
     return (
         x, t, mask, shared, batch * channels, torch.tensor(_placed(spatial, 1)),
-        torch.tensor(_placed(axis_scale, 0.0), dtype=torch.float64), CODES[_key(penalty, shape)], int(average),
+        torch.tensor(_placed(axis_scale, 0.0), dtype=torch.float64), code_of(penalty, shape), int(average),
     )  # fmt: skip
 
 

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.adjacent_differences.penalties import code_of, misfits
 from medloss.ops.triton_tiles import table, tiles
 from medloss.ops.triton_volume import REALS
 from medloss.ops.voxels import accumulation_dtype
 
 AXES = 3
 WARPS = 8
-CODES = {("absolute", None): 0, ("magnitude", 1.0): 1, ("magnitude", 2.0): 2, ("isotropic", None): 3}
-"""Penalties and exponents as ``kernel.py`` numbers them."""
 
 
 class TritonAdjacentDifferences:
@@ -25,24 +24,12 @@ class TritonAdjacentDifferences:
 
     def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
         """Why the kernels cannot serve; empty where they can."""
-        input, target, mask, penalty, shape, *_ = args
-        found = triton_path.reasons(input)
-        if _key(penalty, shape) not in CODES:
-            found.append(f"{penalty} with shape={shape} has no triton kernel")
-        if penalty == "magnitude" and (target is None or target.shape != input.shape or target.dtype not in REALS):
-            found.append("target is not an image of the input's shape")
-        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
-            found.append("the mask does not fit the image")
-        if not 1 <= input.ndim - 2 <= AXES:
-            found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
-        if input.numel() == 0:
-            found.append("input has no voxel")
+        input, target, _, penalty, *_ = args
+        found = triton_path.reasons(input) + misfits(args, needs, "triton")
+        if penalty == "magnitude" and (target is None or target.dtype not in REALS):
+            found.append("target is no image")
         if input.dtype not in REALS:
             found.append(f"input is {input.dtype}, the kernel takes {', '.join(str(t)[6:] for t in REALS)}")
-        if needs is not None and any(needs[2:]):
-            found.append("a gradient of the mask is asked for")
-        if needs is not None and needs[1] and penalty != "magnitude":
-            found.append(f"{penalty} has no gradient of the target")
         return found
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
@@ -74,7 +61,7 @@ class Call:
 
         input, target, mask, penalty, shape, axis_scale, self.average = args
         self.kernel, self.dtype, self.rank = kernel, dtype, input.ndim - 2
-        code = CODES[_key(penalty, shape)]
+        code = code_of(penalty, shape)
         self.options = {"PENALTY": code, "RANK": self.rank, "MASKED": mask is not None, "num_warps": WARPS}
         self.input = input.detach().contiguous()
         paired = target.detach().contiguous() if penalty == "magnitude" else self.input
@@ -121,7 +108,3 @@ class Call:
         pairs = [voxels // size * (size - 1) for size in self.sizes]
         counts = [voxels] * AXES if self.isotropic else pairs
         return table(tuple(map(float, counts)), torch.float64, self.input.device).view(1, AXES)
-
-
-def _key(penalty: str, shape: float) -> tuple[str, float | None]:
-    return penalty, shape if penalty == "magnitude" else None

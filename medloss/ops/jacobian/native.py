@@ -50,6 +50,22 @@ def hyperelastic_call(args: tuple[Any, ...]) -> Call:
     return Call("hyperelastic", field, mask, stencil, axis_scale, border, reduce, floor, prices)
 
 
+def misfits(call: Call, needs: tuple[bool, ...] | None) -> list[str]:
+    """Why no kernel can take the call; empty where one can."""
+    field, mask, found = call.field, call.mask, []
+    if not 3 <= field.ndim <= 5 or field.shape[1] != field.ndim - 2:
+        found.append("the kernel takes one component for each of 1 to 3 axes")
+    elif not all(call.axis_scale):
+        found.append("an axis is not differentiated")
+    elif min(interior_sizes(field, call.stencil, call.axis_scale, call.border)) < 1 or field.numel() == 0:
+        found.append("no stencil lies inside")
+    if mask is not None and (mask.shape[2:] != field.shape[2:] or mask.shape[0] not in (1, field.shape[0])):
+        found.append("the mask does not fit the field")
+    if needs is not None and any(needs[1:]):
+        found.append("a gradient of the mask is asked for")
+    return found
+
+
 class NativeJacobian(native.NativePath):
     """One sweep over the voxels, without a map of any derivative.
 
@@ -65,19 +81,9 @@ class NativeJacobian(native.NativePath):
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
         call = self.call(args)
-        field, mask, found = call.field, call.mask, []
-        if not 3 <= field.ndim <= 5 or field.shape[1] != field.ndim - 2:
-            found.append("the kernel takes one component for each of 1 to 3 axes")
-        elif not all(call.axis_scale):
-            found.append("an axis is not differentiated")
-        elif min(interior_sizes(field, call.stencil, call.axis_scale, call.border)) < 1 or field.numel() == 0:
-            found.append("no stencil lies inside")
-        if mask is not None and (mask.shape[2:] != field.shape[2:] or mask.shape[0] not in (1, field.shape[0])):
-            found.append("the mask does not fit the field")
+        found = misfits(call, needs)
         if call.floor < LEAST_FLOOR:
             found.append(f"the floor lies below {LEAST_FLOOR}")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of the mask is asked for")
         return found
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:

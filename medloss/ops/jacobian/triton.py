@@ -13,7 +13,7 @@ from torch import Tensor
 from medloss.ops import triton_path
 from medloss.ops.differences.reference import extended, interior_sizes, interior_weight, reach_of
 from medloss.ops.differences.triton import folded
-from medloss.ops.jacobian.native import Call, determinant_call, hyperelastic_call, penalty_call
+from medloss.ops.jacobian.native import Call, determinant_call, hyperelastic_call, misfits, penalty_call
 from medloss.ops.jacobian.reference import determinant, simplices
 from medloss.ops.triton_tiles import Tiles, table, tiles
 from medloss.ops.voxels import accumulation_dtype
@@ -58,19 +58,11 @@ class TritonJacobian:
     def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
         """Why the kernels cannot serve; empty where they can."""
         call = self.call(args)
-        field, found = call.field, triton_path.reasons(call.field)
+        found = triton_path.reasons(call.field) + misfits(call, needs)
         if call.mode not in MODES:
             found.append(f"{call.mode} has no triton kernel")
-        if not 3 <= field.ndim <= 5 or field.shape[1] != field.ndim - 2:
-            found.append("the kernel takes one component for each of 1 to 3 axes")
-        elif not all(call.axis_scale):
-            found.append("an axis is not differentiated")
-        elif min(interior_sizes(field, call.stencil, call.axis_scale, call.border)) < 1 or field.numel() == 0:
-            found.append("no stencil lies inside")
-        elif field[0].numel() > MOST_ENTRIES:
+        if call.field[:1].numel() > MOST_ENTRIES:
             found.append(f"a sample has more than {MOST_ENTRIES} entries")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of the mask is asked for")
         return found
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
