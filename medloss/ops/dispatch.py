@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -36,6 +36,17 @@ class FastPath(Protocol):
 
     # A path that takes `needs` of a later tensor has also
     #     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor
+
+
+@runtime_checkable
+class KeepingPath(FastPath, Protocol):
+    """A path whose backward need not repeat its forward: what it keeps is small beside the input."""
+
+    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The statistic, and what :meth:`backward_from` wants of it; nothing in there is an argument."""
+
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient with respect to the operator's first tensor."""
 
 
 class Decision(NamedTuple):

@@ -1,7 +1,8 @@
 """How a statistic becomes an operator of PyTorch.
 
 ``torch.compile(fullgraph=True)`` and ``torch.export`` see one node, the dispatcher and ``opcheck`` know its schema, and
-its backward keeps the inputs alone and recomputes. The gradient has two ways: a fast path's kernel, or autograd through
+its backward keeps the inputs alone and recomputes (outside of a graph, a path may keep something small beside them: see
+:class:`~medloss.ops.dispatch.KeepingPath`). The gradient has two ways: a fast path's kernel, or autograd through
 the reference, which also serves second derivatives.
 """
 
@@ -9,14 +10,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.library import Library
 
-from medloss.ops.dispatch import FastPath, choose
+from medloss.ops.dispatch import FastPath, KeepingPath, choose
 
 LIBRARY = Library("medloss", "FRAGMENT")
 PLAIN = (Tensor, torch.nn.Parameter)
@@ -43,18 +44,26 @@ def eager(args: tuple[Any, ...]) -> bool:
     return all(type(value) in PLAIN and not value.is_neg() and not value._is_zerotensor() for value in tensors)
 
 
+class Kept(NamedTuple):
+    """What a path keeps from forward to backward, small beside the input."""
+
+    path: KeepingPath
+    tensors: tuple[Tensor, ...]
+
+
 class _Eager(torch.autograd.Function):
     """The operator without the dispatcher, which on a small volume costs as much as the sums."""
 
     @staticmethod
-    def forward(ctx: Any, operator: Operator, *args: Any) -> Tensor:
+    def forward(ctx: Any, operator: Operator, keep: bool, *args: Any) -> Tensor:
         operator._setup_context(ctx, args, None)
         ctx.operator = operator
-        return operator._forward(*args)
+        result, ctx.kept = operator._forward_keeping(args) if keep else (operator._forward(*args), None)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, *ctx.operator._backward(ctx, grad, needs=ctx.needs_input_grad[1:], direct=True))
+        return (None, None, *ctx.operator._backward(ctx, grad, needs=ctx.needs_input_grad[2:], direct=True))
 
 
 class Operator:
@@ -77,6 +86,7 @@ class Operator:
         paths: tuple[FastPath, ...] = (),
     ) -> None:
         self.name, self.reference, self.paths = name, reference, paths
+        self.keepers = [path for path in paths if isinstance(path, KeepingPath)]
         schema = torch.library.infer_schema(reference, mutates_args=())
         arguments = schema.split(" -> ")[0].strip("()")
         LIBRARY.define(name + schema)
@@ -99,14 +109,26 @@ class Operator:
         if transformed():
             with without_autocast(args[0].device.type):
                 return self.reference(*args)
-        return _Eager.apply(self, *args) if eager(args) else self._call(*args)
+        if not eager(args):
+            return self._call(*args)
+        return _Eager.apply(self, bool(self.keepers) and torch.is_grad_enabled() and args[0].requires_grad, *args)
 
     def _forward(self, *args: Any) -> Tensor:
-        path = choose(self.name, self.paths, args)
+        return self._run(choose(self.name, self.paths, args), args)
+
+    def _run(self, path: FastPath | None, args: tuple[Any, ...]) -> Tensor:
         if path is not None:
             return path.forward(args)
         with without_autocast(args[0].device.type):
             return self.reference(*args)
+
+    def _forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, Kept | None]:
+        """The result, and what the path would have to compute again for the gradient."""
+        path = choose(self.name, self.paths, args)
+        if path not in self.keepers:
+            return self._run(path, args), None
+        result, tensors = path.forward_keeping(args)
+        return result, Kept(path, tensors)
 
     def _backward_kernel(self, grad: Tensor, index: int, *args: Any) -> Tensor:
         path = choose(self.name, self.paths, args, needs=tuple(at == index for at in range(len(args))))
@@ -133,6 +155,9 @@ class Operator:
             return self._differentiate(grad, args, needs, second_order)
         # lazy zeros have no memory that a kernel could read, lazy negation the wrong one
         grad = grad.clone() if grad._is_zerotensor() else grad.resolve_neg().contiguous()
+        kept = getattr(ctx, "kept", None)
+        if kept is not None and kept.path is path and not any(needs[1:]):
+            return path.backward_from(kept.tensors, grad, args), *(None for _ in args[1:])
         if direct:
             return tuple(_gradient(path, at, grad, args) if need else None for at, need in enumerate(needs))
         return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))
