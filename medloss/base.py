@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from medloss import checks
+from medloss.forms import RegionForm, Share, read
 from medloss.labels import LabelView, view_labels
-from medloss.ops import Terms, region_sums
+from medloss.ops import Terms, region_loss, region_sums
+from medloss.ops.operator import unobserved
 from medloss.reduction import REDUCTIONS, reduce
 from medloss.sums import RegionSums, all_reduced
 
@@ -167,7 +169,12 @@ class LabelLoss(Loss):
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss. See the class for shapes and errors."""
         view = view_labels(input, target, mask, **self.sweep)
-        return self.evaluate(view, swept(view, [self]))
+        value = at_once(view, [(1.0, self)])
+        return self.evaluate(view, swept(view, [self])) if value is None else value
+
+    def closed_form(self, classes: int) -> RegionForm | Share | None:
+        """What :meth:`evaluate` is on the sums of an input of so many classes, where ``region_loss`` knows it."""
+        return None
 
     def _factors(self, classes: int) -> Tensor | None:
         """The class weights that count, checked against the input's channels."""
@@ -190,26 +197,44 @@ class LabelLoss(Loss):
         return 1
 
 
-def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
-    """One sweep over the voxels for all of the losses, which must look at them alike."""
+def _sweep(view: LabelView, losses: Sequence[LabelLoss]) -> dict[str, Any]:
+    """The options of one sweep over the voxels for all of the losses, which must look at them alike."""
     terms = Terms.NONE
     for loss in losses:
         terms |= loss.needs
     gammas = {loss.gamma for loss in losses if loss.needs & Terms.FOCAL}
     if len(gammas) > 1:
         raise ValueError(f"one sweep has one gamma, not {sorted(gammas)}")
-    columns = region_sums(
-        view.input,
-        view.target,
-        view.mask,
-        activation=view.activation,
-        indexed=view.indexed,
-        ignore_index=view.ignore_index,
-        terms=terms,
-        gamma=gammas.pop() if gammas else 0.0,
-    )
+    return {
+        "activation": view.activation,
+        "indexed": view.indexed,
+        "ignore_index": view.ignore_index,
+        "terms": terms,
+        "gamma": gammas.pop() if gammas else 0.0,
+    }
+
+
+def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
+    """What the losses want to know of the voxels, from one sweep."""
+    columns = region_sums(view.input, view.target, view.mask, **_sweep(view, losses))
     whole = view.mask is None and view.ignore_index is None and view.input.numel() > 0
     return RegionSums(columns, target_grad=view.target.requires_grad, whole=whole)
+
+
+def at_once(view: LabelView, parts: Sequence[tuple[float, LabelLoss]]) -> Tensor | None:
+    """The weighted sum of the losses by one operator; None where their formulas are not of its kind."""
+    tensors = [tensor for tensor in (view.target, view.mask) if tensor is not None]
+    if not unobserved(view.input, *tensors) or any(tensor.requires_grad for tensor in tensors):
+        return None  # a compiler fuses the arithmetic itself; the operator has no gradient of a target
+    options: dict[str, Any] = {}
+    for weight, loss in parts:
+        form = loss.closed_form(view.input.shape[1])
+        if form is None or options.keys() & form.options(weight).keys():
+            return None
+        options |= form.options(weight)
+    mean = parts[0][1].reduction == "mean"
+    sweep = _sweep(view, [loss for _, loss in parts])
+    return region_loss(view.input, view.target, view.mask, **sweep, **options, mean=mean)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -242,6 +267,18 @@ class RegionLoss(LabelLoss):
     def finalise(self, sums: RegionSums) -> Tensor:
         """The formula: from the sums of each sample and class to a value of the same shape, B N."""
         raise NotImplementedError
+
+    def closed_form(self, classes: int) -> RegionForm | None:
+        """The formula, where it is a quotient."""
+        mine = type(self)
+        if mine.evaluate is not RegionLoss.evaluate or mine._valid is not RegionLoss._valid:
+            return None
+        if self.reduction == "none" or self.process_group is not None:
+            return None
+        quotient = read(self.finalise)
+        if quotient is None:
+            return None
+        return RegionForm(quotient, self._factors(classes), self._first(classes), self.batch, self.empty == "skip")
 
     def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
         """The formula on the sums of the classes that count, weighted and reduced."""

@@ -47,6 +47,11 @@ class RegionSums:
     focal_true = _column(Column.FOCAL_TRUE, "w t (1 - q)^gamma (-log p)")
     focal_false = _column(Column.FOCAL_FALSE, "w (1 - t) (1 - q)^gamma (-log(1 - p)), of the sigmoid")
 
+    def column(self, column: int) -> Tensor:
+        """A column by its number."""
+        of_target = column in (Column.TARGET, Column.VOXELS, Column.TARGET_SQUARES)
+        return (self.given if of_target else self.columns).select(-1, column)
+
     def classes_from(self, first: int) -> RegionSums:
         """Without the classes before ``first``."""
         return RegionSums(self.columns[:, first:], self.target_grad, self.whole) if first else self

@@ -17,7 +17,7 @@ PACKAGES = {"medloss": ROOT / "medloss", "medloss.transforms": ROOT / "transform
 
 FOUNDATION = {"labels", "reduction", "checks"}
 FAMILIES = {"segmentation", "registration", "image"}
-BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "base", "maps"}
+BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "maps"}
 ABOVE_FAMILIES = {"backends", "names", "composite", "multiscale", "supervision", "config", "functional"}
 CORE = BELOW_FAMILIES | FAMILIES | ABOVE_FAMILIES | {"_version", "deprecation"}
 
@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "ops": set(),
     **dict.fromkeys(FOUNDATION, FOUNDATION | {"ops"}),
     "sums": {"ops"},
-    "base": FOUNDATION | {"ops", "sums"},
+    "forms": {"ops", "sums"},
+    "base": FOUNDATION | {"ops", "sums", "forms"},
     "maps": FOUNDATION | {"ops", "base"},
     **dict.fromkeys(FAMILIES, BELOW_FAMILIES),
     "backends": {"ops"},

@@ -19,13 +19,15 @@ from medloss.ops.mind import mind
 from medloss.ops.nth_largest import nth_largest
 from medloss.ops.pointwise import pointwise
 from medloss.ops.power_sums import power_sums
-from medloss.ops.region_sums import Column, Terms, region_sums
+from medloss.ops.region_loss import region_loss, share_sums
+from medloss.ops.region_sums import COLUMNS, Column, Terms, region_sums
 from medloss.ops.resample import resample
 from medloss.ops.soft_morphology import boundary_sums, erosion_hausdorff, max_pool, skeleton_sums, soft_skeleton
 from medloss.ops.sorted_errors import sorted_errors
 from medloss.ops.squared_errors import squared_errors
 
 __all__ = [
+    "COLUMNS",
     "BackendError",
     "Column",
     "Terms",
@@ -56,8 +58,10 @@ __all__ = [
     "nth_largest",
     "pointwise",
     "power_sums",
+    "region_loss",
     "region_sums",
     "resample",
+    "share_sums",
     "signed_distance",
     "skeleton_sums",
     "soft_skeleton",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,8 @@ def _prepared(kernel: str, dtype: torch.dtype, args: tuple[Any, ...]) -> tuple[A
 _functions: dict[tuple[str, torch.dtype], tuple[Any, list[int]]] = {}
 
 
-def call(kernel: str, dtype: torch.dtype, *args: Tensor | int | float | None) -> None:
-    """Call a kernel. Tensors are passed by address and stay alive until it returns, as ``args`` holds them.
+def call(kernel: str, dtype: torch.dtype, *args: Tensor | array | int | float | None) -> None:
+    """Call a kernel. Tensors and arrays are passed by address and stay alive until it returns, as ``args`` holds them.
 
     Raises:
         MemoryError: the kernel found no scratch memory.
@@ -105,6 +106,9 @@ def call(kernel: str, dtype: torch.dtype, *args: Tensor | int | float | None) ->
         value = args[at]
         if value is None:
             continue
+        if isinstance(value, array):
+            passed[at] = value.buffer_info()[0]
+            continue
         if not value.is_cpu:
             raise ValueError(f"a native kernel was given a tensor on {value.device}")
         largest = max(largest, value.numel())
@@ -114,8 +118,8 @@ def call(kernel: str, dtype: torch.dtype, *args: Tensor | int | float | None) ->
         raise MemoryError(f"{kernel} found no memory for its scratch")
 
 
-def _kind(value: Tensor | int | float | None) -> Any:
-    if value is None or isinstance(value, Tensor):
+def _kind(value: Tensor | array | int | float | None) -> Any:
+    if value is None or isinstance(value, (Tensor, array)):
         return ctypes.c_void_p
     return ctypes.c_double if isinstance(value, float) else ctypes.c_int64
 

@@ -40,8 +40,15 @@ def eager(args: tuple[Any, ...]) -> bool:
     """
     if torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
         return False
-    tensors = [value for value in args if isinstance(value, Tensor)]
-    return all(type(value) in PLAIN and not value.is_neg() and not value._is_zerotensor() for value in tensors)
+    for value in args:
+        if isinstance(value, Tensor) and (type(value) not in PLAIN or value.is_neg() or value._is_zerotensor()):
+            return False
+    return True
+
+
+def unobserved(*tensors: Tensor) -> bool:
+    """Whether the tensors are plain ones, and nobody traces, transforms or compiles what is done to them."""
+    return not torch.compiler.is_compiling() and not transformed() and eager(tensors)
 
 
 class Kept(NamedTuple):
@@ -52,18 +59,26 @@ class Kept(NamedTuple):
 
 
 class _Eager(torch.autograd.Function):
-    """The operator without the dispatcher, which on a small volume costs as much as the sums."""
+    """The operator without the dispatcher, which on a small volume costs as much as the sums.
+
+    Autograd is handed the tensors that it differentiates by (at ``places`` among the arguments) and no other argument,
+    each of which it would look at.
+    """
 
     @staticmethod
-    def forward(ctx: Any, operator: Operator, keep: bool, *args: Any) -> Tensor:
+    def forward(ctx: Any, operator: Operator, args: tuple[Any, ...], places: list[int], *_: Tensor) -> Tensor:
         operator._setup_context(ctx, args, None)
-        ctx.operator = operator
-        result, ctx.kept = operator._forward_keeping(args) if keep else (operator._forward(*args), None)
+        ctx.operator, ctx.places = operator, places
+        result, ctx.kept = operator._forward_keeping(args)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *ctx.operator._backward(ctx, grad, needs=ctx.needs_input_grad[2:], direct=True))
+        needs = [False] * len(ctx.is_tensor)
+        for at, need in zip(ctx.places, ctx.needs_input_grad[3:], strict=True):
+            needs[at] = need
+        found = ctx.operator._backward(ctx, grad, needs=tuple(needs), direct=True)
+        return (None, None, None, *(found[at] for at in ctx.places))
 
 
 class Operator:
@@ -109,9 +124,15 @@ class Operator:
         if transformed():
             with without_autocast(args[0].device.type):
                 return self.reference(*args)
-        if not eager(args):
-            return self._call(*args)
-        return _Eager.apply(self, bool(self.keepers) and torch.is_grad_enabled() and args[0].requires_grad, *args)
+        return self.eagerly(*args) if eager(args) else self._call(*args)
+
+    def eagerly(self, *args: Any) -> Tensor:
+        """The operator on plain tensors that nobody traces."""
+        if torch.is_grad_enabled():
+            places = [at for at, value in enumerate(args) if isinstance(value, Tensor) and value.requires_grad]
+            if places:
+                return _Eager.apply(self, args, places, *(args[at] for at in places))
+        return self._forward(*args)
 
     def _forward(self, *args: Any) -> Tensor:
         return self._run(choose(self.name, self.paths, args), args)
@@ -150,13 +171,13 @@ class Operator:
         )
         needs = tuple(ctx.needs_input_grad if needs is None else needs)
         second_order = torch.is_grad_enabled()
-        path = None if second_order else choose(self.name, self.paths, args, needs=needs)
+        kept = None if second_order or any(needs[1:]) else getattr(ctx, "kept", None)
+        path = kept.path if kept else None if second_order else choose(self.name, self.paths, args, needs=needs)
         if path is None:
             return self._differentiate(grad, args, needs, second_order)
         # lazy zeros have no memory that a kernel could read, lazy negation the wrong one
         grad = grad.clone() if grad._is_zerotensor() else grad.resolve_neg().contiguous()
-        kept = getattr(ctx, "kept", None)
-        if kept is not None and kept.path is path and not any(needs[1:]):
+        if kept:
             return path.backward_from(kept.tensors, grad, args), *(None for _ in args[1:])
         if direct:
             return tuple(_gradient(path, at, grad, args) if need else None for at, need in enumerate(needs))

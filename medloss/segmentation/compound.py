@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from medloss import checks
-from medloss.base import LabelLoss, RegionLoss, Term, swept
-from medloss.labels import view_labels
+from medloss.base import LabelLoss, RegionLoss, Term, at_once, swept
+from medloss.labels import LabelView, view_labels
 
 Part = TypeVar("Part", bound=LabelLoss)
 
@@ -42,7 +42,9 @@ class CompoundLoss(RegionLoss):
 
     def terms(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Term]:
         """Each term by name: raw, weight, and weight times raw."""
-        view = view_labels(input, target, mask, **self.sweep)
+        return self._terms(view_labels(input, target, mask, **self.sweep))
+
+    def _terms(self, view: LabelView) -> dict[str, Term]:
         sums = swept(view, list(self._parts.values()))
         raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
         weights = self._weights
@@ -53,5 +55,9 @@ class CompoundLoss(RegionLoss):
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The sum of the weighted terms."""
-        values = [term.value for term in self.terms(input, target, mask).values()]
+        view = view_labels(input, target, mask, **self.sweep)
+        value = at_once(view, [(self._weights[name], part) for name, part in self._parts.items()])
+        if value is not None:
+            return value
+        values = [term.value for term in self._terms(view).values()]
         return sum(values[1:], start=values[0])

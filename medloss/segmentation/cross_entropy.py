@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from medloss.base import LabelLoss
+from medloss.forms import Share
 from medloss.labels import LabelView
-from medloss.ops import Terms, pointwise
+from medloss.ops import Column, Terms, pointwise
 from medloss.ops.voxels import membership, voxel_weight
 from medloss.reduction import ratio
 from medloss.sums import RegionSums, all_reduced
@@ -73,12 +74,12 @@ class CrossEntropyLoss(LabelLoss):
     @property
     def needs(self) -> Terms:
         """Likelihoods, and those of all classes alike for label smoothing."""
-        return Terms.LIKELIHOOD | (Terms.UNIFORM if self._swept_evenly else Terms.NONE)
+        return Terms.LIKELIHOOD | (Terms.UNIFORM if self.label_smoothing and not self._smoothed_apart else Terms.NONE)
 
     @property
-    def _swept_evenly(self) -> bool:
-        """Whether the likelihood of evenly spread labels is one of the columns."""
-        return self.label_smoothing > 0 and self.softmax and self.include_background
+    def _smoothed_apart(self) -> bool:
+        """Whether the likelihood of evenly spread labels is none of the columns."""
+        return self.label_smoothing > 0 and not (self.softmax and self.include_background)
 
     def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
         """Numerator and denominator from the sums; the voxel map where nothing is reduced."""
@@ -87,27 +88,34 @@ class CrossEntropyLoss(LabelLoss):
         factors = sums.columns.new_ones(classes) if weight is None else weight.to(sums.columns.dtype)
         if self.reduction == "none":
             return self._map(view, factors, first)
-        even = self._even(view, sums, factors, first) if self.label_smoothing else None
+        share = self._share(classes)
+        even = self._even(view, factors, first) if self._smoothed_apart else None
         sums = sums.classes_from(first)
         if self.reduction == "mean" and self.process_group is not None:
             sums = all_reduced(sums.over_batch(), self.process_group)
-        total, mass = sums.nll_true, sums.target
-        if weight is not None:
-            total, mass = factors[first:] * total, factors[first:] * mass
-        if self.sigmoid:
-            total, mass = total + sums.nll_false, sums.voxels
-        total = total.sum()
+        total, mass = share.sums(sums)
         if even is not None:
-            total = (1 - self.label_smoothing) * total + self.label_smoothing * even
-        return total if self.reduction == "sum" else ratio(total, mass.sum())
+            total = total + self.label_smoothing * even
+        return total if self.reduction == "sum" else ratio(total, mass)
 
-    def _even(self, view: LabelView, sums: RegionSums, factors: Tensor, first: int) -> Tensor:
+    def closed_form(self, classes: int) -> Share | None:
+        """The likelihood columns over the mass of the target."""
+        if type(self).evaluate is not CrossEntropyLoss.evaluate or self._smoothed_apart:
+            return None
+        return None if self.reduction == "none" or self.process_group is not None else self._share(classes)
+
+    def _share(self, classes: int) -> Share:
+        """Numerator and denominator, but for evenly spread labels that no column has."""
+        true = 1 - self.label_smoothing
+        above = {Column.NLL_TRUE: true} | ({Column.NLL_FALSE: true} if self.sigmoid else {})
+        if self.label_smoothing and not self._smoothed_apart:
+            above[Column.NLL_ALL] = self.label_smoothing / classes
+        below = {Column.VOXELS if self.sigmoid else Column.TARGET: 1.0}
+        return Share(above, below, self._factors(classes), None, self._first(classes))
+
+    def _even(self, view: LabelView, factors: Tensor, first: int) -> Tensor:
         """What the labels would cost if they were spread evenly, summed over everything that counts."""
-        if self._swept_evenly:
-            parts = factors * sums.nll_all / factors.numel()
-        else:
-            parts = self._even_voxels(view, factors, first, reduce=True)
-        parts = RegionSums(parts.sum().view(1, 1, 1))
+        parts = RegionSums(self._even_voxels(view, factors, first, reduce=True).sum().view(1, 1, 1))
         return (all_reduced(parts, self.process_group) if self.reduction == "mean" else parts).columns.sum()
 
     def _even_voxels(self, view: LabelView, factors: Tensor, first: int, reduce: bool) -> Tensor:

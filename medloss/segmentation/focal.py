@@ -10,8 +10,9 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.base import LabelLoss
+from medloss.forms import Share
 from medloss.labels import LabelView
-from medloss.ops import Terms, pointwise
+from medloss.ops import Column, Terms, pointwise
 from medloss.reduction import ratio
 from medloss.sums import RegionSums, all_reduced
 
@@ -97,11 +98,27 @@ class FocalLoss(LabelLoss):
                 negative=negative,
             )
             return voxels[:, first:]
-        sums, positive, negative = sums.over_batch().classes_from(first), positive[first:], negative[first:]
+        sums = sums.over_batch().classes_from(first)
         if self.reduction == "mean":
             sums = all_reduced(sums, self.process_group)
-        total = (positive * sums.focal_true + negative * sums.focal_false).sum()
-        return total if self.reduction == "sum" else ratio(total, sums.voxels.sum())
+        total, mass = self._share(positive, negative, first).sums(sums)
+        return total if self.reduction == "sum" else ratio(total, mass)
+
+    def closed_form(self, classes: int) -> Share | None:
+        """The focal columns over the number of elements."""
+        if type(self).evaluate is not FocalLoss.evaluate or self.reduction == "none" or self.process_group is not None:
+            return None
+        plain = self._alpha is None and self._weight is None
+        positive, negative = (None, None) if plain else self._balance(classes, self._like())
+        return self._share(positive, negative, self._first(classes))
+
+    def _share(self, positive: Tensor | None, negative: Tensor | None, first: int) -> Share:
+        above = {Column.FOCAL_TRUE: 1.0} | ({Column.FOCAL_FALSE: 1.0} if self.sigmoid else {})
+        return Share(above, {Column.VOXELS: 1.0}, positive, negative, first)
+
+    def _like(self) -> Tensor:
+        """One of the numbers per class."""
+        return self._weight if self._alpha is None else self._alpha
 
     def _balance(self, classes: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """The factor of each class on its true and on its false terms."""

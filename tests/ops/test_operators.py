@@ -181,13 +181,13 @@ def test_the_environment_forces_a_backend(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_explain_tells_path_and_reason() -> None:
     loss, x, y = medloss.FocalLoss(to_onehot_y=True), torch.zeros(1, 2, 4, 5).movedim(2, 3), torch.zeros(1, 1, 5, 4)
-    assert "region_sums: reference (not native:" in medloss.explain(loss, x, y)
+    assert "region_loss: reference (not native:" in medloss.explain(loss, x, y)
 
 
 def test_without_a_library_the_reference_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "_load", lambda: (None, "no C compiler found"))
     loss, x, y = medloss.DiceLoss(softmax=True, to_onehot_y=True), torch.zeros(1, 2, 4), torch.zeros(1, 1, 4)
-    expected = "region_sums: reference (not native: there is no native library: no C compiler found; not triton: "
+    expected = "region_loss: reference (not native: there is no native library: no C compiler found; not triton: "
     assert medloss.explain(loss, x, y).startswith(expected)
     assert torch.isfinite(loss(x, y))
 

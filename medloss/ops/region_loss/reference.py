@@ -1,0 +1,107 @@
+"""``region_loss`` in plain torch: the specification of the operator, and what second derivatives go through.
+
+A loss is a quotient of linear forms of each region's columns, averaged over the regions; or one linear form of all
+columns over another; or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from medloss.ops.region_sums.columns import COLUMNS, Column
+from medloss.ops.region_sums.reference import region_sums
+
+OF_POSITIVES = (Column.TARGET, Column.NLL_TRUE, Column.NLL_ALL, Column.FOCAL_TRUE)
+"""What the factor of a class on its positives multiplies in a share."""
+OF_NEGATIVES = (Column.NLL_FALSE, Column.FOCAL_FALSE)
+
+
+def region_loss(
+    input: Tensor,
+    target: Tensor,
+    mask: Tensor | None,
+    activation: str,
+    indexed: bool,
+    ignore_index: int | None,
+    terms: int,
+    gamma: float,
+    quotient: Sequence[float],
+    factors: Tensor | None,
+    first: int,
+    joined: bool,
+    skip: bool,
+    share: Sequence[float],
+    positive: Tensor | None,
+    negative: Tensor | None,
+    share_first: int,
+    mean: bool,
+) -> Tensor:
+    """See :func:`medloss.ops.region_loss.region_loss`."""
+    columns = region_sums(input, target, mask, activation, indexed, ignore_index, terms, gamma)
+    total = columns.new_zeros(())
+    if quotient:
+        total = total + quotient[0] * _quotients(columns[:, first:], quotient, factors, first, joined, skip, mean)
+    if share:
+        kept = columns[:, share_first:]
+        above, below = share_sums(lambda column: kept[..., column], share, positive, negative, share_first)
+        some = below > 0
+        ratio = torch.where(some, above, 0.0) / torch.where(some, below, 1.0)
+        total = total + share[0] * (ratio if mean else above)
+    return total
+
+
+def _quotients(
+    columns: Tensor,
+    quotient: Sequence[float],
+    factors: Tensor | None,
+    first: int,
+    joined: bool,
+    skip: bool,
+    mean: bool,
+) -> Tensor:
+    """The quotient of each region, weighted and added over those that count."""
+    columns = columns.sum(0, keepdim=True) if joined else columns
+    _, offset, nr, dr = quotient[:4]
+    above, below = (_linear(columns, quotient[at : at + COLUMNS]) for at in (4, 4 + COLUMNS))
+    values = offset + (above + nr) / (below + dr)
+    if factors is not None:
+        values = values * factors[first:].to(values.dtype)
+    valid = columns[..., Column.VOXELS] > 0
+    if skip:
+        valid = valid & (columns[..., Column.TARGET] > 0)
+    total = torch.where(valid, values, 0.0).sum()
+    return total / valid.sum().clamp_min(1) if mean else total
+
+
+def _linear(columns: Tensor, coefficients: Sequence[float]) -> Tensor:
+    used = [value * columns[..., column] for column, value in enumerate(coefficients) if value]
+    return sum(used[1:], start=used[0]) if used else torch.zeros_like(columns[..., 0])
+
+
+def share_sums(
+    column: Callable[[int], Tensor],
+    share: Sequence[float],
+    positive: Tensor | None,
+    negative: Tensor | None,
+    first: int,
+) -> tuple[Tensor, Tensor]:
+    """The two linear forms of a share, of the classes from ``first`` on; ``column`` gives B N of each column."""
+    return tuple(
+        sum(
+            (
+                value * _scaled(column(at), at, positive, negative, first).sum()
+                for at, value in enumerate(share[start : start + COLUMNS])
+                if value
+            ),
+            start=0.0,
+        )
+        for start in (1, 1 + COLUMNS)
+    )
+
+
+def _scaled(sums: Tensor, column: int, positive: Tensor | None, negative: Tensor | None, first: int) -> Tensor:
+    factors = positive if column in OF_POSITIVES else negative if column in OF_NEGATIVES else None
+    return sums if factors is None else sums * factors[first:].to(sums.dtype)

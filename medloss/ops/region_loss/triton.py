@@ -1,0 +1,55 @@
+"""The GPU path of ``region_loss``: the sweep of ``region_sums``, then one program for the value and the slopes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import triton_path
+from medloss.ops.region_sums.triton import TritonRegionSums
+
+OF_SUMS = 8
+"""The arguments that are those of ``region_sums``."""
+
+
+class TritonRegionLoss:
+    """Keeps the slopes of the columns, B N numbers each, for the backward sweep."""
+
+    name = "triton"
+    sums = TritonRegionSums()
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernels cannot serve; empty where they can."""
+        return self.sums.reasons(args[:OF_SUMS], needs)
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """A scalar."""
+        return self.forward_keeping(args)[0]
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, in input's dtype and layout."""
+        return self.backward_from(self.forward_keeping(args)[1], grad, args)
+
+    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The value, and its slope along each column."""
+        from medloss.ops.region_loss import kernel
+
+        columns = self.sums.forward(args[:OF_SUMS])
+        quotient, factors, first, joined, skip, share, positive, negative, share_first, mean = args[OF_SUMS:]
+        batch, classes, _ = columns.shape
+        value, slopes = columns.new_empty(()), torch.empty_like(columns)
+        given = [columns if tensor is None else tensor.contiguous() for tensor in (factors, positive, negative)]
+        with triton_path.on_device(columns):
+            kernel.region_loss[(1,)](
+                columns, *given, value, slopes, batch, QUOTIENT=tuple(quotient), SHARE=tuple(share), CLASSES=classes,
+                C=1 << (classes - 1).bit_length(), FIRST=first, JOINED=joined, SKIP=skip, SHARE_FIRST=share_first,
+                MEAN=mean, FACTORS=factors is not None, POSITIVE=positive is not None, NEGATIVE=negative is not None,
+                num_warps=1 if classes <= 32 else 4,
+            )  # fmt: skip
+        return value, (slopes,)
+
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input from the slopes."""
+        return self.sums.backward(kept[0] * grad, args[:OF_SUMS])

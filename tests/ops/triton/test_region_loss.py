@@ -1,0 +1,70 @@
+"""``region_loss`` in Triton: held to the reference in value and gradient, and compiled without a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from triton_harness import CAPABILITIES, Launch, check, compare, move
+
+from medloss.ops import COLUMNS, Column, Terms
+from medloss.ops.region_loss import OPERATOR
+
+ALL = int(Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL)
+BELOW = [float(column in (Column.INPUT, Column.TARGET)) for column in range(COLUMNS)]
+QUOTIENT = [0.7, 1.0, 0.1, 0.2, -2.0, *[0.0] * 3, 0.3, 0.0, -0.1, *[0.0] * 5, *BELOW]
+ABOVE = [*[0.0] * 7, 0.9, 0.8, 0.05, 0.5, 0.25]
+BY_TARGET = [1.3, *ABOVE, *(float(column == Column.TARGET) for column in range(COLUMNS))]
+BY_VOXELS = [0.6, *ABOVE, *(float(column == Column.VOXELS) for column in range(COLUMNS))]
+
+
+@pytest.mark.parametrize(
+    ("quotient", "share", "first", "joined", "skip", "mean"),
+    [
+        (QUOTIENT, [], 1, False, False, True),
+        ([], BY_TARGET, 0, False, False, True),
+        (QUOTIENT, BY_TARGET, 1, True, True, True),
+        (QUOTIENT, BY_VOXELS, 0, False, True, True),
+        (QUOTIENT, BY_VOXELS, 0, False, False, False),
+    ],
+)
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_equals_the_reference(
+    activation: str, quotient: list[float], share: list[float], first: int, joined: bool, skip: bool, mean: bool
+) -> None:
+    """A class that no voxel has, an ignored label, and a sample without a voxel."""
+    x, labels = 2 * torch.randn(3, 5, 7, 6), torch.randint(0, 4, (3, 1, 7, 6))
+    mask = torch.rand(3, 1, 7, 6) * (torch.rand(3, 1, 7, 6) > 0.3)
+    mask[2] = 0
+    factors, positive, negative = torch.rand(3, 5)
+    for weight, ignore, tensors in ((None, None, (None, None, None)), (mask, 1, (factors, positive, negative))):
+        form = (quotient, tensors[0], first, joined, skip, share, *tensors[1:], first, mean)
+        compare(OPERATOR, move((x, labels, weight, activation, True, ignore, ALL, 1.5, *form)))
+
+
+def test_nothing_counts() -> None:
+    x, labels, mask = torch.randn(2, 3, 5, 4), torch.randint(0, 3, (2, 1, 5, 4)), torch.zeros(2, 1, 5, 4)
+    form = (QUOTIENT, None, 0, False, False, BY_TARGET, None, None, 0, True)
+    compare(OPERATOR, move((x, labels, mask, "softmax", True, None, ALL, 1.5, *form)))
+
+
+def launch(direction: str, classes: int, dtype: torch.dtype) -> Launch:
+    """A call on tensors that are never written."""
+
+    def call() -> None:
+        x, target = torch.empty(2, classes, 64, 64, 64, dtype=dtype), torch.empty(2, 1, 64, 64, 64, dtype=torch.uint8)
+        form = (QUOTIENT, torch.empty(classes), 1, False, False, BY_TARGET, None, None, 0, True)
+        args, path = (x, target, None, "softmax", True, None, int(Terms.LIKELIHOOD), 0.0, *form), OPERATOR.paths[-1]
+        path.forward(args) if direction == "value" else path.backward(torch.empty(()), args)
+
+    return Launch(call, wide=1)
+
+
+LAUNCHES = {
+    f"value, {classes} classes": launch("value", classes, dtype)
+    for classes, dtype in ((4, torch.float32), (105, torch.bfloat16))
+}
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_ahead_of_time(capability: int, compile_ahead) -> None:
+    check(LAUNCHES, compile_ahead(__file__, capability))
