@@ -112,6 +112,8 @@ def add_rows(partials: Tensor, sums: Tensor, columns: int = 1, written: int = 1)
 
     batch, programs = partials.shape[:2]
     width = sums[0].numel()
-    kernel.add_rows[(-(-width // 128), batch)](
-        partials, sums, programs, width, COLUMNS=columns, WRITTEN=written, ROWS=16, WIDTH=128, num_warps=4
+    # few columns are for few programs: of many rows each reads many at once, as it waits for memory and nothing else
+    rows, wide, warps = (128, 32, 8) if programs > 64 else (16, 128, 4)
+    kernel.add_rows[(-(-width // wide), batch)](
+        partials, sums, programs, width, COLUMNS=columns, WRITTEN=written, ROWS=rows, WIDTH=wide, num_warps=warps
     )
