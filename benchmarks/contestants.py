@@ -30,6 +30,7 @@ class Row:
         target: what the target is: ``"index"`` B 1 [spatial], ``"flat"`` B [spatial], ``"blobs"`` a few balls.
         layout: ``"contiguous"`` or ``"channels_last"``.
         warm: longest axis of the volumes that everything is loaded with before memory is measured.
+        labels: the type of index targets.
     """
 
     name: str
@@ -42,22 +43,25 @@ class Row:
     target: str = "index"
     layout: str = "contiguous"
     warm: int = 24
+    labels: torch.dtype = torch.int64
 
 
-def tensors(row: Row, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Tensor]:
-    """Input and target of a row."""
-    generator = torch.Generator().manual_seed(seed)
+def tensors(row: Row, dtype: torch.dtype = torch.float32, seed: int = 0, device: str = "cpu") -> list[Tensor]:
+    """Input and target of a row, made where they are needed: a gigabyte of random numbers takes a processor seconds."""
+    generator = torch.Generator(device).manual_seed(seed)
+    made = {"generator": generator, "device": device}
     if row.kind == "field":
-        return [torch.randn(row.batch, len(row.shape), *row.shape, generator=generator).to(dtype)]
+        return [torch.randn(row.batch, len(row.shape), *row.shape, **made).to(dtype)]
     if row.kind == "images":
-        return [torch.rand(row.batch, 1, *row.shape, generator=generator).to(dtype) for _ in range(2)]
-    logits = torch.randn(row.batch, row.classes, *row.shape, generator=generator).to(dtype)
+        return [torch.rand(row.batch, 1, *row.shape, **made).to(dtype) for _ in range(2)]
+    logits = torch.randn(row.batch, row.classes, *row.shape, **made).to(dtype)
     if row.layout == "channels_last":
         logits = logits.movedim(1, -1).contiguous().movedim(-1, 1)
     if row.target == "blobs":
-        labels = balls(row)
+        labels = balls(row).to(device)
     else:
-        labels = torch.randint(0, max(row.classes, 2), (row.batch, 1, *row.shape), generator=generator)
+        labels = torch.randint(0, max(row.classes, 2), (row.batch, 1, *row.shape), **made)
+    labels = labels.to(row.labels)
     return [logits, labels[:, 0] if row.target == "flat" else labels]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-PEERS = ("monai", "kornia", "segmentation-models-pytorch", "pytorch-msssim", "nnunetv2", "fireants")
+PEERS = ("monai", "kornia", "segmentation-models-pytorch", "pytorch-msssim", "nnunetv2", "fireants", "fused-lncc")
 FOLDER = Path(__file__).resolve().parent / ".peers"
 
 
@@ -23,9 +23,10 @@ def describe() -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "kernels": native.unavailable() or native.level(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda": torch.version.cuda,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        **{name: version(name) for name in ("medloss", *PEERS)},
+        **{name: version(name) for name in ("medloss", "triton", *PEERS)},
     }
 
 
@@ -42,3 +43,8 @@ def version(package: str) -> str | None:
     """An installed package's version."""
     found = [*metadata.distributions(name=package), *metadata.distributions(name=package, path=[str(FOLDER)])]
     return found[0].version if found else None
+
+
+if __name__ == "__main__":
+    for name, value in describe().items():
+        print(f"{name}: {value}")

@@ -2,7 +2,8 @@
 
 Told in units of the first tensor, beyond the inputs: 1.0 is the gradient and nothing else. The resident set's
 high-water mark is reset before the measured step (Linux), after a step on tiny volumes has loaded everything; every
-block above 64 KiB comes from the system and goes back there, so that no kept heap hides a map.
+block above 64 KiB comes from the system and goes back there, so that no kept heap hides a map. ``--device cuda`` asks
+torch's allocator instead, which knows to the byte.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import machine
-from contestants import step, tensors
-from rows import BY_NAME, ROWS
-
-RESULTS = Path(__file__).resolve().parent / "results"
+import gpu
+import torch
+from contestants import Row, step, tensors
+from rows import BY_NAME
+from speed import begun, contestants, results, rows_of
 
 
 def status(key: str) -> int:
@@ -42,37 +43,59 @@ def measure_here(name: str, who: str) -> float:
     return (status("VmHWM") - before) / (inputs[0].numel() * inputs[0].element_size())
 
 
+def peaks_on_gpu(row: Row, dtype: torch.dtype) -> dict[str, float]:
+    """The peak of one step of each contestant, by the allocator's own count: a process for all of them will do."""
+    found, inputs = {}, tensors(row, dtype, device="cuda")
+    unit = inputs[0].numel() * inputs[0].element_size()
+    for name, loss in contestants(row, "cuda").items():
+        try:
+            found[name] = gpu.peak(lambda loss=loss: step(loss, inputs)) / unit
+        except Exception as error:
+            print(f"{row.name}, {name}: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
+    return found
+
+
+def peaks_in_processes(row: Row) -> dict[str, float]:
+    """The peak of each contestant, in a fresh process each."""
+    found = {}
+    for who in ("medloss", *row.peers):
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", row.name, who],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"},
+        )
+        if done.returncode == 0:
+            found[who] = float(done.stdout.split()[-1])
+        elif "ModuleNotFoundError" not in done.stderr:
+            print(done.stderr[-300:], file=sys.stderr)
+    return found
+
+
 def main() -> None:
     """Measure, print, and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=[[], *BY_NAME])
+    parser.add_argument("rows", nargs="*")
     parser.add_argument("--one", nargs=2, metavar=("ROW", "WHO"), help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=RESULTS / "memory.json")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="on a GPU")
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.one:
         print(measure_here(*given.one))
         return
-    report = {"machine": machine.describe(), "rows": {}}
-    if given.rows and given.out.is_file():  # measured again: the other rows stay
-        report["rows"] = json.loads(given.out.read_text())["rows"]
-    for row in [BY_NAME[name] for name in given.rows] or ROWS:
-        peaks = {}
-        for who in ("medloss", *row.peers):
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", row.name, who],
-                capture_output=True,
-                text=True,
-                check=False,
-                env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"},
-            )
-            if done.returncode == 0:
-                peaks[who] = float(done.stdout.split()[-1])
-            elif "ModuleNotFoundError" not in done.stderr:
-                print(done.stderr[-300:], file=sys.stderr)
-        report["rows"][row.name] = peaks
-        print(f"{row.name:24s} " + ", ".join(f"{who} {peak:.2f}" for who, peak in peaks.items()), flush=True)
-        given.out.parent.mkdir(exist_ok=True)
+    known, half = rows_of(given.device), "" if given.dtype == "float32" else given.dtype
+    given.out = given.out or results("memory", given.device, half)
+    report = begun(given, dtype=given.dtype)
+    for name in given.rows or known:
+        if given.device == "cuda":
+            peaks = peaks_on_gpu(known[name], getattr(torch, given.dtype))
+        else:
+            peaks = peaks_in_processes(known[name])
+        report["rows"][name] = peaks
         given.out.write_text(json.dumps(report, indent=1) + "\n")
+        print(f"{name:24s} " + ", ".join(f"{who} {peak:.2f}" for who, peak in peaks.items()), flush=True)
 
 
 if __name__ == "__main__":

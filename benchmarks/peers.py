@@ -18,6 +18,7 @@ from contestants import Maker
 from torch import Tensor
 
 FOLDER = Path(__file__).resolve().parent / ".peers"
+sys.path.append(str(FOLDER))  # behind all else: what is installed comes first
 
 
 def bare(package: str, module: str = "") -> types.ModuleType:
@@ -28,7 +29,6 @@ def bare(package: str, module: str = "") -> types.ModuleType:
         shell = types.ModuleType(package)
         shell.__path__ = [str(FOLDER / package)]
         sys.modules[package] = shell
-        sys.path.append(str(FOLDER))
     return importlib.import_module(f"{package}.{module}")
 
 
@@ -97,6 +97,17 @@ def fireants(name: str, **kwargs: Any) -> Maker:
 
     def make() -> Callable[..., Tensor]:
         return getattr(bare("fireants", "losses"), name)(**kwargs)
+
+    return make
+
+
+def fused_lncc(size: int) -> Maker:
+    """The fused CUDA kernel of fused-lncc, for cubes of some size; its value is the loss of MONAI plus one."""
+
+    def make() -> Callable[..., Tensor]:
+        from fused_lncc import fused_lncc_loss
+
+        return lambda x, y: fused_lncc_loss(x, y, kernel_size=size)
 
     return make
 

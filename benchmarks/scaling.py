@@ -1,12 +1,13 @@
 """How time grows with size, classes and threads, ours and MONAI's: ``python benchmarks/scaling.py``.
 
-Writes ``results/scaling.json`` and draws ``docs/images/scaling.png``.
+Writes ``results/scaling.json`` and draws ``docs/images/scaling.png``; with ``--device cuda`` those of the GPU's name.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,12 @@ import machine
 import torch
 from contestants import Row
 from rows import BY_NAME
-from speed import RESULTS, measure
+from speed import measure, results
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "scaling.png"
 SIZES = (32, 48, 64, 96, 128, 160)
 CLASSES = (2, 4, 8, 14, 28, 56)
+WHO = ("medloss", "monai", "floor")
 
 
 def cube(row: Row, size: int, **changes: object) -> Row:
@@ -27,10 +29,10 @@ def cube(row: Row, size: int, **changes: object) -> Row:
     return replace(row, shape=(size,) * 3, peers={"monai": row.peers["monai"]}, **changes)
 
 
-def sweeps() -> dict[str, tuple[str, list[tuple[float, Row, int]]]]:
+def sweeps(device: str) -> dict[str, tuple[str, list[tuple[float, Row, int]]]]:
     """Curve -> name of its axis, and (place on it, row, threads)."""
     label, image, threads = BY_NAME["dice_ce"], BY_NAME["lncc_k9"], torch.get_num_threads()
-    return {
+    curves = {
         "Dice + CE, 4 classes": (
             "voxels along an axis",
             [(size, cube(label, size, classes=4), threads) for size in SIZES],
@@ -42,6 +44,7 @@ def sweeps() -> dict[str, tuple[str, list[tuple[float, Row, int]]]]:
             [(count, cube(label, 96), count) for count in range(1, threads + 1)],
         ),
     }
+    return {title: curve for title, curve in curves.items() if device == "cpu" or curve[0] != "threads"}
 
 
 def main() -> None:
@@ -49,28 +52,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--draw", action="store_true", help="draw what was measured before")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--longest", type=float, default=60.0, help="seconds of a point, for at least three rounds")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    path = RESULTS / "scaling.json"
+    path = given.out or results("scaling", given.device)
     if not given.draw:
-        report = {"machine": machine.describe(), "curves": {}}
-        for title, (axis, points) in sweeps().items():
-            curve = {"axis": axis, "at": [], "medloss": [], "monai": [], "floor": []}
-            for place, row, threads in points:
-                torch.set_num_threads(threads)
-                found = measure(row, given.rounds, torch.float32, "cpu")
-                curve["at"].append(place)
-                for who in ("medloss", "monai", "floor"):
-                    curve[who].append(found[who]["median_ms"])
-                print(
-                    title, place, {who: round(curve[who][-1], 2) for who in ("medloss", "monai", "floor")}, flush=True
-                )
-            report["curves"][title] = curve
-            path.write_text(json.dumps(report, indent=1) + "\n")
-    draw(json.loads(path.read_text()))
+        path.parent.mkdir(exist_ok=True, parents=True)
+        sweep(given, path)
+    draw(json.loads(path.read_text()), given.picture or PICTURE.with_stem(path.stem))
 
 
-def draw(report: dict[str, object]) -> None:
+def sweep(given: argparse.Namespace, path: Path) -> None:
+    """Measure all curves. Whoever is missing, or has no memory left, has a gap (NaN)."""
+    report = {"machine": machine.describe(), "device": given.device, "curves": {}}
+    for title, (axis, points) in sweeps(given.device).items():
+        curve = {"axis": axis, "at": [], **{who: [] for who in WHO}}
+        for place, row, threads in points:
+            torch.set_num_threads(threads)
+            found = measure(row, given.rounds, torch.float32, given.device, given.longest)
+            curve["at"].append(place)
+            for who in WHO:
+                curve[who].append(found[who]["median_ms"] if who in found else math.nan)
+            print(title, place, {who: round(curve[who][-1], 3) for who in WHO}, flush=True)
+        report["curves"][title] = curve
+        path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def draw(report: dict[str, object], picture: Path) -> None:
     """Milliseconds over size, classes and threads, both axes logarithmic."""
     from matplotlib import pyplot as plt
 
@@ -84,8 +95,8 @@ def draw(report: dict[str, object]) -> None:
         place.minorticks_off()
         place.grid(alpha=0.3)
     axes[0].legend(frameon=False)
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, dpi=110)
+    picture.parent.mkdir(exist_ok=True, parents=True)
+    figure.savefig(picture, dpi=110)
 
 
 if __name__ == "__main__":

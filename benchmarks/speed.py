@@ -5,6 +5,10 @@ wall clock and processor time. Ratios are of the medians. A turn is one call tha
 that do, as many as half a second takes: the first finds the memory that the contestant before gave back, which a
 virtual machine may have returned to its host, and pays to fetch it again (up to 250 ms for 117 MB where 10 ms are
 usual). A training step meets its own memory of the step before.
+
+``--device cuda`` measures the rows of ``rows_gpu.py`` between events on the stream, of which a call's own launches are
+a part, and adds ``least``: the bytes that must be moved, at the bandwidth of a large copy on this machine. ``floor`` is
+torch reading the input once, and once more to write a copy.
 """
 
 from __future__ import annotations
@@ -12,15 +16,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import gpu
 import machine
 import torch
 from contestants import Row, floor, step, tensors
-from rows import BY_NAME, ROWS
+from rows import BY_NAME
+from rows_gpu import GPU_ROWS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -29,43 +36,57 @@ def clocked(run: Callable[[], object]) -> tuple[float, float]:
     """Wall and processor seconds of a call."""
     wall, cpu = time.perf_counter(), time.process_time()
     run()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def contestants(row: Row) -> dict[str, Callable[..., torch.Tensor]]:
-    """The losses of a row; a peer that is not installed is left out."""
+def contestants(row: Row, device: str = "cpu") -> dict[str, Callable[..., torch.Tensor]]:
+    """The losses of a row, with what they hold on the device; a peer that is not installed is left out."""
     found = {"medloss": row.ours()}
     for name, make in row.peers.items():
         try:
             found[name] = make()
         except ImportError:
             continue
+    return {name: loss.to(device) if isinstance(loss, torch.nn.Module) else loss for name, loss in found.items()}
+
+
+def warmed(
+    calls: dict[str, Callable[[], object]], clock: Callable[..., tuple[float, float]]
+) -> dict[str, tuple[Callable[[], object], int]]:
+    """Calls that work, short ones in groups of 10 ms, and how many are in a group.
+
+    The first call does not count: it compiles kernels, for seconds. Of a peer that lacks the dtype or the memory no
+    more is heard; our own loss must run.
+    """
+    found = {}
+    for name, call in calls.items():
+        try:
+            clock(call)
+            seconds = clock(call)[0]
+        except Exception as error:
+            if name == "medloss":
+                raise
+            print(f"{name}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
+            continue
+        repeat = max(1, round(0.01 / max(seconds, 1e-6)))
+        found[name] = (lambda call=call, repeat=repeat: [call() for _ in range(repeat)], repeat)
     return found
 
 
 def measure(row: Row, rounds: int, dtype: torch.dtype, device: str, longest: float = 60.0) -> dict[str, object]:
     """The times of every contestant. Rounds of more than ``longest`` seconds in all are fewer, at least 3."""
-    inputs = [tensor.to(device) for tensor in tensors(row, dtype)]
-    calls = {name: (lambda loss=loss: step(loss, inputs)) for name, loss in contestants(row).items()}
+    clock = gpu.clocked if device == "cuda" else clocked
+    inputs = tensors(row, dtype, device=device)
+    calls = {name: (lambda loss=loss: step(loss, inputs)) for name, loss in contestants(row, device).items()}
     calls["floor"] = lambda: floor(inputs)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
-    for name, call in list(calls.items()):
-        try:
-            repeat = max(1, round(0.01 / max(clocked(call)[0], 1e-6)))  # warm, and short calls in groups
-        except NotImplementedError:  # a peer may lack the dtype
-            del calls[name], times[name]
-            continue
-        calls[name] = lambda call=call, repeat=repeat: [call() for _ in range(repeat)]
-        times[name] = [(0.0, float(repeat))]
-    repeats = {name: taken.pop()[1] for name, taken in times.items()}
-    once = 2 * sum(clocked(call)[0] for call in calls.values())
+    groups = warmed(calls, clock)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in groups}
+    once = 2 * sum(clock(call)[0] for call, _ in groups.values())
     for _ in range(max(3, min(rounds, int(longest / once)))):
-        for name, call in calls.items():
-            for _ in range(max(1, min(5, int(0.5 / clocked(call)[0])))):
-                wall, cpu = clocked(call)
-                times[name].append((wall / repeats[name], cpu / repeats[name]))
+        for name, (call, repeat) in groups.items():
+            for _ in range(max(1, min(5, int(0.5 / clock(call)[0])))):
+                wall, cpu = clock(call)
+                times[name].append((wall / repeat, cpu / repeat))
     return {name: summary(taken) for name, taken in times.items()}
 
 
@@ -79,30 +100,77 @@ def summary(taken: list[tuple[float, float]]) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measure, print, and write JSON with the machine described."""
+def arguments() -> argparse.Namespace:
+    """The command line, with what depends on the device filled in."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=[[], *BY_NAME], help="rows to measure, all without any")
+    parser.add_argument("rows", nargs="*", help="rows to measure, all without any")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--longest", type=float, default=60.0, help="seconds of a row, for at least three rounds")
-    parser.add_argument("--out", type=Path, default=RESULTS / "speed.json")
+    parser.add_argument("--out", type=Path, help="on a GPU the file is named by it")
     given = parser.parse_args()
-    warnings.simplefilter("ignore")
-    report = {"machine": machine.describe(), "dtype": given.dtype, "rounds": given.rounds, "rows": {}}
-    if given.rows and given.out.is_file():  # measured again: the other rows stay
+    given.known = rows_of(given.device)
+    if unknown := set(given.rows) - set(given.known):
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(given.known)}")
+    given.out = given.out or results("speed", given.device, "" if given.dtype == "float32" else given.dtype)
+    return given
+
+
+def rows_of(device: str) -> dict[str, Row]:
+    """The rows of a device by name."""
+    return BY_NAME if device == "cpu" else {row.name: row for row in GPU_ROWS}
+
+
+def results(what: str, device: str, dtype: str = "") -> Path:
+    """Where figures are kept: those of a GPU under its name."""
+    told = [gpu.slug(torch.cuda.get_device_name())] if device == "cuda" else []
+    return RESULTS / ("_".join([what, *told, *([dtype] if dtype else [])]) + ".json")
+
+
+def begun(given: argparse.Namespace, **about: object) -> dict[str, object]:
+    """A report with its machine described. Where some rows are measured again, the others stay."""
+    report = {"machine": machine.describe(), "device": given.device, **about, "rows": {}}
+    if given.rows and given.out.is_file():
         report["rows"] = json.loads(given.out.read_text())["rows"]
-    for row in [BY_NAME[name] for name in given.rows] or ROWS:
-        result = measure(row, given.rounds, getattr(torch, given.dtype), given.device, given.longest)
-        report["rows"][row.name] = result
-        ours = result["medloss"]["median_ms"]
-        told = [
-            f"{name} {taken['median_ms']:.1f} ms ({taken['median_ms'] / ours:.1f}x)" for name, taken in result.items()
-        ]
-        print(f"{row.name:24s} " + ", ".join(told), flush=True)
-        given.out.parent.mkdir(exist_ok=True)
+    given.out.parent.mkdir(exist_ok=True, parents=True)
+    return report
+
+
+def main() -> None:
+    """Measure, print, and write JSON with the machine described."""
+    given = arguments()
+    warnings.simplefilter("ignore")
+    dtype, on_gpu = getattr(torch, given.dtype), given.device == "cuda"
+    report = begun(given, dtype=given.dtype, rounds=given.rounds)
+    if on_gpu:
+        report["bytes_per_second"] = gpu.bandwidth()
+        print(f"copies move {report['bytes_per_second'] / 1e12:.2f} TB/s, read and written", flush=True)
+    for name in given.rows or given.known:
+        try:
+            result = measure(given.known[name], given.rounds, dtype, given.device, given.longest)
+        except Exception as error:
+            if not on_gpu:
+                raise
+            print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)  # the other rows are worth having
+            continue
+        finally:
+            if on_gpu:
+                torch.cuda.empty_cache()
+        if on_gpu:
+            count = gpu.least_bytes(tensors(given.known[name], dtype, device="cuda"))
+            result["least"] = {"median_ms": 1e3 * count / report["bytes_per_second"], "bytes": count}
+        report["rows"][name] = result
         given.out.write_text(json.dumps(report, indent=1) + "\n")
+        print(f"{name:24s} " + told(result), flush=True)
+
+
+def told(result: dict[str, dict[str, float]]) -> str:
+    """Each contestant's milliseconds, and how many of ours they are."""
+    ours = result["medloss"]["median_ms"]
+    return ", ".join(
+        f"{who} {taken['median_ms']:.3g} ms ({taken['median_ms'] / ours:.1f}x)" for who, taken in result.items()
+    )
 
 
 if __name__ == "__main__":

@@ -102,10 +102,48 @@ def more() -> str:
     return "".join(parts)
 
 
+def on_gpus() -> str:
+    """Markdown: a section for each GPU and type that there are figures of."""
+    return "".join(of_gpu(path) for path in sorted((HERE / "results").glob("speed_*.json")) if device(path) == "cuda")
+
+
+def device(path: Path) -> str:
+    """What the figures of a file were measured on."""
+    return json.loads(path.read_text()).get("device", "cpu")
+
+
+def of_gpu(path: Path) -> str:
+    """Markdown: time and peak memory of each row on one GPU."""
+    speed, half = json.loads(path.read_text()), path.with_stem(path.stem.replace("speed", "memory", 1))
+    memory = json.loads(half.read_text())["rows"] if half.is_file() else {}
+    about = speed["machine"]
+    lines = [
+        f"\n## {about['gpu']}, {speed['dtype']}\n",
+        f"torch {about['torch']}, triton {about.get('triton')}, CUDA {about['cuda']}; forward and backward, median by "
+        f"events on the stream. The least is what must be moved at {speed['bytes_per_second'] / 1e12:.2f} TB/s, which "
+        "a large copy reads and writes; memory is the peak beyond the inputs, in units of the first tensor.\n",
+        "| row | ours ms | over the least | peer | peer ms | ratio | memory ours | memory peer |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, times in speed["rows"].items():
+        ours, peaks = times["medloss"]["median_ms"], memory.get(name, {})
+        for peer in [who for who in times if who not in NO_PEERS] or [""]:
+            theirs = times[peer]["median_ms"] if peer else None
+            cells = [name, f"{ours:.3f}", f"{ours / times['least']['median_ms']:.1f}x", peer or "–"]
+            cells += [f"{theirs:.3f}", f"**{theirs / ours:.1f}x**"] if peer else ["–", "–"]
+            lines.append("| " + " | ".join([*cells, peak(peaks, "medloss"), peak(peaks, peer)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+NO_PEERS = ("medloss", "floor", "least")
+
+
 def main() -> None:
     """Write the page, and the part of README between the marks."""
     text = table()
-    PAGE.write_text(f"<!-- written by benchmarks/table.py; do not edit -->\n\n# Performance\n\n{text}{more()}")
+    PAGE.write_text(
+        f"<!-- written by benchmarks/table.py; do not edit -->\n\n# Performance\n\n{text}{more()}{on_gpus()}"
+    )
     readme = HERE.parent / "README.md"
     body = readme.read_text()
     if START in body:

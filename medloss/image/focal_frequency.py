@@ -79,5 +79,8 @@ class FocalFrequencyLoss(ImageLoss):
 
 def twins(size: int, like: Tensor) -> Tensor:
     """How often each frequency of a half spectrum is in the whole one: all but 0 and the last of an even size twice."""
-    count = [1.0 if 2 * f % size == 0 else 2.0 for f in range(size // 2 + 1)]
-    return like.new_tensor(count)
+    count = like.new_full((size // 2 + 1,), 2.0)
+    count[0] = 1
+    if size % 2 == 0:
+        count[-1] = 1
+    return count

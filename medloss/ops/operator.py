@@ -106,7 +106,7 @@ class Operator:
         arguments = schema.split(" -> ")[0].strip("()")
         LIBRARY.define(name + schema)
         LIBRARY.define(f"{name}_backward(Tensor grad, int index, {arguments}) -> Tensor")
-        LIBRARY.impl(name, self._forward, "CompositeExplicitAutograd")
+        LIBRARY.impl(name, self._forward_kernel, "CompositeExplicitAutograd")
         LIBRARY.impl(f"{name}_backward", self._backward_kernel, "CompositeExplicitAutograd")
         torch.library.register_fake(f"medloss::{name}", fake, lib=LIBRARY)
         torch.library.register_fake(
@@ -134,6 +134,9 @@ class Operator:
                 return _Eager.apply(self, args, places, *(args[at] for at in places))
         return self._forward(*args)
 
+    def _forward_kernel(self, *args: Any) -> Tensor:
+        return self._forward(*args).contiguous()  # as the fakes foretell, whatever the layout of the input
+
     def _forward(self, *args: Any) -> Tensor:
         return self._run(choose(self.name, self.paths, args), args)
 
@@ -155,7 +158,9 @@ class Operator:
         path = choose(self.name, self.paths, args, needs=tuple(at == index for at in range(len(args))))
         if path is None:  # chosen while tracing, on another machine: the closed form is all that this node has
             raise RuntimeError(f"medloss::{self.name}_backward was recorded with a fast path that this machine lacks")
-        return _gradient(path, index, grad, args)
+        found, wanted = _gradient(path, index, grad, args), torch.empty_like(args[index], device="meta")
+        # a graph's code was written for the layout that was foretold, and reads no other
+        return found if found.stride() == wanted.stride() else torch.empty_like(args[index]).copy_(found)
 
     def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> None:
         ctx.is_tensor = [isinstance(value, Tensor) for value in inputs]

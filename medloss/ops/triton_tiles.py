@@ -43,7 +43,10 @@ def padded(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=4096)
 def table(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers where a kernel finds all their digits; kept, since handing them over waits for the device."""
+    """Numbers where a kernel finds all their digits; kept, since handing them over waits for the device.
+
+    Many are kept, half a kilobyte each: a recorded CUDA graph knows the address alone, and reads it at every replay.
+    """
     return torch.tensor(values, dtype=dtype, device=device)

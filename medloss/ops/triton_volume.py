@@ -17,6 +17,8 @@ MOST_VOXELS = 2**30
 """Of one sample: a voxel's number is an int32. Offsets have 64 bits."""
 PROGRAMS = 2048
 """Programs of a launch, all samples together. A fixed number, so that no result depends on the GPU's size."""
+MOST_SAMPLES = 65535
+"""Of a launch, whose second axis counts no further."""
 REALS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABELS = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, *REALS)
 
@@ -32,7 +34,9 @@ def steps(tensor: Tensor) -> tuple[int, int, int] | None:
         elif stride != expected:
             return None
         expected = stride * size
-    return tensor.stride(0), tensor.stride(1), step
+    # an axis of one entry may have any stride: it is taken for none, as each kind of stride is a kernel of its own
+    batch, channel = (tensor.stride(axis) if tensor.shape[axis] > 1 else 0 for axis in (0, 1))
+    return batch, channel, step
 
 
 def reasons(input: Tensor, target: Tensor, indexed: bool, most_classes: int) -> list[str]:
@@ -46,6 +50,8 @@ def reasons(input: Tensor, target: Tensor, indexed: bool, most_classes: int) -> 
         found.append(f"{input.shape[1]} classes are more than {most_classes}")
     if input[0, 0].numel() > MOST_VOXELS if input.numel() else False:
         found.append(f"a sample has more than {MOST_VOXELS} voxels")
+    if input.shape[0] > MOST_SAMPLES:
+        found.append(f"{input.shape[0]} samples are more than {MOST_SAMPLES}")
     if target.dtype not in (LABELS if indexed else (*REALS, torch.bool, torch.uint8)):
         found.append(f"target is {target.dtype}")
     return found
@@ -106,6 +112,8 @@ def add_rows(partials: Tensor, sums: Tensor, columns: int = 1, written: int = 1)
 
     batch, programs = partials.shape[:2]
     width = sums[0].numel()
-    kernel.add_rows[(-(-width // 128), batch)](
-        partials, sums, programs, width, COLUMNS=columns, WRITTEN=written, ROWS=16, WIDTH=128, num_warps=4
+    # few columns are for few programs: of many rows each reads many at once, as it waits for memory and nothing else
+    rows, wide, warps = (128, 32, 8) if programs > 64 else (16, 128, 4)
+    kernel.add_rows[(-(-width // wide), batch)](
+        partials, sums, programs, width, COLUMNS=columns, WRITTEN=written, ROWS=rows, WIDTH=wide, num_warps=warps
     )

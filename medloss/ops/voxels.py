@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,17 @@ from torch import Tensor
 def accumulation_dtype(tensor: Tensor) -> torch.dtype:
     """float64 for double, float32 for everything else."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def constants(values: Sequence[float], like: Tensor) -> Tensor:
+    """Numbers in a tensor's dtype, where it is. A GPU writes them itself: to be handed a list, it would be waited for.
+
+    >>> constants([1.0, 2.5], torch.zeros(1))
+    tensor([1.0000, 2.5000])
+    """
+    if like.device.type == "cpu":
+        return like.new_tensor(list(values))
+    return torch.stack([like.new_full((), value) for value in values])
 
 
 def spatial_axes(tensor: Tensor) -> tuple[int, ...]:

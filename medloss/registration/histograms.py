@@ -14,7 +14,7 @@ from medloss.base import ImageLoss
 from medloss.ops import joint_histogram
 from medloss.ops.joint_histogram import KERNELS, LEAST_BINS
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.voxels import accumulation_dtype, constants
 from medloss.reduction import reduce
 
 FROM_DATA = ("image", "batch")
@@ -90,7 +90,7 @@ def _range(image: Tensor, mask: Tensor | None, wanted: Sequence[float] | str) ->
     """Lowest and highest intensity of each sample, B 2, in the accumulation dtype."""
     dtype = accumulation_dtype(image)
     if not isinstance(wanted, str):
-        return torch.tensor([list(wanted)], dtype=dtype, device=image.device).expand(len(image), 2)
+        return constants(wanted, image.new_empty((), dtype=dtype)).expand(len(image), 2)
     image = image.detach()
     low = high = image
     if mask is not None:

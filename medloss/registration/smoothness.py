@@ -75,7 +75,7 @@ class StencilLoss(FieldLoss):
             return density.sum() if self.reduction == "sum" else density
         if mask is None:
             lost = 0 if self.border == "replicate" else sum(REACH[self.stencil])
-            return density.sum() / (field.shape[0] * maps * math.prod(size - lost for size in field.shape[2:]))
+            return density.sum() / (field.shape[0] * maps * math.prod([size - lost for size in field.shape[2:]]))
         weight = interior_weight(mask.to(density.dtype), self.stencil, self.border)
         return ratio(density.sum(), weight.sum() * (maps // mask.shape[1]))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss.ops import resample
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.voxels import accumulation_dtype, blank, constants
 
 
 def warp(values: Tensor, field: Tensor, spacing: Sequence[float]) -> Tensor:
@@ -41,5 +41,5 @@ def there_and_back(
 
 def moved(points: Tensor, field: Tensor, spacing: Sequence[float]) -> Tensor:
     """Points B N d, displaced by what the field B d [spatial] holds at each: p + u(p)."""
-    sizes = points.new_tensor(list(spacing))
+    sizes = constants(spacing, points)
     return points + resample(field, (points / sizes).movedim(-1, 1)).movedim(1, -1)

@@ -46,6 +46,14 @@ def test_compile_and_export_see_one_graph(case: LossCase) -> None:
     torch.testing.assert_close(exported(*tensors), loss(*tensors))
 
 
+@pytest.mark.parametrize("case", [case for case in cases("field", cell="compile") if is_first(case)], ids=str)
+def test_a_field_without_a_mask_compiles(case: LossCase) -> None:
+    """Its mean is over a number of voxels that is known beforehand, and computed elsewhere than under a mask."""
+    tensors, loss = case.inputs(max(2, case.row.least)), case.make()
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(loss, fullgraph=True, backend="eager")(*tensors), loss(*tensors))
+
+
 def differentiated() -> list[Any]:
     """Cases, ranks (3 where there is no less) and masks: all for the first options of a loss, one for the others."""
     found = []

@@ -32,6 +32,19 @@ def test_opcheck(name: str) -> None:
     torch.library.opcheck(getattr(torch.ops.medloss, name).default, SAMPLES[name](x, target))
 
 
+@pytest.mark.parametrize("path", ["reference", None])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_layouts_are_those_that_a_graph_was_written_for(name: str, path: str | None) -> None:
+    """``torch.compile`` believes the fakes: results lie in rows, a gradient as its tensor, whatever a path returns."""
+    x, target = torch.rand(2, 6, 7, 3).movedim(-1, 1), torch.randint(0, 3, (2, 1, 6, 7))
+    args, operator = SAMPLES[name](x, target), getattr(torch.ops.medloss, name)
+    with backend(path):
+        result = operator.default(*args)
+    assert result.is_contiguous()
+    gradient = getattr(torch.ops.medloss, f"{name}_backward").default(torch.ones_like(result), 0, *args)
+    assert gradient.stride() == torch.empty_like(args[0]).stride()
+
+
 def sweep(input: torch.Tensor, target: torch.Tensor, name: str, **options: object) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums and gradient under a random cotangent, by one backend."""
     leaf = input.detach().clone(memory_format=torch.preserve_format).requires_grad_()

@@ -12,6 +12,8 @@ from medloss.ops.kernel import place
 
 ABSOLUTE, MAGNITUDE, SQUARE, ISOTROPIC = (tl.constexpr(number) for number in range(4))
 """The penalties; of magnitudes by their exponents 1 and 2."""
+VARYING = ["lines", "shared", "depth", "height"]
+"""Of a new shape: none of them is worth a kernel of its own, as the width is."""
 
 
 @triton.jit
@@ -75,7 +77,7 @@ def length(
     return tl.sqrt(energy)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=VARYING)
 def sums(
     input, target, mask, scales, parts, lines, shared, depth, height, width,
     PENALTY: tl.constexpr, RANK: tl.constexpr, MASKED: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
@@ -131,7 +133,7 @@ def slope(
     return tl.where(there, tl.load(rates + AXIS) * scale * found, 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=VARYING)
 def gradient(
     input, target, mask, scales, rates, result, lines, shared, depth, height, width,
     PENALTY: tl.constexpr, RANK: tl.constexpr, MASKED: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,

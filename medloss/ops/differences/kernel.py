@@ -15,6 +15,9 @@ from medloss.ops.kernel import place
 SQUARE, SIZE = tl.constexpr(0), tl.constexpr(1)
 PAIR, TAP = tl.constexpr(7), tl.constexpr(4)
 """Numbers of a pair: two offsets and the component; of a tap: an offset and the component."""
+SIZES = ["lines", "components", "maps", "shared", "depth", "height"]
+VARYING = [*SIZES, "from_z", "from_y", "from_x", "inner_z", "inner_y"]
+"""Of a new shape: none of them is worth a kernel of its own, as the width is."""
 
 
 @triton.jit
@@ -36,7 +39,7 @@ def slope(
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=VARYING)
 def energies(
     field, mask, pairs, weights, factors, scales, result, lines, components, maps, shared, depth, height, width,
     from_z, from_y, from_x, inner_z, inner_y, inner_x,
@@ -67,7 +70,7 @@ def energies(
         tl.store(result + at, total, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=VARYING)
 def gradient(
     field, mask, pairs, taps, weights, tap_weights, factors, scales, upstream, result, lines, components, maps, shared,
     depth, height, width, from_z, from_y, from_x, inner_z, inner_y, inner_x,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
+from medloss.ops.voxels import accumulation_dtype, blank, constants, spatial_axes
 
 REACH = {
     "central": (1, 1), "forward": (0, 1), "backward": (1, 0), "compact": (1, 1), "wide": (2, 2), "all": (0, 1),
@@ -32,7 +32,7 @@ def differences(
     """See :func:`medloss.ops.differences.differences`."""
     weight = None if mask is None else mask.to(accumulation_dtype(field))
     u = blank(field.to(accumulation_dtype(field)), weight)
-    components = u.new_tensor(component_scale).view(1, -1, *[1] * (u.ndim - 2))
+    components = constants(component_scale, u).view(1, -1, *[1] * (u.ndim - 2))
     slopes = Stencil(u * components, stencil, axis_scale, border)
     map = _elasticity(slopes, lame or [1.0, 1.0]) if energy == "elasticity" else ENERGIES[energy](slopes)
     if weight is not None:

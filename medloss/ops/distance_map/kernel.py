@@ -13,6 +13,8 @@ from medloss.ops.kernel import place
 
 DISTANCE, SQUARE, SIGNED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 """What is made of the distance to the border."""
+VARYING = ["lines", "depth", "height"]
+"""Of a new shape: none of them is worth a kernel of its own, as the width is."""
 
 
 @triton.jit
@@ -44,7 +46,7 @@ def of_kind(distance, side, unit, KIND: tl.constexpr):
     return distance
 
 
-@triton.jit
+@triton.jit(do_not_specialize=VARYING)
 def along(
     squared, places, sides, result, nearest, numbers, lines, depth, height, width,
     FIRST: tl.constexpr, LAST: tl.constexpr, NEAREST: tl.constexpr, BORDER: tl.constexpr, KIND: tl.constexpr,

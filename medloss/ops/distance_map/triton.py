@@ -62,6 +62,7 @@ class TritonDistanceMap:
                 kernel.along[(tile.programs(lines),)](
                     squared, squared if places is None else places, sides, result, found, numbers, lines, *sizes,
                     FIRST=first, LAST=last, NEAREST=nearest, BORDER=border, KIND=kind, AXIS=axis, **tile.options,
+                    enable_fp_fusion=False,  # products are rounded before they are added, or ties would be none
                 )  # fmt: skip
                 squared, places = result, found
         return places if nearest else squared

@@ -16,8 +16,6 @@ SCRATCH_BYTES = 2**30
 """What errors, their order and the sort may take, where a row alone does not take more."""
 ENTRY_BYTES = 48
 """Of an error: itself, sorted, its place, and both again within the sort."""
-MOST_ROWS = 65535
-"""Of a launch, whose second axis counts no further."""
 BLOCK = 1024
 """Positions of a sorted row that a program adds up."""
 
@@ -96,7 +94,7 @@ class Call:
 
     def groups(self) -> Iterator[tuple[int, int, int, int]]:
         """Samples (the first, and how many) and classes (from, and up to) whose rows the scratch has room for."""
-        room = min(max(SCRATCH_BYTES // (ENTRY_BYTES * self.length), 1), MOST_ROWS)
+        room = min(max(SCRATCH_BYTES // (ENTRY_BYTES * self.length), 1), triton_volume.MOST_SAMPLES)
         classes = min(room, self.kept)
         step = self.samples * max(room // self.kept, 1)
         for start in range(0, self.volume.batch, step):

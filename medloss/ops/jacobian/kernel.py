@@ -15,6 +15,8 @@ from medloss.ops.kernel import place
 DETERMINANT, FOLDING, LOGARITHM, VOLUME, HYPERELASTIC = (tl.constexpr(mode) for mode in range(5))
 EDGE, WHOLES, REALS = tl.constexpr(10), tl.constexpr(34), tl.constexpr(12)
 """Numbers of an edge: two ends, what it was, and whether it is deformed; whole ones and others of an entry."""
+VARYING = ["lines", "depth", "height", "from_z", "from_y", "from_x", "inner_z", "inner_y"]
+"""Of a new shape: none of them is worth a kernel of its own, as the width is."""
 
 
 @triton.jit
@@ -172,7 +174,7 @@ def keep(
         tl.store(result + at, total, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=VARYING)
 def prices(
     field, weights, entries, reals, numbers, result, lines, depth, height, width, from_z, from_y, from_x,
     inner_z, inner_y, inner_x,
@@ -220,7 +222,7 @@ def hand_out(to, x, y, w, stride, inside, RANK: tl.constexpr):
         tl.store(to + 2 * stride, w, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=VARYING)
 def gradient(
     field, weights, entries, reals, numbers, upstream, result, lines, depth, height, width, from_z, from_y, from_x,
     inner_z, inner_y, inner_x,

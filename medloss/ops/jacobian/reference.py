@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.differences.reference import Stencil, interior_weight
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.voxels import accumulation_dtype, blank, constants
 
 
 def _unit(axis: int, rank: int, step: int = 1) -> tuple[int, ...]:
@@ -76,7 +76,7 @@ def _prepared(
     weight = None if mask is None else mask.to(accumulation_dtype(field))
     # in voxels: the determinant is the same in every unit, component and axis being scaled alike
     u = blank(field.to(accumulation_dtype(field)), weight)
-    u = u * u.new_tensor(axis_scale).view(1, -1, *[1] * (u.ndim - 2))
+    u = u * constants(axis_scale, u).view(1, -1, *[1] * (u.ndim - 2))
     if weight is not None:
         weight = interior_weight(weight.amin(1, keepdim=True), stencil, border)[:, 0]
     return Stencil(u, stencil, axis_scale, border), weight
@@ -116,7 +116,7 @@ def _penalised(growth: Tensor, penalty: str, floor: float) -> Tensor:
 
 def _logarithm(growth: Tensor, floor: float) -> Tensor:
     """The logarithm, and below the floor its tangent there: a fold costs more the worse it is, and has a gradient."""
-    start = growth.new_tensor(floor)
+    start = growth.new_full((), floor)
     return torch.where(growth >= floor, growth.clamp_min(floor).log(), start.log() + (growth - floor) / floor)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from medloss.ops.joint_histogram import reference
 from medloss.ops.joint_histogram.native import NativeJointHistogram
 from medloss.ops.joint_histogram.triton import TritonJointHistogram
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.voxels import accumulation_dtype, constants
 
 __all__ = ["KERNELS", "LEAST_BINS", "joint_histogram"]
 
@@ -68,6 +67,6 @@ def joint_histogram(
     if bins < LEAST_BINS[kernel]:
         raise ValueError(f"{bins} bins are too few: the {kernel} kernel needs {LEAST_BINS[kernel]}")
     if ranges is None:
-        unit = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=accumulation_dtype(input), device=input.device)
+        unit = constants([0.0, 1.0, 0.0, 1.0], input.new_empty((), dtype=accumulation_dtype(input)))
         ranges = unit.expand(input.shape[0], 4)
     return OPERATOR(input, target, mask, ranges, kernel, int(bins), float(sigma_ratio))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.triton_tiles import padded, table
+from medloss.ops.triton_volume import MOST_SAMPLES
 from medloss.ops.voxels import accumulation_dtype
 
 GAUSSIAN, SPLINE = range(2)
@@ -36,6 +37,8 @@ class TritonJointHistogram:
             found.append(f"{bins} bins are more than {most}")
         if input.numel() == 0:
             found.append("input has no voxel")
+        if input.shape[0] > MOST_SAMPLES:
+            found.append(f"{input.shape[0]} samples are more than {MOST_SAMPLES}")
         if needs is not None and any(needs[1:]):
             found.append("a gradient of target, mask or ranges is asked for")
         return found

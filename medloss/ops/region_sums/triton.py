@@ -39,15 +39,18 @@ class TritonRegionSums:
         volume, options = _launch(args)
         columns = options["WRITTEN"]
         tile, warps = configuration(volume.padded, input.element_size(), columns.bit_count())
+        # voxels of one thread lie side by side in memory, or a multiple of the threads apart
+        rows, fold = side_by_side(input), 4
+        if not rows and triton_volume.steps(input)[2] == 1:
+            tile = tile // 2 if volume.padded > 64 else tile
+            fold = min(max(tile // (32 * warps), 1), 4)  # no more than a thread has: others' would have to be fetched
         programs = volume.programs(tile)
         partials = input.new_empty((volume.batch, programs, volume.classes, COLUMNS), dtype=accumulation_dtype(input))
         sums = partials.new_empty((volume.batch, volume.classes, COLUMNS))
-        # voxels of one thread lie side by side in memory, or a multiple of the threads apart
-        rows = triton_volume.steps(input)[2] == 1
         with triton_path.on_device(input):
             kernel.forward[(programs, volume.batch)](
                 *volume.tensors, partials, *volume.numbers, **options, ROWS=rows, C=volume.padded, TILE=tile,
-                EVEN=volume.voxels % tile == 0, FOLD=4, num_warps=warps,
+                EVEN=volume.voxels % tile == 0, FOLD=fold, num_warps=warps,
             )  # fmt: skip
             triton_volume.add_rows(partials, sums, COLUMNS, columns)
         return sums
@@ -67,6 +70,16 @@ class TritonRegionSums:
                 num_warps=warps,
             )  # fmt: skip
         return gradient
+
+
+def side_by_side(input: Tensor) -> bool:
+    """Whether a thread loads several voxels at once: where they follow each other, and rows of all classes are aligned.
+
+    Triton knows of alignment by the divisor 16 alone, of strides and of addresses.
+    """
+    *apart, step = triton_volume.steps(input)
+    aligned = input.storage_offset() * input.element_size() % 16 == 0 and not any(stride % 16 for stride in apart)
+    return step == 1 and aligned
 
 
 def configuration(classes: int, itemsize: int, columns: int = 4) -> tuple[int, int]:

@@ -58,7 +58,10 @@ class ErosionWalk:
             self.mask = readable(mask.expand(input.shape[0], mask.shape[1], *input.shape[2:]))
         self.total = input.shape[0] * input.shape[1]
         self.sizes = (1,) * (AXES + 2 - input.ndim) + tuple(input.shape[2:])
-        self.options = {"TERMS": 2 * (input.ndim - 2) + 1, "MASKED": mask is not None, "num_warps": WARPS}
+        self.options = {
+            "TERMS": 2 * (input.ndim - 2) + 1, "MASKED": mask is not None, "num_warps": WARPS,
+            "enable_fp_fusion": False,  # squares are rounded before they are added, as torch does
+        }  # fmt: skip
         powers = tuple(float(step) ** alpha for step in range(1, self.k + 1))
         self.factors = table(powers, self.dtype, self.device) if powers else self.input
         shape = (self.k + 1, self.total, erosion_kernel.NUMBERS.value)

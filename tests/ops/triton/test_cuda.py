@@ -5,6 +5,8 @@ The parity tests beside this file run on a GPU, too, where there is one; these a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from triton_harness import compare, value_and_gradient
@@ -80,6 +82,57 @@ def test_a_loss_never_waits_for_the_gpu() -> None:
         torch.cuda.set_sync_debug_mode("default")
     compiled = torch.compile(loss, fullgraph=True)
     torch.testing.assert_close(compiled(x, labels), loss(x, labels))
+
+
+STEPS = {
+    "dice_ce": (lambda: medloss.DiceCELoss(softmax=True, to_onehot_y=True), 4),
+    "focal": (lambda: medloss.FocalLoss(softmax=True, to_onehot_y=True), 4),
+    "lovasz": (lambda: medloss.LovaszSoftmaxLoss(to_onehot_y=True), 4),
+    "lncc": (lambda: medloss.LocalNormalizedCrossCorrelationLoss(kernel_size=5), 1),
+    "mutual_information": (lambda: medloss.GlobalMutualInformationLoss(), 1),
+    "bending": (lambda: medloss.BendingEnergyLoss(), 3),
+    "jacobian": (lambda: medloss.JacobianLoss(), 3),
+}
+
+
+def step_of(name: str) -> tuple[torch.Tensor, Callable[[torch.Tensor], tuple[torch.Tensor, ...]]]:
+    """An input, and what makes value and gradient of one."""
+    make, channels = STEPS[name]
+    x, loss = torch.rand(2, channels, 20, 24, 28, device="cuda"), make()
+    rest = {4: [torch.randint(0, 4, (2, 1, 20, 24, 28), device="cuda")], 1: [torch.rand_like(x)], 3: []}[channels]
+
+    def step(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        value = loss(x, *rest)
+        return value, *torch.autograd.grad(value, x)
+
+    return x.requires_grad_(), step
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_on_another_stream_and_in_a_recorded_graph(name: str) -> None:
+    """A replay computes from what the input holds by then."""
+    x, step = step_of(name)
+    expected, stream = step(x), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            found = step(x)
+    torch.cuda.current_stream().wait_stream(stream)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        recorded = step(x)
+    with torch.no_grad():
+        x.copy_(torch.rand_like(x))
+    graph.replay()
+    torch.testing.assert_close(recorded, step(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "lncc", "bending"])
+def test_a_compiled_step_in_another_layout(name: str) -> None:
+    x, step = step_of(name)
+    last = x.detach().contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    torch.testing.assert_close(torch.compile(step, fullgraph=False)(last), step(x), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")

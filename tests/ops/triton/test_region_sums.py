@@ -161,7 +161,7 @@ def launch(
         path = OPERATOR.paths[-1]
         path.forward(args) if direction == "forward" else path.backward(torch.empty(2, classes, 12), args)
 
-    return Launch(call, wide=0 if edge == 1 else 1)
+    return Launch(call, wide=0 if edge % 2 else 1)  # rows of an odd volume are not aligned
 
 
 DICE_CE = int(Terms.LIKELIHOOD)
@@ -178,6 +178,10 @@ LAUNCHES = {
     "sums, 14 classes, all": launch("forward", 14, FLOAT, "softmax", int(ALL), gamma=2.0),
     "gradient, 14 classes, all": launch("backward", 14, FLOAT, "softmax", int(ALL), gamma=1.5),
     "sums, double, all": launch("forward", 3, DOUBLE, "softmax", int(ALL)),
+    "sums, odd edge": launch("forward", 3, FLOAT, "softmax", DICE_CE, edge=63),
+    "sums, 14 classes, odd edge, all": launch("forward", 14, HALF, "softmax", int(ALL), edge=63, gamma=1.5),
+    "sums, 105 classes, odd edge": launch("forward", 105, FLOAT, "softmax", DICE_CE, edge=31),
+    "gradient, 14 classes, odd edge": launch("backward", 14, FLOAT, "softmax", DICE_CE, edge=63),
     "sums, one voxel": launch("forward", 1, FLOAT, "softmax", int(ALL), edge=1, mask=True),  # ones become constants
     "gradient, one voxel": launch("backward", 1, FLOAT, "sigmoid", int(ALL), edge=1, mask=True),
 }

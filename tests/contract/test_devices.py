@@ -1,0 +1,44 @@
+"""Every loss on a GPU, without one: no tensor is left behind on the CPU, and no host waits for its GPU.
+
+See ``tests/fake_gpu.py``: it follows devices, and computes nothing. What a GPU itself finds is in ``tests/ops/triton``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch.utils import backend_registration
+
+HARNESS = Path(__file__).resolve().parents[1] / "fake_gpu.py"
+ALLOWED = {
+    "ops/components/reference.py": "components are numbered in rounds, until a round changes nothing",
+    "ops/resample/reference.py": "the sizes of voxels are handed over",
+    "ops/triton_tiles.py": "tables are handed over once, and kept",
+}
+"""File -> why a host may wait for its GPU there."""
+
+
+@pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="this torch has no devices of Python",
+)
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["reference", "triton"])
+def test_everything_stays_on_the_gpu(way: str) -> None:
+    if way == "triton":
+        pytest.importorskip("triton")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join([*sys.path, str(HARNESS.parent)])}
+    run = subprocess.run([sys.executable, str(HARNESS), way], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-4000:]
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found, "no case was run"
+    faults = [
+        f"{case}: {fault}" for case, each in found.items() for fault in each if fault.split(":")[0] not in ALLOWED
+    ]
+    assert not faults, "\n".join(faults)

@@ -1,0 +1,161 @@
+"""Losses on a GPU that is not there: shapes and devices are followed, and nothing is computed.
+
+PyTorch lets Python stand for a device, but for the whole process, which therefore is one of its own:
+``python tests/fake_gpu.py reference`` prints the faults of all losses as JSON. A fault is
+
+* a tensor of the CPU among those of the GPU, in arithmetic or given to a Triton kernel;
+* a question about values (``.item()``, ``bool(tensor)``), at which a host waits for its GPU;
+* numbers handed over to the GPU, at which it waits, too, and which no CUDA graph can record;
+* a value or gradient that is not on the GPU.
+
+``reference`` runs every operator's plain torch, ``triton`` the launches of every Triton path, up to the kernels
+themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+NAME = "gpu"
+
+
+class Module(backend_registration._DummyBackendModule):
+    """What torch asks a device's module for."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.float16, torch.bfloat16]
+
+
+def devices(*values: Any) -> set[str]:
+    """The kinds of device of all tensors in there."""
+    return {leaf.device.type for leaf in tree_leaves(values) if isinstance(leaf, Tensor)}
+
+
+def place() -> str:
+    """The innermost line of the package that is being run."""
+    frames = [frame for frame in traceback.extract_stack() if "/medloss/" in frame.filename]
+    return where(frames[-1]) if frames else "autograd"
+
+
+def where(frame: traceback.FrameSummary) -> str:
+    return f"{frame.filename.split('/medloss/')[-1]}:{frame.lineno}"
+
+
+class Watch(TorchDispatchMode):
+    """Notes what is handed over from the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        copies = function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+        if copies and devices(args) == {"cpu"} and NAME in devices(result):
+            self.faults.append(f"{place()}: numbers are handed over from the CPU")
+        return result
+
+
+def on_gpu(mode: FakeTensorMode) -> Callable[[Tensor], Tensor]:
+    """Moves a tensor, or what stands for one."""
+
+    def move(tensor: Tensor) -> Tensor:
+        return (tensor if isinstance(tensor, torch._subclasses.FakeTensor) else mode.from_tensor(tensor)).to(NAME)
+
+    return move
+
+
+def faults_of(call: Callable[[], tuple[Tensor, ...]]) -> list[str]:
+    """What is wrong about a call that returns tensors of the GPU."""
+    watch = Watch()
+    try:
+        with watch:
+            results = call()
+    except Exception as error:  # any: it is what the test is after
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/medloss/" in frame.filename]
+        told = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        return [*watch.faults, f"{where(frames[-1]) if frames else place()}: {type(error).__name__}: {told}"]
+    return watch.faults + [f"a result is on {one.device}" for one in results if one.device.type != NAME]
+
+
+def through_references() -> None:
+    """Operators are their references, whatever looks on."""
+    from medloss.ops.operator import Operator
+
+    Operator.__call__ = lambda self, *args: self.reference(*args)
+
+
+def through_launches() -> None:
+    """Operators choose a path as on a GPU, and a kernel looks at the tensors that it is given."""
+    from triton.runtime.jit import JITFunction
+
+    from medloss.ops import operator, triton_path
+
+    def launch(self: JITFunction, *args: Any, grid: Any, warmup: bool, **options: Any) -> None:
+        if devices(args, options) - {NAME}:
+            raise TypeError(f"{self.__name__} is given tensors of {devices(args, options)}")
+        if any(size > 65535 for size in grid[1:]) or not all(grid):
+            raise ValueError(f"{self.__name__} cannot be launched with a grid of {grid}")
+
+    JITFunction.run = launch
+    operator.eager = lambda args: True
+    triton_path.reasons = lambda tensor: []
+
+
+def through_python() -> None:
+    """Numbers go to the device by a copy, which is noted; torch's own ways ask the device for memory."""
+    tensor = torch.tensor
+
+    def made(data: Any, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Tensor:
+        found = tensor(data, dtype=dtype)
+        # a tensor whose values nobody knows: torch would compute with those it knows
+        return found if device is None else torch.empty(found.shape, dtype=found.dtype).to(device)
+
+    torch.tensor = made
+    Tensor.new_tensor = lambda self, data, dtype=None: made(data, dtype or self.dtype, self.device)
+
+
+def faults_by_case(gradients: bool) -> dict[str, list[str]]:
+    """Every case under a mask, and the first of each loss without; the latter's gradient, or those of all."""
+    from cases import cases, full_mask, is_first
+
+    mode, found = FakeTensorMode(), {}
+    move = on_gpu(mode)
+    for case in cases():
+        tensors = case.inputs(max(2, case.row.least))
+        for masked in (True, False) if is_first(case) else (True,):
+            loss, mask = case.make(), full_mask(case, tensors[0]) if masked else None
+            with mode:
+                loss, inputs = loss._apply(move), [move(tensor) for tensor in tensors]
+                mask = None if mask is None else move(mask)
+
+                def call(loss=loss, inputs=inputs, mask=mask, wanted=gradients or not masked) -> tuple[Tensor, ...]:
+                    inputs[0].requires_grad_(wanted)
+                    value = loss(*inputs, mask=mask)
+                    return value, *(torch.autograd.grad(value, inputs[0], torch.ones_like(value)) if wanted else ())
+
+                found[f"{case}{', masked' if masked else ''}"] = faults_of(call)
+    return found
+
+
+def main(way: str) -> None:
+    """The faults of all losses, by the case that has them."""
+    backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Module())
+    through_python()
+    {"reference": through_references, "triton": through_launches}[way]()
+    print(json.dumps(faults_by_case(gradients=way == "triton")))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
