@@ -11,10 +11,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-SQUARES, MASSES = tl.constexpr(0), tl.constexpr(1)
-"""What a map adds up: squared differences of an image, or the weights of pairs of voxels."""
-SUM, MEAN, INVERSE = (tl.constexpr(kind) for kind in range(3))
-"""What becomes of sums along an axis: they are kept, divided by what they weigh, or one over them is kept."""
+from medloss.ops.kernel import place
+
+SUM, MEAN = tl.constexpr(0), tl.constexpr(1)
+"""What becomes of sums along an axis: they are kept, or divided by what they weigh."""
 NOISE, VALUES, TOTALS, SLOPES = (tl.constexpr(kind) for kind in range(4))
 """What is asked of descriptors."""
 LEAST_NOISE, MOST_NOISE = tl.constexpr(1e-3), tl.constexpr(1e3)
@@ -23,13 +23,10 @@ VARYING = ["start", "first", "low", "high", "lines", "blocks"]
 
 
 @triton.jit
-def cell(lines, planes, rows, pitch, COLUMNS: tl.constexpr):
+def cell(lines, planes, rows, pitch, LINES: tl.constexpr, COLUMNS: tl.constexpr):
     """Volume, plane, row and column of a program's entries of a map, their offset, and whether there are such."""
-    across = tl.cdiv(pitch, COLUMNS)
-    line = tl.program_id(0) // across
-    column = tl.program_id(0) % across * COLUMNS + tl.arange(0, COLUMNS)
-    at = line.to(tl.int64) * pitch + column
-    return (line // rows // planes).to(tl.int64), line // rows % planes, line % rows, column, at, column < pitch
+    volume, plane, row, column, inside = place(0, planes, lines, rows, pitch, LINES, COLUMNS)
+    return volume, plane, row, column, ((volume * planes + plane) * rows + row) * pitch + column, inside
 
 
 @triton.jit
@@ -41,35 +38,45 @@ def load_both(mask, here, there, seen, ACC: tl.constexpr, MASKED: tl.constexpr):
     return both
 
 
+@triton.jit
+def squared(image, at, further, both, seen, ACC: tl.constexpr):
+    """The squared difference of two voxels, by the weight of the pair; nothing of no weight is looked at."""
+    seen = seen & (both > 0)
+    difference = tl.load(image + at, mask=seen, other=0).to(ACC)
+    difference -= tl.load(image + at + further, mask=seen, other=0).to(ACC)
+    return tl.where(seen, both * (difference * difference), 0)
+
+
 @triton.jit(do_not_specialize=VARYING)
 def squares(
-    image, mask, steps, result, start, first, lines, shared, depth, height, width, planes, rows, pitch,
+    x_image, y_image, mask, steps, result, start, first, lines, shared, depth, height, width, planes, rows, pitch,
     margin_z, margin_y, margin_x, stride,
-    KIND: tl.constexpr, RADIUS: tl.constexpr, ACC: tl.constexpr, MASKED: tl.constexpr, COLUMNS: tl.constexpr,
+    RADIUS: tl.constexpr, ACC: tl.constexpr, MASKED: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Squared differences along a step, summed along x; one map for each step."""
-    volume, plane, row, column, at, inside = cell(lines, planes, rows, pitch, COLUMNS)
+    """Squared differences along a step, summed along x: a map for each step, of one image, the other, and weights."""
+    volume, plane, row, column, at, inside = cell(lines, planes, rows, pitch, LINES, COLUMNS)
     step = steps + 3 * tl.program_id(1)
     dz, dy, dx = tl.load(step), tl.load(step + 1), tl.load(step + 2)
     z, y, x = plane - margin_z + first, row - margin_y, column - margin_x
     there = inside & (z >= 0) & (z < depth) & (z + dz >= 0) & (z + dz < depth)
     there = there & (y >= 0) & (y < height) & (y + dy >= 0) & (y + dy < height)
-    source = ((volume + start) * depth + z) * height * width + y.to(tl.int64) * width
-    weights = (((volume + start) // shared) * depth + z) * height * width + y.to(tl.int64) * width
+    source = ((volume + start) * depth + z) * height * width + y.to(tl.int64) * width + x
+    weights = (((volume + start) // shared) * depth + z) * height * width + y.to(tl.int64) * width + x
     further = (dz.to(tl.int64) * height + dy) * width + dx
-    total = tl.zeros((COLUMNS,), ACC)
+    one, other, mass = tl.zeros((LINES, COLUMNS), ACC), tl.zeros((LINES, COLUMNS), ACC), tl.zeros((LINES, COLUMNS), ACC)
     for number in range(2 * RADIUS + 1):
-        k = x + (number - RADIUS)
+        by = number - RADIUS
+        k = x + by
         seen = there & (k >= 0) & (k < width) & (k + dx >= 0) & (k + dx < width)
-        both = load_both(mask, weights + k, weights + k + further, seen, ACC, MASKED)
-        if KIND == SQUARES:
-            seen = seen & (both > 0)
-            difference = tl.load(image + source + k, mask=seen, other=0).to(ACC)
-            difference -= tl.load(image + source + k + further, mask=seen, other=0).to(ACC)
-            total += tl.where(seen, both * (difference * difference), 0)
-        else:
-            total += both
-    tl.store(result + tl.program_id(1) * stride + at, total, mask=inside)
+        both = load_both(mask, weights + by, weights + by + further, seen, ACC, MASKED)
+        one += squared(x_image, source + by, further, both, seen, ACC)
+        other += squared(y_image, source + by, further, both, seen, ACC)
+        mass += both
+    to, image = result + tl.program_id(1).to(tl.int64) * stride + at, tl.num_programs(1).to(tl.int64) * stride
+    tl.store(to, one, mask=inside)
+    tl.store(to + image, other, mask=inside)
+    if MASKED:
+        tl.store(to + 2 * image, mass, mask=inside)
 
 
 @triton.jit
@@ -80,39 +87,64 @@ def common(place, step, size, RADIUS: tl.constexpr):
     return tl.maximum(high - low + 1, 0)
 
 
-@triton.jit(do_not_specialize=VARYING)
-def box(
-    source, inverse, steps, result, first, lines, depth, height, width, planes, rows, pitch,
-    margin_z, margin_y, margin_x, stride,
-    AXIS: tl.constexpr, GIVEN: tl.constexpr, RADIUS: tl.constexpr, RADIUS_Z: tl.constexpr, RADIUS_Y: tl.constexpr,
-    RADIUS_X: tl.constexpr, ACC: tl.constexpr, MASKED: tl.constexpr, COLUMNS: tl.constexpr,
+@triton.jit
+def one_over_count(
+    z, row, column, step, depth, height, width, RADIUS_Z: tl.constexpr, RADIUS_Y: tl.constexpr,
+    RADIUS_X: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Sums along an axis of the maps of all steps."""
-    _volume, plane, row, column, at, inside = cell(lines, planes, rows, pitch, COLUMNS)
-    number_of, length, by = column, pitch, tl.full((1,), 1, tl.int64)
-    if AXIS == 1:
-        number_of, length, by = row + 0 * column, rows, by * pitch
-    elif AXIS == 2:
-        number_of, length, by = plane + 0 * column, planes, by * pitch * rows
-    here = tl.program_id(1) * stride + at
-    total = tl.zeros((COLUMNS,), ACC)
+    """One over the number of voxels that two patches have in common, where no voxel weighs more than another."""
+    count = common(z, tl.load(step), depth, RADIUS_Z).to(ACC)
+    count = count * common(row, tl.load(step + 1), height, RADIUS_Y).to(ACC)
+    return positive_inverse(count * common(column, tl.load(step + 2), width, RADIUS_X).to(ACC))
+
+
+@triton.jit
+def positive_inverse(mass):
+    """One over it, or 0 where it is."""
+    return tl.where(mass > 0, 1 / tl.where(mass > 0, mass, 1), 0)
+
+
+@triton.jit
+def window(source, number_of, length, by, inside, RADIUS: tl.constexpr, ACC: tl.constexpr):
+    """The sum of a map along an axis."""
+    total = tl.zeros(inside.shape, ACC)
     for number in range(2 * RADIUS + 1):
         away = number - RADIUS
         seen = inside & (number_of + away >= 0) & (number_of + away < length)
-        total += tl.load(source + here + away * by, mask=seen, other=0)
-    if GIVEN == INVERSE:
-        total = tl.where(total > 0, 1 / tl.where(total > 0, total, 1), 0)
-    elif GIVEN == MEAN:
+        total += tl.load(source + away * by, mask=seen, other=0)
+    return total
+
+
+@triton.jit(do_not_specialize=VARYING)
+def box(
+    source, steps, result, first, lines, depth, height, width, planes, rows, pitch,
+    margin_z, margin_y, margin_x, stride,
+    AXIS: tl.constexpr, GIVEN: tl.constexpr, IMAGES: tl.constexpr, RADIUS: tl.constexpr, RADIUS_Z: tl.constexpr,
+    RADIUS_Y: tl.constexpr, RADIUS_X: tl.constexpr, ACC: tl.constexpr, MASKED: tl.constexpr, LINES: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Sums along an axis of the maps of all steps, of so many images. With means goes one over what they weigh."""
+    _volume, plane, row, column, at, inside = cell(lines, planes, rows, pitch, LINES, COLUMNS)
+    number_of, length, by = column, pitch, tl.full((1, 1), 1, tl.int64)
+    if AXIS == 1:
+        number_of, length, by = row, rows, by * pitch
+    elif AXIS == 2:
+        number_of, length, by = plane, planes, by * pitch * rows
+    here, image = at + tl.program_id(1).to(tl.int64) * stride, tl.num_programs(1).to(tl.int64) * stride
+    if GIVEN == MEAN:
         if MASKED:
-            over = tl.load(inverse + here, mask=inside, other=0)
+            over = positive_inverse(window(source + 2 * image + here, number_of, length, by, inside, RADIUS, ACC))
+            tl.store(result + 2 * image + here, over, mask=inside)
         else:
-            step = steps + 3 * tl.program_id(1)
-            count = common(plane - margin_z + first, tl.load(step), depth, RADIUS_Z).to(ACC)
-            count *= common(row - margin_y, tl.load(step + 1), height, RADIUS_Y).to(ACC)
-            count = count * common(column - margin_x, tl.load(step + 2), width, RADIUS_X).to(ACC)
-            over = tl.where(count > 0, 1 / tl.where(count > 0, count, 1), 0)
-        total = tl.where(over > 0, total * over, -1)
-    tl.store(result + here, total, mask=inside)
+            over = one_over_count(
+                plane - margin_z + first, row - margin_y, column - margin_x, steps + 3 * tl.program_id(1),
+                depth, height, width, RADIUS_Z, RADIUS_Y, RADIUS_X, ACC,
+            )  # fmt: skip
+    for number in tl.static_range(IMAGES):
+        total = window(source + number * image + here, number_of, length, by, inside, RADIUS, ACC)
+        if GIVEN == MEAN:
+            total = tl.where(over > 0, total * over, -1)
+        tl.store(result + number * image + here, total, mask=inside)
 
 
 @triton.jit
@@ -172,8 +204,8 @@ def describe(
 ):  # fmt: skip
     """What is asked of the descriptors of both images at the voxels of planes ``low`` to before ``high``."""
     volume, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
-    voxel = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = voxel < (high - low).to(tl.int64) * height * width
+    voxel = block * BLOCK + tl.arange(0, BLOCK)
+    inside = voxel < (high - low) * height * width
     k, j, i = voxel % width, voxel // width % height, voxel // width // height + low
     pair = tl.arange(0, PAIRS)
     known = (pair < COUNT)[:, None] & inside[None, :]
@@ -226,12 +258,12 @@ def centres(
     slopes, inverse, steps, pairs, result, first, low, high, lines, depth, height, width, planes, rows, pitch,
     margin_z, margin_y, margin_x, stride,
     EACH: tl.constexpr, RADIUS_Z: tl.constexpr, RADIUS_Y: tl.constexpr, RADIUS_X: tl.constexpr, ACC: tl.constexpr,
-    MASKED: tl.constexpr, COLUMNS: tl.constexpr,
+    MASKED: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """The slopes of the pairs of each step, around the centres that they start from, over what their means weigh."""
-    _volume, plane, row, column, at, inside = cell(lines, planes, rows, pitch, COLUMNS)
+    _volume, plane, row, column, at, inside = cell(lines, planes, rows, pitch, LINES, COLUMNS)
     z, y, x = plane - margin_z + first, row - margin_y, column - margin_x
-    total = tl.zeros((COLUMNS,), ACC)
+    total = tl.zeros((LINES, COLUMNS), ACC)
     for number in range(EACH):
         own = tl.program_id(1) * EACH + number
         pz, py, px = tl.load(pairs + 4 * own + 1), tl.load(pairs + 4 * own + 2), tl.load(pairs + 4 * own + 3)
@@ -239,15 +271,12 @@ def centres(
         seen = seen & (x - px >= 0) & (x - px < width)
         away = (pz.to(tl.int64) * rows + py) * pitch + px
         total += tl.load(slopes + own.to(tl.int64) * stride + at - away, mask=seen, other=0)
-    here = tl.program_id(1) * stride + at
+    here = tl.program_id(1).to(tl.int64) * stride + at
     if MASKED:
         over = tl.load(inverse + here, mask=inside, other=0)
     else:
         step = steps + 3 * tl.program_id(1)
-        count = common(z, tl.load(step), depth, RADIUS_Z).to(ACC)
-        count *= common(y, tl.load(step + 1), height, RADIUS_Y).to(ACC)
-        count = count * common(x, tl.load(step + 2), width, RADIUS_X).to(ACC)
-        over = tl.where(count > 0, 1 / tl.where(count > 0, count, 1), 0)
+        over = one_over_count(z, y, x, step, depth, height, width, RADIUS_Z, RADIUS_Y, RADIUS_X, ACC)
     tl.store(result + here, tl.where(over > 0, total * over, 0), mask=inside)
 
 
@@ -255,16 +284,16 @@ def centres(
 def multiply(
     sums, image, mask, steps, result, start, first, low, high, lines, shared, depth, height, width,
     planes, rows, pitch, margin_z, margin_y, margin_x, stride,
-    STEPS: tl.constexpr, ACC: tl.constexpr, MASKED: tl.constexpr, COLUMNS: tl.constexpr,
+    STEPS: tl.constexpr, ACC: tl.constexpr, MASKED: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """The gradient of the image: what each pair of voxels is given, by twice its difference."""
-    volume, plane, row, column, at, inside = cell(lines, planes, rows, pitch, COLUMNS)
+    volume, plane, row, column, at, inside = cell(lines, planes, rows, pitch, LINES, COLUMNS)
     z, y, x = plane - margin_z + first, row - margin_y, column - margin_x
     inside = inside & (z >= low) & (z < high) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
     source = (((volume + start) * depth + z) * height + y) * width + x
     weights = ((((volume + start) // shared) * depth + z) * height + y) * width + x
     own = tl.load(image + source, mask=inside, other=0).to(ACC)
-    total = tl.zeros((COLUMNS,), ACC)
+    total = tl.zeros((LINES, COLUMNS), ACC)
     for number in range(2 * STEPS):
         step, sign = steps + 3 * (number // 2), 1 - number % 2 * 2
         dz, dy, dx = sign * tl.load(step), sign * tl.load(step + 1), sign * tl.load(step + 2)
@@ -275,7 +304,7 @@ def multiply(
         seen = seen & (both > 0)
         # the patches around the voxel that the step starts from
         back = tl.where(sign > 0, 0, (dz.to(tl.int64) * rows + dy) * pitch + dx)
-        given = tl.load(sums + (number // 2) * stride + at + back, mask=seen, other=0)
+        given = tl.load(sums + tl.cast(number // 2, tl.int64) * stride + at + back, mask=seen, other=0)
         difference = own - tl.load(image + source + away, mask=seen, other=0).to(ACC)
         total += tl.where(seen, 2 * both * difference * given, 0)
     tl.store(result + source, total.to(result.dtype.element_ty), mask=inside)
