@@ -60,14 +60,14 @@ def squares(
     z, y, x = plane - margin_z + first, row - margin_y, column - margin_x
     there = inside & (z >= 0) & (z < depth) & (z + dz >= 0) & (z + dz < depth)
     there = there & (y >= 0) & (y < height) & (y + dy >= 0) & (y + dy < height)
+    least, most = tl.maximum(0, -dx), tl.minimum(width, width - dx)  # columns that have one a step further
     source = ((volume + start) * depth + z) * height * width + y.to(tl.int64) * width + x
     weights = (((volume + start) // shared) * depth + z) * height * width + y.to(tl.int64) * width + x
     further = (dz.to(tl.int64) * height + dy) * width + dx
     one, other, mass = tl.zeros((LINES, COLUMNS), ACC), tl.zeros((LINES, COLUMNS), ACC), tl.zeros((LINES, COLUMNS), ACC)
     for number in range(2 * RADIUS + 1):
         by = number - RADIUS
-        k = x + by
-        seen = there & (k >= 0) & (k < width) & (k + dx >= 0) & (k + dx < width)
+        seen = there & (x + by >= least) & (x + by < most)
         both = load_both(mask, weights + by, weights + by + further, seen, ACC, MASKED)
         one += squared(x_image, source + by, further, both, seen, ACC)
         other += squared(y_image, source + by, further, both, seen, ACC)

@@ -27,11 +27,11 @@ def images(shape: tuple[int, ...], masked: str) -> tuple[Tensor, Tensor, Tensor 
 @pytest.mark.parametrize(
     ("shape", "masked", "radius", "dilation", "penalty", "reduce", "index"),
     [
-        ((2, 2, 13), "none", 2, 1, "squared", False, 0),
+        ((2, 1, 13), "none", 2, 1, "squared", False, 0),
         ((2, 2, 13), "voxel", 0, 2, "absolute", True, 1),
-        ((2, 2, 7, 6), "channel", 1, 2, "squared", True, 0),
+        ((1, 2, 7, 6), "channel", 1, 2, "squared", True, 0),
         ((1, 2, 7, 6), "none", 1, 1, "absolute", False, 1),
-        ((2, 1, 4, 3, 5), "none", 0, 1, "squared", True, 0),
+        ((1, 1, 4, 3, 5), "none", 0, 1, "squared", True, 0),
         ((1, 1, 4, 3, 5), "voxel", 1, 2, "absolute", False, -1),
     ],
 )
@@ -54,6 +54,7 @@ def test_ties_share_the_gradient() -> None:
     compare(OPERATOR, move((x, y, None, 0, 1, "squared", True)))
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN")  # of NumPy, in the interpreter
 def test_constant_images_and_nan() -> None:
     x, y = torch.full((1, 1, 5, 6), 0.3), torch.rand(1, 1, 5, 6)
     for pair in ((x, x), (x, y)):
@@ -85,10 +86,10 @@ def slabs(depth: int, gradient: bool) -> list[list]:
 
 
 def test_slabs_change_nothing(monkeypatch) -> None:
-    """Values and gradient of a volume in two parts."""
+    """The noise is that of the whole volume, and patches reach into the next part."""
     monkeypatch.setattr(PATH, "SCRATCH_BYTES", 1)
-    x, y = torch.rand(2, 1, 1, 7, 1, 2, dtype=torch.float64)
-    assert [len(slabs(7, gradient)[0]) for gradient in (False, True)] == [3, 1]
+    x, y = torch.rand(2, 1, 1, 4, 1, 2, dtype=torch.float64)
+    assert len(slabs(4, False)[0]) == 2
     compare(OPERATOR, move((x, y, None, 1, 1, "squared", True)), index=-1)
 
 
@@ -122,13 +123,12 @@ def launch(direction: str, dtype: torch.dtype, masked: bool, reduce: bool) -> La
         else:
             OPERATOR.paths[-1].backward(torch.empty((1, 2) if reduce else x.shape), args)
 
-    return Launch(call, wide=2)
+    return Launch(call, wide=1)
 
 
 LAUNCHES = {
     "values, double": launch("forward", torch.float64, False, False),
-    "gradient of sums": launch("backward", torch.float32, False, True),
-    "gradient of the map, mask": launch("backward", torch.bfloat16, True, False),
+    "gradient, mask": launch("backward", torch.bfloat16, True, True),
 }
 
 
