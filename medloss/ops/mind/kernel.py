@@ -214,7 +214,7 @@ def describe(
     py = tl.load(pairs + 4 * pair + 2, mask=pair < COUNT, other=0)
     px = tl.load(pairs + 4 * pair + 3, mask=pair < COUNT, other=0)
     size = volume * planes * rows * pitch
-    from_here = size + ((i - first + margin_z) * rows + j + margin_y) * pitch + k + margin_x
+    from_here = size + ((i - first + margin_z).to(tl.int64) * rows + j + margin_y) * pitch + k + margin_x
     at = (of * stride + (pz.to(tl.int64) * rows + py) * pitch + px)[:, None] + from_here[None, :]
     source = volume + start
     inner = (i * height + j) * width + k

@@ -147,7 +147,7 @@ def load_pair(
     MASK: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Both images and the weights of voxels; where the weight is zero nothing is looked at."""
-    weight, seen = inside.to(ACC), inside
+    weight, seen, c = inside.to(ACC), inside, tl.cast(c, tl.int64)
     if MASK != "none":
         at = b * mask_steps[0] + v * mask_steps[2]
         if MASK == "class":

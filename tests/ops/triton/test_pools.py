@@ -37,9 +37,8 @@ def test_pools_are_the_reference_s(shape, poisoned) -> None:
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_sums_are_the_reference_s(shape, masked, poisoned) -> None:
-    for index, sizes in ((0, (3, 5)), (1, (5, 1))):
-        x, t, mask = maps(shape, masked, per_class=index == 1)
-        compare(SUMS, move((x, t, mask, *sizes)), index=index)
+    x, t, mask = maps(shape, masked, per_class=len(shape) == 4)
+    compare(SUMS, move((x, t, mask, *((5, 1) if masked else (3, 5)))), index=int(masked))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
