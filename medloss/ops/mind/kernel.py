@@ -1,9 +1,9 @@
-"""The Triton kernels of ``mind``: maps of patch distances by sums along each axis, and descriptors from them.
+"""The Triton kernels of ``mind``: maps of patch distances by sums along each axis, and back from their slopes.
 
 For each step between two patches there is a map of the mean squared difference of the patches around a centre and
-around the voxel a step further, -1 where they have no voxel in common. Centres lie up to a margin beyond the border. A
-tile of descriptors has the pairs along its first axis, and looks each one up in the map of its step. For the gradient
-the slopes of the pairs are gathered by step, shared out over patches by the same sums, and multiplied by differences.
+around the voxel a step further, -1 where they have no voxel in common. Centres lie up to a margin beyond the border.
+For the gradient the slopes of the pairs are gathered by step, shared out over patches by the same sums, and multiplied
+by differences.
 """
 
 from __future__ import annotations
@@ -15,11 +15,7 @@ from medloss.ops.kernel import place
 
 SUM, MEAN = tl.constexpr(0), tl.constexpr(1)
 """What becomes of sums along an axis: they are kept, or divided by what they weigh."""
-NOISE, VALUES, TOTALS, SLOPES = (tl.constexpr(kind) for kind in range(4))
-"""What is asked of descriptors."""
-LEAST_NOISE, MOST_NOISE = tl.constexpr(1e-3), tl.constexpr(1e3)
-"""Least and largest noise of a voxel over the mean, as in the reference."""
-VARYING = ["start", "first", "low", "high", "lines", "blocks"]
+VARYING = ["start", "first", "low", "high", "lines"]
 
 
 @triton.jit
@@ -145,112 +141,6 @@ def box(
         if GIVEN == MEAN:
             total = tl.where(over > 0, total * over, -1)
         tl.store(result + number * image + here, total, mask=inside)
-
-
-@triton.jit
-def noise_of(distance):
-    """Above the least distance, of each pair; the mean of that; which pairs there are, and how many, at least 1."""
-    there = (distance < 0) == 0
-    least = tl.min(tl.where(there, distance, float("inf")), 0)[None, :]
-    above = tl.where(there, distance - least, 0)
-    count = tl.maximum(tl.sum(there.to(distance.dtype), 0), 1)[None, :]
-    return above, tl.sum(above, 0)[None, :] / count, there, count
-
-
-@triton.jit
-def bounds(mean):
-    """The least and the largest noise."""
-    return mean * LEAST_NOISE, mean * MOST_NOISE
-
-
-@triton.jit
-def one_over(noise, mean, TINY: tl.constexpr):
-    """One over the noise within its range; NaN where the mean is none."""
-    low, high = bounds(mean)
-    noise = tl.where(noise < low, low, noise)
-    noise = tl.where(noise > high, high, noise)
-    noise = tl.where(noise < TINY, TINY, noise)
-    return 1 / tl.where(mean == mean, noise, mean)
-
-
-@triton.jit
-def slopes_of(
-    above, noise, there, count, over, other, mean, upstream, ABSOLUTE: tl.constexpr, TINY: tl.constexpr
-):  # fmt: skip
-    """The slopes of a voxel's value in its distances. Several least distances share their slope among them."""
-    low, high = bounds(mean)
-    entry = tl.exp(-above * over)
-    difference = tl.where(there, entry - other, 0)
-    if ABSOLUTE:
-        rate = tl.where(difference > 0, 1, tl.where(difference < 0, -1, difference))
-    else:
-        rate = 2 * difference
-    steep = upstream / count * rate * entry * over
-    slope = tl.where(over >= 1 / TINY, 0, steep)  # nothing varies
-    free = tl.sum(tl.where(there, slope * above * over, 0), 0)[None, :] / count
-    free = tl.where((noise < low) | (noise > high) | (noise < TINY), 0, free)
-    found = tl.where(there, free - slope, 0)
-    least = there & ((above > 0) == 0)
-    ties = tl.maximum(tl.sum(least.to(found.dtype), 0), 1)[None, :]
-    return found - tl.where(least, tl.sum(found, 0)[None, :] / ties, 0)
-
-
-@triton.jit(do_not_specialize=VARYING)
-def describe(
-    x, y, pairs, mask, means, upstream, result, start, first, low, high, shared, blocks,
-    depth, height, width, planes, rows, pitch, margin_z, margin_y, margin_x, stride,
-    ASKED: tl.constexpr, ABSOLUTE: tl.constexpr, COUNT: tl.constexpr, PAIRS: tl.constexpr, SUMMED: tl.constexpr,
-    MASKED: tl.constexpr, TINY: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """What is asked of the descriptors of both images at the voxels of planes ``low`` to before ``high``."""
-    volume, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
-    voxel = block * BLOCK + tl.arange(0, BLOCK)
-    inside = voxel < (high - low) * height * width
-    k, j, i = voxel % width, voxel // width % height, voxel // width // height + low
-    pair = tl.arange(0, PAIRS)
-    known = (pair < COUNT)[:, None] & inside[None, :]
-    of = tl.load(pairs + 4 * pair, mask=pair < COUNT, other=0).to(tl.int64)
-    pz = tl.load(pairs + 4 * pair + 1, mask=pair < COUNT, other=0)
-    py = tl.load(pairs + 4 * pair + 2, mask=pair < COUNT, other=0)
-    px = tl.load(pairs + 4 * pair + 3, mask=pair < COUNT, other=0)
-    size = volume * planes * rows * pitch
-    from_here = size + ((i - first + margin_z).to(tl.int64) * rows + j + margin_y) * pitch + k + margin_x
-    at = (of * stride + (pz.to(tl.int64) * rows + py) * pitch + px)[:, None] + from_here[None, :]
-    source = volume + start
-    inner = (i * height + j) * width + k
-    weight = inside.to(ACC)
-    if MASKED:
-        weight = tl.load(mask + source // shared * depth * height * width + inner, mask=inside, other=0).to(ACC)
-    counts = inside & (weight > 0)
-    above_x, noise_x, there, count = noise_of(tl.load(x + at, mask=known, other=-1))
-    above_y, noise_y, _there, _count = noise_of(tl.load(y + at, mask=known, other=-1))
-    if ASKED == NOISE:
-        to = result + 3 * tl.program_id(0)
-        tl.store(to, tl.sum(tl.where(counts[None, :], weight[None, :] * noise_x, 0)))
-        tl.store(to + 1, tl.sum(tl.where(counts[None, :], weight[None, :] * noise_y, 0)))
-        tl.store(to + 2, tl.sum(tl.where(counts, weight, 0), 0))
-    else:
-        mean_x, mean_y = tl.load(means + 2 * source), tl.load(means + 2 * source + 1)
-        over = one_over(noise_x, mean_x, TINY)
-        other = tl.exp(-above_y * one_over(noise_y, mean_y, TINY))
-        if ASKED == SLOPES:
-            g = tl.load(upstream + source) if SUMMED else tl.load(
-                upstream + source * depth * height * width + inner, mask=counts, other=0
-            )  # fmt: skip
-            g = tl.where(counts, g * weight, 0)[None, :]
-            slope = slopes_of(above_x, noise_x, there, count, over, other, mean_x, g, ABSOLUTE, TINY)
-            slope = tl.where(counts[None, :], slope, 0)
-            to = pair.to(tl.int64)[:, None] * stride + from_here[None, :]
-            tl.store(result + to, slope, mask=known)
-        else:
-            difference = tl.where(there, tl.exp(-above_x * over) - other, 0)
-            cost = tl.abs(difference) if ABSOLUTE else difference * difference
-            value = tl.sum(cost / count, 0)
-            value = tl.where(counts, weight * value, 0)
-            if ASKED == VALUES:
-                tl.store(result + source * depth * height * width + inner, value, mask=inside)
-            else:
-                tl.store(result + tl.program_id(0), tl.sum(value, 0))
 
 
 @triton.jit(do_not_specialize=VARYING)

@@ -1,4 +1,4 @@
-"""The GPU path of ``mind``: walks ``kernel.py`` through some volumes, or some planes of a large one, at a time."""
+"""The GPU path of ``mind``: walks its kernels through some volumes, or some planes of a large one, at a time."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ class _Walk:
     def __init__(self, own: Tensor, other: Tensor, args: tuple[Any, ...], dtype: torch.dtype) -> None:
         from triton import language
 
-        from medloss.ops.mind import kernel
+        from medloss.ops.mind import descriptor_kernel, kernel
 
         mask, radius, dilation, penalty, self.reduce = args[2:]
-        self.kernel, self.dtype, self.device = kernel, dtype, own.device
+        self.kernel, self.descriptors, self.dtype, self.device = kernel, descriptor_kernel, dtype, own.device
         self.images, self.mask, self.shared = [_readable(own), _readable(other)], _readable(own), 1
         (batch, channels), rank = own.shape[:2], own.ndim - 2
         if mask is not None:
@@ -168,7 +168,9 @@ class _Walk:
                 for slab in slabs:
                     maps = None
                     maps = self.distances(slab)
-                    totals += self._describe(slab, maps, means, self.kernel.NOISE, means, planes=slab[2:4], numbers=3)
+                    totals += self._describe(
+                        slab, maps, means, self.descriptors.NOISE, means, planes=slab[2:4], numbers=3
+                    )
                 mass = torch.where(totals[:, 2:] > 0, totals[:, 2:], torch.ones_like(totals[:, 2:]))
                 means[slabs[0].start : slabs[0].start + slabs[0].volumes] = (totals[:, :2] / mass).to(self.dtype)
             for slab in slabs:
@@ -192,16 +194,16 @@ class _Walk:
     def values(self, slab: Slab, maps: tuple[Tensor, Tensor], means: Tensor, result: Tensor) -> None:
         """The values of the planes wanted, or their sums on top of those of the others."""
         if self.reduce:
-            sums = self._describe(slab, maps, means, self.kernel.TOTALS, means, planes=slab[2:4], numbers=1)
+            sums = self._describe(slab, maps, means, self.descriptors.TOTALS, means, planes=slab[2:4], numbers=1)
             result[slab.start : slab.start + slab.volumes] += sums[:, 0]
         else:
-            self._describe(slab, maps, means, self.kernel.VALUES, means, planes=slab[2:4], result=result)
+            self._describe(slab, maps, means, self.descriptors.VALUES, means, planes=slab[2:4], result=result)
 
     def gradient(self, slab: Slab, maps: tuple[Tensor, Tensor], means: Tensor, grad: Tensor, result: Tensor) -> None:
         """The gradient of the planes wanted."""
         kernel, (low, high) = self.kernel, slab[4:6]
         found, slopes = maps  # there are two pairs for each step: they take the place of the spare maps
-        self._describe(slab, maps, means, kernel.SLOPES, grad, planes=(low, high), result=slopes)
+        self._describe(slab, maps, means, self.descriptors.SLOPES, grad, planes=(low, high), result=slopes)
         one, other = found[: self.steps], slopes[: self.steps]
         self._launch(
             kernel.centres, slab, self.steps, slopes, found[-self.steps :], self.step_table, self.pair_table, one,
@@ -232,7 +234,7 @@ class _Walk:
         parts = result
         if numbers:
             parts = torch.empty((slab.volumes, blocks, numbers), dtype=self.dtype, device=self.device)
-        self.kernel.describe[(slab.volumes * blocks,)](
+        self.descriptors.describe[(slab.volumes * blocks,)](
             maps[0], maps[0][self.steps :], self.pair_table, self.mask, means, grad, parts, slab.start, slab.first,
             low, high, self.shared, blocks, *self._shape(slab), ASKED=asked, **self.asked, **self.acc,
         )  # fmt: skip
