@@ -167,3 +167,13 @@ def place(first, planes, lines, height, width, LINES: tl.constexpr, COLUMNS: tl.
     line = tl.minimum(line, lines - 1)
     plane = line // height
     return (plane // planes).to(tl.int64), first + plane % planes, line % height, column, inside
+
+
+@triton.jit
+def divided(a, b):
+    """Rounded as torch does: in single precision Triton's own division is not."""
+    if a.dtype == tl.float32:
+        result = tl.div_rn(a, b)
+    else:
+        result = a / b
+    return result

@@ -12,7 +12,8 @@ import triton.language as tl
 
 from medloss.ops.kernel import place
 
-DETERMINANT, FOLDING, LOGARITHM, VOLUME, HYPERELASTIC = (tl.constexpr(mode) for mode in range(5))
+DETERMINANT, FOLDING, LOGARITHM, VOLUME, HYPERELASTIC, MEAN, SPREAD = (tl.constexpr(mode) for mode in range(7))
+"""What is asked of the determinants; MEAN is the logarithm itself, SPREAD the square of its distance from a centre."""
 EDGE, WHOLES, REALS = tl.constexpr(10), tl.constexpr(34), tl.constexpr(12)
 """Numbers of an edge: two ends, what it was, and whether it is deformed; whole ones and others of an entry."""
 VARYING = ["lines", "depth", "height", "from_z", "from_y", "from_x", "inner_z", "inner_y"]
@@ -102,7 +103,7 @@ def swelling(growth, floor):
 
 
 @triton.jit
-def slope_of(growth, numbers, scale, MODE: tl.constexpr):
+def slope_of(growth, numbers, centre, scale, MODE: tl.constexpr):
     """The slope of a simplex's price, by its share, in its determinant; a determinant has neither price nor share."""
     floor, factor = tl.load(numbers), tl.load(scale + 9)
     if MODE != DETERMINANT:
@@ -113,8 +114,8 @@ def slope_of(growth, numbers, scale, MODE: tl.constexpr):
         rate = tl.where(growth >= 0, 0.0, -1.0)
     elif MODE == VOLUME:
         rate = tl.where(growth > 1, 1.0, tl.where(growth < 1, -1.0, growth - 1))  # 0 at 1, and NaN stays
-    elif MODE == LOGARITHM:
-        rate = 2 * logarithm(growth, floor) / tl.where(growth >= floor, growth, floor)
+    elif MODE != HYPERELASTIC:
+        rate = 2 * (logarithm(growth, floor) - centre) / tl.where(growth >= floor, growth, floor)
     else:
         held = tl.where(growth < floor, floor, growth)
         change = (held - 1) / held
@@ -144,15 +145,19 @@ def stretched(
 
 
 @triton.jit
-def price_of(growth, lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2, numbers, MODE: tl.constexpr, RANK: tl.constexpr):
+def price_of(
+    growth, lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2, numbers, centre, MODE: tl.constexpr, RANK: tl.constexpr
+):  # fmt: skip
     """What a simplex costs."""
     floor = tl.load(numbers)
     if MODE == FOLDING:
         price = positive(-growth)
     elif MODE == VOLUME:
         price = tl.abs(growth - 1)
-    elif MODE == LOGARITHM:
-        value = logarithm(growth, floor)
+    elif MODE == MEAN:
+        price = logarithm(growth, floor)
+    elif MODE != HYPERELASTIC:
+        value = logarithm(growth, floor) - centre
         price = value * value
     else:
         price = tl.load(numbers + 1) / 2 * lengths + tl.load(numbers + 3) * swelling(growth, floor)
@@ -176,8 +181,8 @@ def keep(
 
 @triton.jit(do_not_specialize=VARYING)
 def prices(
-    field, weights, entries, reals, numbers, result, lines, depth, height, width, from_z, from_y, from_x,
-    inner_z, inner_y, inner_x,
+    field, weights, entries, reals, numbers, centres, result, lines, depth, height, width,
+    from_z, from_y, from_x, inner_z, inner_y, inner_x,
     MODE: tl.constexpr, MASKED: tl.constexpr, REDUCED: tl.constexpr, SIMPLICES: tl.constexpr, RANK: tl.constexpr,
     LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -187,6 +192,7 @@ def prices(
     volume = field + sample * RANK * depth * height * width
     voxel = volume + ((z + from_z) * height + row + from_y) * width + column + from_x
     total = tl.zeros((LINES, COLUMNS), reals.dtype.element_ty)
+    centre = tl.load(centres + sample) if MODE == SPREAD else 0.0
     if MASKED:
         weight = tl.load(weights + at, mask=inside, other=0)
     for simplex in range(SIMPLICES):
@@ -203,7 +209,7 @@ def prices(
             tl.store(result + there, growth, mask=inside)
         else:
             total += tl.load(scale + 10) * price_of(
-                growth, lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2, numbers, MODE, RANK
+                growth, lengths, a0, a1, a2, b0, b1, b2, c0, c1, c2, numbers, centre, MODE, RANK
             )
     if MODE != DETERMINANT:
         total = tl.where(inside, total, 0)
@@ -224,8 +230,8 @@ def hand_out(to, x, y, w, stride, inside, RANK: tl.constexpr):
 
 @triton.jit(do_not_specialize=VARYING)
 def gradient(
-    field, weights, entries, reals, numbers, upstream, result, lines, depth, height, width, from_z, from_y, from_x,
-    inner_z, inner_y, inner_x,
+    field, weights, entries, reals, numbers, centres, upstream, result, lines, depth, height, width,
+    from_z, from_y, from_x, inner_z, inner_y, inner_x,
     MODE: tl.constexpr, MASKED: tl.constexpr, REDUCED: tl.constexpr, SIMPLICES: tl.constexpr, ENDS: tl.constexpr,
     RANK: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -234,6 +240,7 @@ def gradient(
     start = sample * RANK * depth * height * width
     x = tl.zeros((LINES, COLUMNS), reals.dtype.element_ty)
     y, w = x, x
+    centre = tl.load(centres + sample) if MODE == SPREAD else 0.0
     for number in range(ENDS):
         own, scale = entries + number * WHOLES, reals + number * REALS
         i, j, k = z - tl.load(own), row - tl.load(own + 1), column - tl.load(own + 2)
@@ -257,7 +264,7 @@ def gradient(
             if MASKED:
                 above = above * weight
         above = tl.load(scale + 11) * above
-        rate = slope_of(growth, numbers, scale, MODE)
+        rate = slope_of(growth, numbers, centre, scale, MODE)
         d0, d1, d2 = stretched(g0, g1, g2, a0, a1, a2, b0, b1, b2, c0, c1, c2, rate, numbers, MODE, RANK)
         x += tl.where(seen, above * d0 * tl.load(scale), 0)
         y += tl.where(seen, above * d1 * tl.load(scale + 1), 0)

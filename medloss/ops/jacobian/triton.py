@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from medloss.ops.triton_tiles import Tiles, table, tiles
 from medloss.ops.voxels import accumulation_dtype
 
 AXES = 3
-MODES = {"determinant": 0, "folding": 1, "log": 2, "volume": 3, "hyperelastic": 4}
+MODES = {"determinant": 0, "folding": 1, "log": 2, "volume": 3, "hyperelastic": 4, "mean": 5, "sdlog": 6}
 MOST_ENTRIES = 2**31 - 1
 WARPS = 8
 
@@ -59,45 +60,50 @@ class TritonJacobian:
         """Why the kernels cannot serve; empty where they can."""
         call = self.call(args)
         found = triton_path.reasons(call.field) + misfits(call, needs)
-        if call.mode not in MODES:
-            found.append(f"{call.mode} has no triton kernel")
         if call.field[:1].numel() > MOST_ENTRIES:
             found.append(f"a sample has more than {MOST_ENTRIES} entries")
         return found
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """The map, or one number for each sample."""
-        from medloss.ops.jacobian import kernel
+        return self.forward_keeping(args)[0]
 
-        work = _Work(self.call(args))
-        tile, lines = work.tiles(work.inner, work.batch)
-        shape = (work.batch, *work.maps, *work.inner[AXES - work.rank :])
-        if work.reduce:
-            shape = (work.batch, lines // work.batch * tile.across)
-        result = work.field.new_empty(shape, dtype=work.dtype)
-        wholes, reals = work.entries(False)
-        with triton_path.on_device(result):
-            kernel.prices[(tile.programs(lines),)](
-                work.field, work.weight, wholes, reals, work.numbers, result, lines, *work.sizes, *work.before,
-                *work.inner, **work.options, **tile.options, num_warps=WARPS,
-            )  # fmt: skip
-        return result.sum(1, dtype=torch.float64).to(work.dtype) if work.reduce else result
+    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The result, and of a spread the three numbers of each sample that the gradient starts from."""
+        call = self.call(args)
+        if call.mode != "sdlog":
+            work = _Work(call)
+            found = work.prices(call.mode)
+            return (found.to(work.dtype) if work.reduce else found), ()
+        found = _spread(_Work(call))
+        return found[:, 2].clamp_min(0).sqrt().to(accumulation_dtype(call.field)), (found,)
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of the field, in its dtype."""
-        from medloss.ops.jacobian import kernel
+        call = self.call(args)
+        return self.backward_from((_spread(_Work(call)),) if call.mode == "sdlog" else (), grad, args)
 
-        work = _Work(self.call(args))
-        tile, lines = work.tiles(work.sizes, work.batch)
-        result = torch.empty_like(work.field, dtype=work.dtype)
-        wholes, reals = work.entries(True)
-        with triton_path.on_device(result):
-            kernel.gradient[(tile.programs(lines),)](
-                work.field, work.weight, wholes, reals, work.numbers, grad.to(work.dtype).contiguous(), result, lines,
-                *work.sizes, *work.before, *work.inner, **work.options, ENDS=len(reals) // REALS, **tile.options,
-                num_warps=WARPS,
-            )  # fmt: skip
-        return (folded(result, work.reach) if work.extended else result).to(args[0].dtype)
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of the field, in its dtype."""
+        call = self.call(args)
+        work, centre = _Work(call), None
+        if kept:
+            mass, centre, variance = kept[0].unbind(1)
+            flat = variance <= 0  # the root has no gradient at 0
+            scale = 2 * mass * torch.where(flat, torch.ones_like(variance), variance).sqrt()
+            grad = torch.where(flat, torch.zeros_like(scale), grad / scale)
+        return work.gradient(call.mode, grad, centre).to(args[0].dtype)
+
+
+def _spread(work: _Work) -> Tensor:
+    """Of each sample the mass, and the mean and the variance of the logarithms, B 3 in double."""
+    if work.options["MASKED"]:
+        mass = work.weight.flatten(1).sum(1, dtype=torch.float64)
+    else:
+        mass = torch.full((work.batch,), float(math.prod(work.inner)), dtype=torch.float64, device=work.field.device)
+    some = torch.where(mass > 0, mass, torch.ones_like(mass))
+    mean = work.prices("mean") / some
+    return torch.stack([some, mean, work.prices("sdlog", mean) / some], 1)
 
 
 class _Work:
@@ -108,7 +114,7 @@ class _Work:
         self.dtype, self.rank, self.batch = accumulation_dtype(field), field.ndim - 2, field.shape[0]
         self.reach, self.extended = reach_of(call.stencil, call.axis_scale), call.border == "replicate"
         self.field = (extended(field.detach(), self.reach) if self.extended else field.detach()).contiguous()
-        self.weight, self.reduce = self.field, call.reduce
+        self.weight, self.reduce = self.field, call.reduce or call.mode == "sdlog"
         if call.mask is not None:
             weight = interior_weight(call.mask.to(self.dtype).amin(1, keepdim=True), call.stencil, call.border)
             self.weight = weight.expand(self.batch, *weight.shape[1:]).contiguous()
@@ -118,9 +124,41 @@ class _Work:
         self.maps = (len(self.scheme),) if call.mode == "determinant" else ()
         self.numbers = table((call.floor, *call.prices), self.dtype, field.device)
         self.options = {
-            "MODE": MODES[call.mode], "MASKED": call.mask is not None, "REDUCED": call.reduce,
-            "SIMPLICES": len(self.scheme), "RANK": self.rank,
+            "MASKED": call.mask is not None, "REDUCED": self.reduce, "SIMPLICES": len(self.scheme), "RANK": self.rank,
         }  # fmt: skip
+
+    def prices(self, mode: str, centre: Tensor | None = None) -> Tensor:
+        """The map, or the sum of each sample in double. ``centre``: from where logarithms spread."""
+        from medloss.ops.jacobian import kernel
+
+        tile, lines = self.tiles(self.inner, self.batch)
+        shape = (self.batch, *self.maps, *self.inner[AXES - self.rank :])
+        if self.reduce:
+            shape = (self.batch, lines // self.batch * tile.across)
+        result = self.field.new_empty(shape, dtype=self.dtype)
+        with triton_path.on_device(result):
+            kernel.prices[(tile.programs(lines),)](
+                *self._images(False, centre), result, lines, *self.sizes, *self.before, *self.inner, MODE=MODES[mode],
+                **self.options, **tile.options, num_warps=WARPS,
+            )  # fmt: skip
+        return result.sum(1, dtype=torch.float64) if self.reduce else result
+
+    def gradient(self, mode: str, grad: Tensor, centre: Tensor | None) -> Tensor:
+        """The gradient of the field as it was given, before it was extended."""
+        from medloss.ops.jacobian import kernel
+
+        tile, lines = self.tiles(self.sizes, self.batch)
+        result, images = torch.empty_like(self.field, dtype=self.dtype), self._images(True, centre)
+        with triton_path.on_device(result):
+            kernel.gradient[(tile.programs(lines),)](
+                *images, grad.to(self.dtype).contiguous(), result, lines, *self.sizes, *self.before, *self.inner,
+                MODE=MODES[mode], **self.options, ENDS=len(images[3]) // REALS, **tile.options, num_warps=WARPS,
+            )  # fmt: skip
+        return folded(result, self.reach) if self.extended else result
+
+    def _images(self, ends: bool, centre: Tensor | None) -> tuple[Tensor, ...]:
+        numbers = self.numbers if centre is None else centre.to(self.dtype).contiguous()
+        return (self.field, self.weight, *self.entries(ends), self.numbers, numbers)
 
     def tiles(self, sizes: Sequence[int], volumes: int) -> tuple[Tiles, int]:
         """Tiles of the volumes of these sizes, and the number of their rows."""

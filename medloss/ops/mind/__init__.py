@@ -6,6 +6,7 @@ from torch import Tensor
 
 from medloss.ops.mind import reference
 from medloss.ops.mind.native import NativeMind
+from medloss.ops.mind.triton import TritonMind
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -20,7 +21,7 @@ def _fake(
     return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("mind", reference.mind, _fake, (NativeMind(),))
+OPERATOR = Operator("mind", reference.mind, _fake, (NativeMind(), TritonMind()))
 
 
 def mind(

@@ -12,7 +12,7 @@ from medloss.ops.operator import Operator
 from medloss.ops.pointwise import reference
 from medloss.ops.pointwise.native import NativePointwise
 from medloss.ops.pointwise.penalties import DIVERGENCE, LIKELIHOOD, LOGITS, RESIDUAL, SMOOTHED
-from medloss.ops.pointwise.triton import TritonLikelihoods
+from medloss.ops.pointwise.residual_triton import TritonPointwise
 from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["PENALTIES", "pointwise"]
@@ -41,7 +41,7 @@ def _fake(
     return input.new_empty(shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("pointwise", reference.pointwise, _fake, (NativePointwise(), TritonLikelihoods()))
+OPERATOR = Operator("pointwise", reference.pointwise, _fake, (NativePointwise(), TritonPointwise()))
 
 
 def pointwise(

@@ -104,12 +104,12 @@ def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
         shared = channels // mask.shape[1]
         mask = mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous()
     if penalty == "general":
-        penalty, gamma, scale = _general(gamma, scale)
+        penalty, gamma, scale = at_its_limits(gamma, scale)
     x, t = (image.detach().to(dtype).contiguous() for image in (input, target))
     return x, t, mask, shared, batch * channels, input[0, 0].numel(), CODES[penalty], gamma, scale
 
 
-def _general(alpha: float, scale: float) -> tuple[str, float, float]:
+def at_its_limits(alpha: float, scale: float) -> tuple[str, float, float]:
     """The penalty at its limits; that of alpha = 2 is half a square."""
     if alpha == 2:
         return "squared", alpha, scale * math.sqrt(2)

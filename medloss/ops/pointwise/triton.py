@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
-from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
 from medloss.ops.triton_volume import Volume
 from medloss.ops.voxels import accumulation_dtype
 
@@ -24,8 +23,6 @@ class TritonLikelihoods:
     def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
         """Why the kernel cannot serve; empty where it can."""
         input, target, mask, penalty, indexed, _, gamma, positive, negative = args[:9]
-        if penalty in RESIDUAL or penalty in DIVERGENCE:
-            return [f"pointwise has no triton kernel for {penalty}"]
         classes, spatial = input.shape[1], list(input.shape[2:])
         found = triton_volume.reasons(input, target, indexed, MOST_CLASSES)
         if list(target.shape[1:]) != [1 if indexed else classes, *spatial]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from medloss.ops.operator import Operator
 from medloss.ops.resample import reference
 from medloss.ops.resample.native import NativeResample
+from medloss.ops.resample.triton import TritonResample
 from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["resample"]
@@ -18,7 +19,7 @@ def _fake(values: Tensor, positions: Tensor, spacing: list[float] | None) -> Ten
     return values.new_empty((*values.shape[:2], *positions.shape[2:]), dtype=accumulation_dtype(values))
 
 
-OPERATOR = Operator("resample", reference.resample, _fake, (NativeResample(),))
+OPERATOR = Operator("resample", reference.resample, _fake, (NativeResample(), TritonResample()))
 
 
 def resample(values: Tensor, positions: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:

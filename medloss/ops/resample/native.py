@@ -21,19 +21,7 @@ class NativeResample(native.NativePath):
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        values, positions, spacing = args
-        rank, found = values.ndim - 2, []
-        if not 1 <= rank <= 3:
-            found.append(f"values have {rank} spatial axes, the kernel takes 1 to 3")
-        if positions.ndim < 3 or positions.shape[:2] != (values.shape[0], rank):
-            found.append("there must be a position for each sample, with a component for each axis")
-        elif spacing is not None and (positions.ndim != values.ndim or len(spacing) != rank):
-            found.append("a field must have the axes of the values, and a spacing for each")
-        if values.numel() == 0 or positions.numel() == 0:
-            found.append("there is nothing to read, or nowhere")
-        elif values[0, 0].numel() > MOST_VOXELS:
-            found.append(f"a channel has more than {MOST_VOXELS} voxels")
-        return found
+        return misfits(args, MOST_VOXELS)
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """The values there."""
@@ -62,6 +50,23 @@ class NativeResample(native.NativePath):
         operands = _plain(values, dtype), _plain(positions, dtype)
         native.call("resample_points", dtype, *operands, *_told(args), _plain(grad, dtype), result)
         return result.to(positions.dtype)
+
+
+def misfits(args: tuple[Any, ...], most: int) -> list[str]:
+    """Why no kernel can take these arguments; empty where one can that knows ``most`` voxels of a channel."""
+    values, positions, spacing = args
+    rank, found = values.ndim - 2, []
+    if not 1 <= rank <= 3:
+        found.append(f"values have {rank} spatial axes, the kernel takes 1 to 3")
+    if positions.ndim < 3 or positions.shape[:2] != (values.shape[0], rank):
+        found.append("there must be a position for each sample, with a component for each axis")
+    elif spacing is not None and (positions.ndim != values.ndim or len(spacing) != rank):
+        found.append("a field must have the axes of the values, and a spacing for each")
+    if values.numel() == 0 or positions.numel() == 0:
+        found.append("there is nothing to read, or nowhere")
+    elif values[0, 0].numel() > most:
+        found.append(f"a channel has more than {most} voxels")
+    return found
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -18,6 +18,7 @@ from medloss.ops.soft_morphology.native import (
     NativeSkeleton,
     NativeSkeletonSums,
 )
+from medloss.ops.soft_morphology.pool_triton import TritonBoundarySums, TritonMaxPool
 from medloss.ops.soft_morphology.triton import TritonSkeleton, TritonSkeletonSums
 from medloss.ops.voxels import accumulation_dtype
 
@@ -37,11 +38,13 @@ def _fake_sums(input: Tensor, target: Tensor, mask: Tensor | None, *numbers: int
 
 
 SOFT_SKELETON = Operator("soft_skeleton", reference.soft_skeleton, _fake_map, (NativeSkeleton(), TritonSkeleton()))
-MAX_POOL = Operator("max_pool", reference.max_pool, _fake_map, (NativeMaxPool(),))
+MAX_POOL = Operator("max_pool", reference.max_pool, _fake_map, (NativeMaxPool(), TritonMaxPool()))
 SKELETON_SUMS = Operator(
     "skeleton_sums", reference.skeleton_sums, _fake_sums, (NativeSkeletonSums(), TritonSkeletonSums())
 )
-BOUNDARY_SUMS = Operator("boundary_sums", reference.boundary_sums, _fake_sums, (NativeBoundarySums(),))
+BOUNDARY_SUMS = Operator(
+    "boundary_sums", reference.boundary_sums, _fake_sums, (NativeBoundarySums(), TritonBoundarySums())
+)
 EROSION_HAUSDORFF = Operator(
     "erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions, (NativeErosions(), TritonErosions())
 )

@@ -10,23 +10,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import place
+from medloss.ops.kernel import divided, place
 
 ERRORS, MEANS, SLOPES = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 """What a mean is taken of: squared errors, stretched means, or what the cotangents of these are for the means."""
 LOW, SPAN, HIGH, TO_LOW, TO_HIGH, NUMBERS = (tl.constexpr(number) for number in (0, 1, 2, 3, 4, 8))
 """Of each volume: the extremes (high is NaN where there is one value alone), and the gradients that they get."""
 VARYING = ["start", "lines", "entries", "step"]
-
-
-@triton.jit
-def divided(a, b):
-    """Rounded as torch does: in single precision Triton's own division is not."""
-    if a.dtype == tl.float32:
-        result = tl.div_rn(a, b)
-    else:
-        result = a / b
-    return result
 
 
 @triton.jit

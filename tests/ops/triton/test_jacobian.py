@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from triton_harness import CAPABILITIES, Launch, check, compare, move
+from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and_gradient
 
 JACOBIAN = sys.modules["medloss.ops.jacobian"]
 HYPERELASTIC = sys.modules["medloss.ops.hyperelastic"].OPERATOR
@@ -61,9 +61,39 @@ def test_lower_precision(dtype) -> None:
     compare(JACOBIAN.PENALTY, move((field, None, "log", 0.1, "forward", [1.0, 1.0], "interior", True)))
 
 
-def test_a_spread_is_left_to_the_reference() -> None:
-    args = (torch.zeros(1, 2, 8, 9), None, "sdlog", 0.1, "forward", [1.0, 1.0], "interior", True)
-    assert "sdlog has no triton kernel" in JACOBIAN.PENALTY.paths[-1].reasons(args)
+@pytest.mark.parametrize(
+    ("stencil", "rank", "border"),
+    [("all", 1, "interior"), ("central", 2, "replicate"), ("forward", 3, "interior")],
+)
+def test_spreads(stencil, rank, border, poisoned) -> None:
+    """Of a field that folds, with and without weights."""
+    field, axes = 0.5 * torch.randn(SHAPES[rank], dtype=torch.float64), AXES[:rank]
+    if rank != 3:
+        compare(JACOBIAN.PENALTY, move((field, None, "sdlog", 0.3, stencil, axes, border, False)))
+    compare(JACOBIAN.PENALTY, move((*masked(field), "sdlog", 0.3, stencil, axes, border, True)))
+
+
+def test_a_spread_far_from_its_mean() -> None:
+    """In single precision: what doubles all volumes has logarithms much larger than their spread."""
+    field = 0.01 * torch.randn(2, 2, 7, 9) + torch.arange(9.0)
+    compare(JACOBIAN.PENALTY, move((field, None, "sdlog", 0.3, "all", [1.0, 1.0], "interior", False)), scale=3)
+
+
+def test_a_spread_of_nothing() -> None:
+    """Of a field that changes no volume, of one under a mask, of one that is no number; and the path's own backward."""
+    field, path = torch.zeros(3, 2, 6, 7), JACOBIAN.PENALTY.paths[-1]
+    mask = torch.tensor([1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 6, 7)
+    field[1], field[2, 0, 3, 3] = torch.inf, torch.nan
+    args = move((field, mask, "sdlog", 0.1, "forward", [1.0, 1.0], "interior", False))
+    value, gradient = value_and_gradient(JACOBIAN.PENALTY, "triton", args)
+    assert value[:2].tolist() == [0, 0]
+    assert value[2].isnan()
+    assert not gradient[:2].any()
+    args = (torch.randn(3, 2, 6, 7).to(args[0]), *args[1:])
+    cotangent = torch.randn(3).to(args[0])
+    value, kept = path.forward_keeping(args)
+    assert torch.equal(value, path.forward(args))
+    assert torch.equal(path.backward_from(kept, cotangent, args), path.backward(cotangent, args))
 
 
 def launch(what: str, stencil: str, direction: str, mask: bool = False) -> Launch:
@@ -82,6 +112,8 @@ def launch(what: str, stencil: str, direction: str, mask: bool = False) -> Launc
 LAUNCHES = {
     "folding": launch("folding", "forward", "forward"),
     "log, all, gradient": launch("log", "all", "backward", mask=True),
+    "sdlog": launch("sdlog", "forward", "forward", mask=True),
+    "sdlog, gradient": launch("sdlog", "forward", "backward"),
     "hyperelastic, gradient": launch("hyperelastic", "forward", "backward"),
 }
 

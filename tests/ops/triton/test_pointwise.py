@@ -95,9 +95,6 @@ def test_reasons() -> None:
         "the focal exponent is below 0",
         "a gradient of target, mask or factors is asked for",
     ]
-    assert path.reasons(arguments(x, x, None, "squared", indexed=False)) == [
-        "pointwise has no triton kernel for squared"
-    ]
 
 
 def launch(direction: str, classes: int, dtype: torch.dtype, penalty: str, given: tuple[bool, bool]) -> Launch:
