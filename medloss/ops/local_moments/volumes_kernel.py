@@ -89,13 +89,21 @@ def finish(partials, result, parts, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def unlike(factors, at, stride, inside, COUNT: tl.constexpr):
-    """One minus the product over windows, each of which is one minus what is stored."""
-    total = tl.load(factors + at, mask=inside, other=0)
-    for _ in tl.static_range(COUNT - 1):
+def factors_of(factors, at, stride, inside, COUNT: tl.constexpr):
+    """One minus the factor of each window."""
+    found = ()
+    for _ in tl.static_range(COUNT):
+        found = found + (tl.load(factors + at, mask=inside, other=0),)
         at += stride
-        more = tl.load(factors + at, mask=inside, other=0)
-        total = total + more - total * more
+    return found
+
+
+@triton.jit
+def unlike(found, COUNT: tl.constexpr):
+    """One minus the product, with the digits of a small one."""
+    total = found[0]
+    for m in tl.static_range(1, COUNT):
+        total = total + found[m] - total * found[m]
     return total
 
 
@@ -105,11 +113,10 @@ def product(
     COUNT: tl.constexpr, MASKED: tl.constexpr, SUMS: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """The value at every voxel from the factors of the windows, or their sums, one to a program."""
-    tiles = tl.cdiv(voxels, TILE)
-    program = tl.program_id(0).to(tl.int64)
+    tiles, program = tl.cdiv(voxels, TILE), tl.program_id(0).to(tl.int64)
     volume, inner = program // tiles, program % tiles * TILE + tl.arange(0, TILE)
     at, inside = volume * voxels + inner, inner < voxels
-    value = unlike(factors, at, stride, inside, COUNT)
+    value = unlike(factors_of(factors, at, stride, inside, COUNT), COUNT)
     value = tl.where(value < 0, 0, tl.where(value > 2, 2, value))
     if MASKED:
         weight = tl.load(mask + volume // shared * voxels + inner, mask=inside, other=0).to(value.dtype)
@@ -126,30 +133,20 @@ def shares(
     COUNT: tl.constexpr, MASKED: tl.constexpr, REDUCED: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """The gradient of each window's factor, in its place: that of the value, times all the other factors."""
-    tiles = tl.cdiv(voxels, TILE)
-    program = tl.program_id(0).to(tl.int64)
+    tiles, program = tl.cdiv(voxels, TILE), tl.program_id(0).to(tl.int64)
     volume, inner = program // tiles, program % tiles * TILE + tl.arange(0, TILE)
     at, inside = volume * voxels + inner, inner < voxels
-    value = unlike(factors, at, stride, inside, COUNT)
-    scale = tl.load(upstream + volume) if REDUCED else tl.load(upstream + at, mask=inside, other=0)
-    scale = tl.where((value < 0) | (value > 2), 0, scale)  # beyond by rounding alone
+    found = factors_of(factors, at, stride, inside, COUNT)
+    value = unlike(found, COUNT)
+    before = tl.load(upstream + volume) if REDUCED else tl.load(upstream + at, mask=inside, other=0)
+    before = tl.where((value < 0) | (value > 2), 0, before)  # beyond by rounding alone
     if MASKED:
         weight = tl.load(mask + volume // shared * voxels + inner, mask=inside, other=0).to(value.dtype)
-        scale = tl.where(weight > 0, scale * weight, 0)
-    kept = ()
-    before = scale
+        before = tl.where(weight > 0, before * weight, 0)
     for m in tl.static_range(COUNT):
-        kept = kept + (before,)
-        before = before * (1 - tl.load(factors + at + m * long_stride(stride), mask=inside, other=0))
-    behind = before * 0 + 1
-    for m in tl.static_range(COUNT):
-        to = factors + at + (COUNT - 1 - m) * long_stride(stride)
-        own = 1 - tl.load(to, mask=inside, other=0)
-        tl.store(to, kept[COUNT - 1 - m] * behind, mask=inside)
-        behind = behind * own
-
-
-@triton.jit
-def long_stride(stride):
-    """In 64 bits: a multiple of it may need them."""
-    return tl.zeros((), tl.int64) + stride
+        others = before
+        for n in tl.static_range(m + 1, COUNT):
+            others = others * (1 - found[n])
+        tl.store(factors + at, others, mask=inside)
+        before = before * (1 - found[m])
+        at += stride
