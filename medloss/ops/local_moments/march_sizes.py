@@ -18,11 +18,15 @@ START = 4
 """Steps of a march that setting out costs."""
 SHORTEST = 4
 """Steps below which a march repeats more of its neighbour's than it does."""
-HELD = {torch.float32: 132, torch.float64: 68}
-"""Sums that a thread may keep. The registers of a thread, less the others, by their width."""
+HELD = {torch.float32: 124, torch.float64: 65}
+"""Sums and weights that a thread may keep, by their width."""
 HELD_IN_VECTORS = 48
 """Registers up to which a thread has several voxels, and loads them at once."""
-LIMITS = {30: None, 44: 96, 70: 128, 100: 168}
+LIMITS = {
+    "rows": {30: None, 44: 96, 70: 128, 100: 168},
+    "score": {30: None, 44: 96, 70: 128, 74: 168},
+    "adjoint": {30: None, 44: 96, 70: 128, 100: 168},
+}
 """Registers that the compiler is told to stay within, by those of sums and weights: left to itself it would rather have
 one program more on a multiprocessor, and spill. Above, all that a thread can have."""
 MOST_REGISTERS = 255
@@ -53,7 +57,7 @@ class March(NamedTuple):
 @functools.lru_cache(maxsize=1024)
 def march(
     voxels: int, groups: int, extent: int, repeated: int, held: int, dtype: torch.dtype, multiprocessors: int,
-    vectors: bool = False,
+    kind: str,
 ) -> March:  # fmt: skip
     """Tiles and parts of an axis, so that all multiprocessors work and little is done twice.
 
@@ -65,12 +69,12 @@ def march(
         held: sums and weights that a thread keeps for each voxel.
         dtype: of these sums.
         multiprocessors: of the GPU.
-        vectors: whether neighbouring voxels may be a thread's.
+        kind: "rows" of planes, or planes that "score" or the "adjoint" takes. There a thread may have neighbours.
     """
     words = torch.finfo(dtype).bits // 32
     most = min(THREADS, max(32, 1 << (voxels - 1).bit_length()))
     each = 1
-    while vectors and 2 * each * held * words <= HELD_IN_VECTORS and each * words < 4:
+    while kind != "rows" and 2 * each * held * words <= HELD_IN_VECTORS and each * words < 4:
         each *= 2
     while each > 1 and groups * -(-voxels // (most * each)) * (extent // (4 * repeated + 8)) < 4 * multiprocessors:
         each //= 2
@@ -84,8 +88,8 @@ def march(
         return (-(-extent // count) + repeated + START) * -(-tiles * count // room)
 
     chunk = -(-extent // min(parts, key=cost))
-    sums = held * words * each + OTHERS * (words - 1) + 8 * (each - 1)
-    limit = next((limit for most, limit in LIMITS.items() if sums <= most), MOST_REGISTERS)
+    sums = held * words * each + (OTHERS + 5) * (words - 1) + 8 * (each - 1)
+    limit = next((limit for most, limit in LIMITS[kind].items() if sums <= most), MOST_REGISTERS)
     return March(tile, most // 32, tiles, chunk, -(-extent // chunk), limit)
 
 

@@ -1,22 +1,24 @@
 """How the Triton kernels of ``local_moments`` go through the volumes, and what that moves.
 
-In units of one image of the accumulation dtype, read and written, for windows that are marched (up to 15 weights for
-float32) over three axes:
+Volumes read and written for each pair of images, in their dtype the images and the gradient, in that of the sums the
+rest, where windows over three axes are short enough to march:
 
-====================  =========================  ==============================
-forward               levels                     2 (none in a backward pass that is given them)
-                      ``plane_sums``             2 + 5
-                      ``score``                  5
-backward              ``plane_sums``             2 + 5
-                      ``adjoint``                5 + 3
-                      ``slope``                  3 + 2 + 1
-====================  =========================  ==============================
+==================  ================  ================================
+forward             levels            2 images (the backward pass is given them)
+                    ``plane_sums``    2 images + 5 sums
+                    ``score``         5 sums
+backward            ``plane_sums``    2 images + 5 sums
+                    ``adjoint``       5 sums + 3 maps
+                    ``slope``         3 maps + 2 images + the gradient
+==================  ================  ================================
 
-This is 35, where no more than 5 are needed: the images once in either direction, and the gradient. The five sums and
-the three maps of the adjoint are what is above that. A window of length k costs ``plane_sums`` 2 k loads of what lies
-in the nearest cache, and each march k multiplications of each map; no neighbour but those of a row is loaded twice.
-The sums exist for a slab of planes at a time, of at most ``SCRATCH_BYTES``. That is far more than a cache, on purpose:
-a slab that stays in one is done sooner than three launches are.
+These are 35, where at least 5 have to be: the images once in either direction, and the gradient. A march is cut into
+parts, each of which looks at k - 1 planes of its neighbours again (the adjoint at twice as many): at 160 x 160 x 160
+and k = 9 that makes 38. There a float32 volume is 16 MB, so that 4.3 TB/s would take 0.15 ms; the instructions of each
+kernel (160 to 240 a voxel and step) take about as long. Both are arithmetic, not measurements.
+
+The sums exist for a slab of planes at a time, of at most ``SCRATCH_BYTES``. That is more than a large GPU's cache on
+purpose: a cache is hardly faster than its memory, and a slab that fits is done sooner than its launches are made.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from medloss.ops.triton_tiles import table
 
 SCRATCH_BYTES = 2**28
 """What the sums of the windows may take. Less would cost launches, three for each slab."""
-SMOOTHED = 1024
+SMOOTHED = {torch.float32: 1024, torch.float64: 512}
 """Voxels of a program that does not march."""
 
 
@@ -76,8 +78,9 @@ class Walk:
         self.before = [self._numbers(math.prod(totals[axis + 1 :])) for axis in range(3)]
         self.constants = self._numbers(*problem.constants, math.prod(totals))
         most = HELD[problem.dtype]
-        self.marched = [self.maps * (length - 1) <= most for length in self.lengths]
-        both = (self.maps + self.slopes) * (self.lengths[0] - 1) <= most
+        held = [self._kept(axis, length) for axis, length in enumerate(self.lengths)]
+        self.marched = [self.maps * (length - 1) + kept <= most for length, kept in zip(self.lengths, held)]
+        both = (self.maps + self.slopes) * (self.lengths[0] - 1) + held[0] <= most
         self.again = self.lengths[0] if both and not problem.reflect else 0
         self.down = self.lengths[1] if self.marched[1] and not problem.reflect else 1
         self._allot(gradient)
@@ -111,7 +114,9 @@ class Walk:
     def sums(self) -> Tensor:
         """The parts of the sum of each volume's results."""
         slabs = list(self.slabs())
-        counts = [math.prod(self._planes(slab, slab.first, slab.last, 0).grid) // slab.volumes for slab in slabs]
+        counts = [
+            math.prod(self._planes(slab, slab.first, slab.last, 0, "score").grid) // slab.volumes for slab in slabs
+        ]
         each = -(-self.problem.sizes[0] // self.planes)  # slabs of a volume
         partials = self.level.new_empty((self.problem.volumes, sum(counts[:each])))
         for at, slab in enumerate(slabs):
@@ -148,16 +153,17 @@ class Walk:
         if axis and adjoint:
             first, last = slab.first, slab.last
         lines = slab.volumes * (last - first)
-        self.kernel.smooth[(-(-lines * math.prod(problem.sizes[1:]) // SMOOTHED), count)](
+        tile = SMOOTHED[problem.dtype]
+        self.kernel.smooth[(-(-lines * math.prod(problem.sizes[1:]) // tile), count)](
             maps, result, self.level, self.weights[axis], self.before[axis], self.stride, first, last - first, lines,
             slab.start, slab.low, slab.room, *problem.sizes, FILLED=self.filled and not adjoint,
             REFLECT=problem.reflect and not adjoint, FOLD=problem.reflect and adjoint, LENGTH=self.lengths[axis],
-            AXIS=axis, TILE=SMOOTHED,
+            AXIS=axis, TILE=tile,
         )  # fmt: skip
 
     def _score(self, slab: Slab, maps: Tensor, result: Tensor, wanted: Any, part: int, parts: int) -> None:
         length = self.lengths[0] if self.marched[0] else 1
-        launch = self._planes(slab, slab.first, slab.last, 0)
+        launch = self._planes(slab, slab.first, slab.last, 0, "score")
         self.kernel.score[launch.grid](
             maps, self.level, self._weights(0, length), self.before[0], self.constants, self.problem.images[2], result,
             self.stride, slab.first, slab.last, slab.start, launch.chunk, slab.low, slab.room, part, parts,
@@ -170,7 +176,7 @@ class Walk:
         """The maps of the adjoint, summed over all axes that are not marched with what follows."""
         length, slopes, problem = self.lengths[0] if self.marched[0] else 1, self.scratch[2], self.problem
         first, last = self._around(slab, 0 if self.again else self.lengths[0] // 2)
-        launch = self._planes(slab, first, last, self.again)
+        launch = self._planes(slab, first, last, self.again, "adjoint" if self.again else "score")
         self.kernel.adjoint[launch.grid](
             maps, self.level, self._weights(0, length), self.before[0], self.constants, problem.images[2], grad, slopes,
             self.stride, first, last, slab.start, launch.chunk, slab.low, slab.room, *problem.sizes, problem.shared,
@@ -205,15 +211,15 @@ class Walk:
         _, height, width = self.problem.sizes
         abreast = slab.volumes * (last - first) * width
         held = maps * (length - 1) + self._kept(1, length) + self._kept(2, self.lengths[2])
-        return march(abreast, 1, height, length - 1, held, self.problem.dtype, self.processors)
+        return march(abreast, 1, height, length - 1, held, self.problem.dtype, self.processors, "rows")
 
-    def _planes(self, slab: Slab, first: int, last: int, again: int) -> March:
+    def _planes(self, slab: Slab, first: int, last: int, again: int, kind: str) -> March:
         """Programs that march through planes; cut as if a slab had all the volumes that it may."""
         length = self.lengths[0] if self.marched[0] else 1
         held = self.maps * (length - 1) + self.slopes * max(0, again - 1) + self._kept(0, length)
         plane, repeated = math.prod(self.problem.sizes[1:]), length - 1 + max(0, again - 1)
         found = march(
-            plane, self.volumes, last - first, repeated, held, self.problem.dtype, self.processors, vectors=True
+            plane, self.volumes, last - first, repeated, held, self.problem.dtype, self.processors, kind
         )  # fmt: skip
         return found._replace(tiles=found.tiles // self.volumes * slab.volumes)
 

@@ -14,7 +14,7 @@ import triton.language as tl
 CORRELATION, SSIM, STRUCTURE, SIGNED, ERROR = (tl.constexpr(kind) for kind in range(5))
 NUMBERS = tl.constexpr(8)
 """Of each volume: the levels that are taken off, and what the maps have of a voxel beyond the border."""
-UNROLLED = tl.constexpr(15)
+UNROLLED = tl.constexpr(13)
 """Taps of a row up to which they are written out, so that their loads are all under way at once."""
 
 

@@ -98,6 +98,14 @@ def test_windows_too_long_to_march(monkeypatch, poisoned, border) -> None:
     compare(SSIM, move((*images((1, 1, 5, 2, 4), False), *windows, border, 1e-3, 2e-3, True, True)))
 
 
+def test_a_volume_without_a_voxel_that_counts(poisoned) -> None:
+    x, y, mask = images((2, 1, 7), True)
+    mask[0] = 0
+    x[0] = y[0] = torch.nan
+    compare(LNCC, move((x, y, mask, SHORT, False, 1e-3, 1e-5, False)))
+    compare(SSIM, move((x, y, mask, *flat([SHORT], [UNEVEN]), "zero", 1e-3, 2e-3, True, True)))
+
+
 def launches(monkeypatch, call) -> int:
     """Kernels that a call starts."""
     from triton.runtime.interpreter import GridExecutor
@@ -112,7 +120,7 @@ def launches(monkeypatch, call) -> int:
 
 def test_few_launches(monkeypatch) -> None:
     """A few small volumes: levels, sums along rows and columns, scores, their sum; and three for the gradient."""
-    x, y, _ = images((4, 1, 16, 16, 16), False)
+    x, y = (torch.rand(4, 1, 16, 16, 16) for _ in range(2))
     args = move((x, y, None, [1.0] * 9, False, 0.0, 1e-5, True))
     path, grad = LNCC.paths[-1], move((torch.ones(4, 1),))[0]
     assert launches(monkeypatch, lambda: path.forward_keeping(args)) == 4
@@ -132,13 +140,13 @@ def test_sizes() -> None:
         (5, 2, 3, 3, torch.float32),
         (43008, 2, 160, 3, torch.float32),
     ]:
-        found = march(voxels, groups, extent, length - 1, 5 * (length - 1), dtype, 132, vectors=True)
+        found = march(voxels, groups, extent, length - 1, 5 * (length - 1), dtype, 132, "score")
         assert found.tiles * found.tile >= groups * voxels
         assert (found.chunks - 1) * found.chunk < extent <= found.chunks * found.chunk
         assert found.tile % (32 * found.warps) == 0
-    small = march(1024, 1, 32, 8, 40, torch.float32, 132)
+    small = march(1024, 1, 32, 8, 40, torch.float32, 132, "rows")
     assert math.prod(small.grid) >= 64
-    large = march(25600, 1, 160, 8, 40, torch.float32, 132)
+    large = march(25600, 1, 160, 8, 40, torch.float32, 132, "rows")
     assert 3 * 132 <= math.prod(large.grid) <= 8 * 132
     assert large.chunk >= 4 * 8  # little is done twice
 
