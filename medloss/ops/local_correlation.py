@@ -1,6 +1,6 @@
 """``local_correlation``: the correlation of two images in the window around each voxel, with its sign.
 
-``local_moments`` is its square, which needs no root, and whose kernel serves this too on the CPU.
+``local_moments`` is its square, which needs no root, and whose kernels serve this too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 from medloss.ops.local_moments.native import NativeLocalCorrelation
 from medloss.ops.local_moments.reference import smooth, variance
 from medloss.ops.local_moments.ssim_reference import framed, level
+from medloss.ops.local_moments.triton import TritonLocalCorrelation
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype, spatial_axes
 
@@ -59,7 +60,7 @@ def _fake(
     return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("local_correlation", reference, _fake, (NativeLocalCorrelation(),))
+OPERATOR = Operator("local_correlation", reference, _fake, (NativeLocalCorrelation(), TritonLocalCorrelation()))
 
 
 def local_correlation(

@@ -1,202 +1,238 @@
-"""How the Triton kernels of ``local_moments`` go through the volumes: in slabs, with scratch of a bounded size."""
+"""How the Triton kernels of ``local_moments`` go through the volumes, and what that moves.
+
+Volumes read and written for each pair of images, in their dtype the images and the gradient, in that of the sums the
+rest, where windows over three axes are short enough to march:
+
+==================  ================  ================================
+forward             levels            2 images (the backward pass is given them)
+                    ``plane_sums``    2 images + 5 sums
+                    ``score``         5 sums
+backward            ``plane_sums``    2 images + 5 sums
+                    ``adjoint``       5 sums + 3 maps
+                    ``slope``         3 maps + 2 images + the gradient
+==================  ================  ================================
+
+These are 35, where at least 5 have to be: the images once in either direction, and the gradient. A march is cut into
+parts, each of which looks at k - 1 planes of its neighbours again (the adjoint at twice as many): at 160 x 160 x 160
+and k = 9 that makes 38. There a float32 volume is 16 MB, so that 4.3 TB/s would take 0.15 ms; the instructions of each
+kernel (160 to 240 a voxel and step) take about as long. Both are arithmetic, not measurements.
+
+The sums exist for a slab of planes at a time, of at most ``SCRATCH_BYTES``. That is more than a large GPU's cache on
+purpose: a cache is hardly faster than its memory, and a slab that fits is done sooner than its launches are made.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from medloss.ops import triton_path
+from medloss.ops.local_moments.march_sizes import HELD, March, march, multiprocessors
 from medloss.ops.local_moments.reference import ROUNDING
 from medloss.ops.local_moments.triton import Problem
-from medloss.ops.triton_tiles import padded, table, tiles
+from medloss.ops.local_moments.windows import ERROR
+from medloss.ops.triton_tiles import table
 
 SCRATCH_BYTES = 2**28
-"""What the sums of the windows may take. Less would cost launches, eight for each slab."""
-SCRATCH_MAPS = 15
-LEVEL_BLOCK = 4096
+"""What the sums of the windows may take. Less would cost launches, three for each slab."""
+SMOOTHED = {torch.float32: 1024, torch.float64: 512}
+"""Voxels of a program that does not march."""
 
 
 class Slab(NamedTuple):
-    """Planes of some volumes."""
+    """Planes of some volumes, and those of them and around them that scratch has."""
 
     start: int
     volumes: int
     first: int
     last: int
+    low: int
+    high: int
 
-
-def forward(problem: Problem) -> Tensor:
-    """The map, or the sums of the volumes."""
-    input, (batch, channels) = problem.input, problem.input.shape[:2]
-    with triton_path.on_device(input):
-        walk = Walk(problem, gradient=False)
-        if problem.reduce:
-            result = input.new_zeros(problem.volumes, dtype=torch.float64)
-            for slab in walk.slabs():
-                result[slab.start : slab.start + slab.volumes] += walk.sums(slab)
-            return result.to(problem.dtype).view(batch, channels)
-        inner = [size - 2 * margin for size, margin in zip(problem.sizes, problem.margins)][5 - input.ndim :]
-        result = input.new_empty((batch, channels, *inner), dtype=problem.dtype)
-        for slab in walk.slabs():
-            walk.values(slab, result)
-    return result
-
-
-def backward(problem: Problem, grad: Tensor) -> Tensor:
-    """The gradient of input, in its dtype."""
-    result = torch.empty_like(problem.input)
-    with triton_path.on_device(result):
-        walk = Walk(problem, gradient=True)
-        grad = grad.to(problem.dtype).contiguous()
-        for slab in walk.slabs():
-            walk.gradient(slab, grad, result)
-    return result
+    @property
+    def room(self) -> int:
+        """Planes of each volume in scratch."""
+        return self.high - self.low
 
 
 class Walk:
     """The launches over one problem, and their scratch."""
 
-    def __init__(self, problem: Problem, gradient: bool) -> None:
+    def __init__(self, problem: Problem, level: Tensor, gradient: bool) -> None:
         from medloss.ops.local_moments import kernel
 
-        self.kernel, self.problem = kernel, problem
-        depth, height, width = problem.sizes
-        self.axis = 1 if problem.windows[0] == (1.0,) else 0
-        self.middle = self.axis == 0 and problem.windows[1] != (1.0,)
-        self.reach = len(problem.windows[0]) // 2 if self.axis == 0 else 0
-        self.tiles = tiles(problem.volumes * depth * height, width, problem.dtype)
-        plane, itemsize = height * width, torch.finfo(problem.dtype).bits // 8
-        room = SCRATCH_BYTES // (SCRATCH_MAPS * itemsize * plane)  # planes
+        self.kernel, self.problem, self.level = kernel, problem, level
+        self.processors = multiprocessors(problem.input.device)
+        self.rounding = ROUNDING * torch.finfo(problem.dtype).eps
+        self.maps = (1 if problem.kind == ERROR else 5) + problem.weighed
+        self.slopes = 1 if problem.kind == ERROR else 3
+        self.filled = not (problem.weighed or problem.reflect)
+        self.lengths = [len(window) for window in problem.windows]
+        self.equal = [len(set(window)) == 1 for window in problem.windows]
+        self.weights = [self._numbers(*window) for window in problem.windows]
+        totals = [sum(window) for window in problem.windows]
+        self.before = [self._numbers(math.prod(totals[axis + 1 :])) for axis in range(3)]
+        self.constants = self._numbers(*problem.constants, math.prod(totals))
+        most = HELD[problem.dtype]
+        held = [self._kept(axis, length) for axis, length in enumerate(self.lengths)]
+        self.marched = [self.maps * (length - 1) + kept <= most for length, kept in zip(self.lengths, held)]
+        both = (self.maps + self.slopes) * (self.lengths[0] - 1) + held[0] <= most
+        self.again = self.lengths[0] if both and not problem.reflect else 0
+        self.down = self.lengths[1] if self.marched[1] and not problem.reflect else 1
+        self._allot(gradient)
+
+    def _allot(self, gradient: bool) -> None:
+        """Scratch, and how much of the volumes it is for."""
+        problem, (depth, height, width) = self.problem, self.problem.sizes
+        counts = (self.maps, 0 if all(self.marched[:2]) else self.maps, self.slopes if gradient else 0)
+        self.reach = self.lengths[0] // 2 * (2 if gradient else 1)
+        room = SCRATCH_BYTES // (sum(counts) * height * width * torch.finfo(problem.dtype).bits // 8)  # planes
         self.volumes = min(problem.volumes, max(1, room // depth))
-        self.planes = min(depth, max(room - 2 * self.reach, 4, 2 * self.reach))
-        self.ring = min(depth, self.planes + 2 * self.reach)
-        self.maps = 6 if problem.weighed else 5
+        self.planes = depth if room >= depth else min(depth, max(room - 2 * self.reach, self.reach, 4))
+        self.stride = self.volumes * min(depth, self.planes + 2 * self.reach) * height * width
         empty = functools.partial(problem.input.new_empty, dtype=problem.dtype)
-        room = (self.volumes, self.ring, height, width)
-        self.stride = self.volumes * self.ring * plane
-        self.half = empty((6 if gradient else self.maps if self.middle else 0, *room))
-        self.whole = empty((self.maps, *room))
-        self.adjoints = empty((3 if gradient else 0, *room))
-        self.weights = [self._numbers(1.0, *window) for window in problem.windows]
-        before = [math.prod(sum(window) for window in problem.windows[axis + 1 :]) for axis in range(3)]
-        self.padded = [self._numbers(total, *window) for total, window in zip(before, problem.windows)]
-        mass = math.prod(sum(window) for window in problem.windows)
-        self.constants = self._numbers(*problem.constants, mass)
-        self.level = self._level(empty)
+        self.scratch = tuple(empty((count, self.stride)) if count else None for count in counts)
 
     def slabs(self) -> Iterator[Slab]:
-        """The volumes, some at a time, and their planes, some at a time and in order."""
+        """The volumes, some at a time, and their planes, some at a time."""
         depth = self.problem.sizes[0]
         for start in range(0, self.problem.volumes, self.volumes):
+            volumes = min(self.volumes, self.problem.volumes - start)
             for first in range(0, depth, self.planes):
-                volumes = min(self.volumes, self.problem.volumes - start)
-                yield Slab(start, volumes, first, min(depth, first + self.planes))
+                last = min(depth, first + self.planes)
+                yield Slab(start, volumes, first, last, max(0, first - self.reach), min(depth, last + self.reach))
 
-    def values(self, slab: Slab, result: Tensor) -> None:
-        """The result at every voxel of the slab."""
-        self._moments(slab, self._ahead(slab, 1))
-        self._score(slab, None, result, self.kernel.VALUES)
+    def values(self, result: Tensor, wanted: int) -> None:
+        """The result (or the factor of a product) at every voxel."""
+        for slab in self.slabs():
+            self._score(slab, self._moments(slab), result, wanted, 0, 0)
 
-    def sums(self, slab: Slab) -> Tensor:
-        """The results of each volume, summed over the slab in a fixed order."""
-        self._moments(slab, self._ahead(slab, 1))
-        partials = self.whole.new_empty(
-            slab.volumes, (slab.last - slab.first) * self.problem.sizes[1] * self.tiles.across
-        )
-        self._score(slab, None, partials, self.kernel.SUMS)
-        return partials.sum(1, dtype=torch.float64)
+    def sums(self) -> Tensor:
+        """The parts of the sum of each volume's results."""
+        slabs = list(self.slabs())
+        counts = [
+            math.prod(self._planes(slab, slab.first, slab.last, 0, "score").grid) // slab.volumes for slab in slabs
+        ]
+        each = -(-self.problem.sizes[0] // self.planes)  # slabs of a volume
+        partials = self.level.new_empty((self.problem.volumes, sum(counts[:each])))
+        for at, slab in enumerate(slabs):
+            part = sum(counts[at - at % each : at])
+            self._score(slab, self._moments(slab), partials, self.kernel.SUMS, part, partials.shape[1])
+        return partials
 
-    def gradient(self, slab: Slab, grad: Tensor, result: Tensor) -> None:
-        """The gradient of the input in the slab. What the last slab has left in the rings is not computed again."""
-        self._moments(slab, self._ahead(slab, 2))
-        ahead = self._ahead(slab, 1)
-        self._score(ahead, grad, self.half, self.kernel.ADJOINTS)
-        self._smooth(ahead, self.half[:3], self.half[3:] if self.middle else self.adjoints, 2, filled=False)
-        if self.middle:
-            self._smooth(ahead, self.half[3:], self.adjoints, 1, filled=False)
-        problem, axis = self.problem, self.axis
-        self.kernel.slope[self._grid(slab)](
-            *self._images(), self.level, self.weights[axis], self.adjoints, result, self.stride, *self._extent(slab),
-            *problem.sizes, self.ring, problem.shared, KIND=problem.kind, MASKED=problem.mask is not None,
-            LENGTH=len(problem.windows[axis]), AXIS=axis, **self.tiles.options,
+    def gradient(self, grad: Tensor, result: Tensor, plain: bool, add: bool) -> None:
+        """The gradient of the input. ``plain``: ``grad`` is weighted already. ``add``: to what is there."""
+        for slab in self.slabs():
+            self._slope(slab, self._adjoint(slab, self._moments(slab), grad, plain), result, add)
+
+    def _moments(self, slab: Slab) -> Tensor:
+        """The sums of windows over all axes that are not marched with what follows."""
+        problem, (maps, spare, _) = self.problem, self.scratch
+        down = self.lengths[1] if self.marched[1] else 1
+        launch = self._rows(slab, slab.low, slab.high, down, self.maps)
+        self.kernel.plane_sums[launch.grid](
+            *self.problem.images, self.level, self.weights[2], self._weights(1, down), maps, self.stride,
+            slab.low, slab.room, slab.volumes * slab.room, slab.start, launch.chunk, *problem.sizes, problem.shared,
+            MAPS=self.maps, **self._kinds(), REFLECT=problem.reflect, LENGTH_X=self.lengths[2], LENGTH_Y=down,
+            EQUAL_X=self.equal[2], EQUAL_Y=self.equal[1], **launch.options,
+        )  # fmt: skip
+        for axis in (1, 0):
+            if not self.marched[axis]:
+                self._smooth(slab, maps, spare, axis, self.maps, adjoint=False)
+                maps, spare = spare, maps
+        return maps
+
+    def _smooth(self, slab: Slab, maps: Tensor, result: Tensor, axis: int, count: int, adjoint: bool) -> None:
+        """Sums of the maps along the planes (0), of those that what follows looks at, or along the rows (1)."""
+        problem, spare = self.problem, 0 if adjoint else self.reach - self.lengths[0] // 2
+        first, last = (slab.low, slab.high) if axis else self._around(slab, spare)
+        if axis and adjoint:
+            first, last = slab.first, slab.last
+        lines = slab.volumes * (last - first)
+        tile = SMOOTHED[problem.dtype]
+        self.kernel.smooth[(-(-lines * math.prod(problem.sizes[1:]) // tile), count)](
+            maps, result, self.level, self.weights[axis], self.before[axis], self.stride, first, last - first, lines,
+            slab.start, slab.low, slab.room, *problem.sizes, FILLED=self.filled and not adjoint,
+            REFLECT=problem.reflect and not adjoint, FOLD=problem.reflect and adjoint, LENGTH=self.lengths[axis],
+            AXIS=axis, TILE=tile,
         )  # fmt: skip
 
-    def _ahead(self, slab: Slab, reaches: int) -> Slab:
-        """The planes that a slab needs and the last one did not: those before ``reaches`` reaches from its end."""
-        depth, reach = self.problem.sizes[0], reaches * self.reach
-        first = min(depth, slab.first + reach) if slab.first else 0
-        return slab._replace(first=first, last=min(depth, slab.last + reach))
-
-    def _moments(self, slab: Slab, ahead: Slab) -> None:
-        """All axes but the last."""
-        if ahead.first == ahead.last:
-            return
-        problem, first = self.problem, self.half if self.middle else self.whole
-        self.kernel.products[self._grid(ahead)](
-            *self._images(), self.level, self.weights[2], first, self.stride, *self._extent(ahead),
-            *problem.sizes, self.ring, problem.shared, **self._kinds(), LENGTH=len(problem.windows[2]),
-            **self.tiles.options,
-        )  # fmt: skip
-        if self.middle:
-            self._smooth(ahead, first, self.whole, 1, filled=not problem.weighed)
-
-    def _smooth(self, slab: Slab, maps: Tensor, result: Tensor, axis: int, filled: bool) -> None:
-        if slab.first == slab.last:
-            return
-        count = self.maps if filled or maps.shape[0] == self.maps else 3
-        window = self.padded[axis] if filled else self.weights[axis]
-        self.kernel.smooth[(*self._grid(slab), count)](
-            maps, result, self.level, window, self.stride, *self._extent(slab),
-            *self.problem.sizes[1:], self.ring, FILLED=filled, LENGTH=len(self.problem.windows[axis]), AXIS=axis,
-            **self.tiles.options,
+    def _score(self, slab: Slab, maps: Tensor, result: Tensor, wanted: Any, part: int, parts: int) -> None:
+        length = self.lengths[0] if self.marched[0] else 1
+        launch = self._planes(slab, slab.first, slab.last, 0, "score")
+        self.kernel.score[launch.grid](
+            maps, self.level, self._weights(0, length), self.before[0], self.constants, self.problem.images[2], result,
+            self.stride, slab.first, slab.last, slab.start, launch.chunk, slab.low, slab.room, part, parts,
+            *self.problem.sizes, self.problem.shared, *self.problem.margins, MAPS=self.maps, **self._kinds(),
+            REFLECT=self.problem.reflect, ROUNDING=self.rounding, WANTED=wanted, LENGTH=length, EQUAL=self.equal[0],
+            **launch.options,
         )  # fmt: skip
 
-    def _score(self, slab: Slab, grad: Tensor | None, result: Tensor, wanted: int) -> None:
-        if slab.first == slab.last:
-            return
-        problem, axis = self.problem, self.axis
-        self.kernel.score[self._grid(slab)](
-            self.whole, self.level, self.padded[axis], self.constants, self._images()[2],
-            self.level if grad is None else grad, result, self.stride, *self._extent(slab),
-            *problem.sizes, self.ring, problem.shared, *problem.margins, **self._kinds(), LUMINANCE=problem.luminance,
-            ROUNDING=ROUNDING * torch.finfo(problem.dtype).eps, WANTED=wanted, REDUCED=problem.reduce,
-            LENGTH=len(problem.windows[axis]), AXIS=axis, **self.tiles.options,
+    def _adjoint(self, slab: Slab, maps: Tensor, grad: Tensor, plain: bool) -> Tensor:
+        """The maps of the adjoint, summed over all axes that are not marched with what follows."""
+        length, slopes, problem = self.lengths[0] if self.marched[0] else 1, self.scratch[2], self.problem
+        first, last = self._around(slab, 0 if self.again else self.lengths[0] // 2)
+        launch = self._planes(slab, first, last, self.again, "adjoint" if self.again else "score")
+        self.kernel.adjoint[launch.grid](
+            maps, self.level, self._weights(0, length), self.before[0], self.constants, problem.images[2], grad, slopes,
+            self.stride, first, last, slab.start, launch.chunk, slab.low, slab.room, *problem.sizes, problem.shared,
+            *problem.margins, MAPS=self.maps, SLOPES=self.slopes, **self._kinds(), REFLECT=problem.reflect,
+            ROUNDING=self.rounding, REDUCED=problem.reduce and not plain, PLAIN=plain, LENGTH=length,
+            AGAIN=self.again, EQUAL=self.equal[0], **launch.options,
+        )  # fmt: skip
+        other = self.scratch[0]  # the sums have served
+        for axis, done in ((0, self.again), (1, self.down == self.lengths[1])):
+            if not done:
+                self._smooth(slab, slopes, other, axis, self.slopes, adjoint=True)
+                slopes, other = other, slopes
+        return slopes
+
+    def _slope(self, slab: Slab, slopes: Tensor, result: Tensor, add: bool) -> None:
+        problem, launch = self.problem, self._rows(slab, slab.first, slab.last, self.down, self.slopes)
+        planes = slab.last - slab.first
+        self.kernel.slope[launch.grid](
+            *self.problem.images, self.level, self.weights[2], self._weights(1, self.down), slopes, result, self.stride,
+            slab.first, planes, slab.volumes * planes, slab.start, launch.chunk, slab.low, slab.room, *problem.sizes,
+            problem.shared, SLOPES=self.slopes, KIND=problem.kind, MASKED=problem.mask is not None,
+            FOLD=problem.reflect, ADD=add, LENGTH_X=self.lengths[2], LENGTH_Y=self.down, EQUAL_X=self.equal[2],
+            EQUAL_Y=self.equal[1], **launch.options,
         )  # fmt: skip
 
-    def _level(self, empty: functools.partial) -> Tensor:
-        """What is taken off the images of each volume."""
-        problem, voxels = self.problem, math.prod(self.problem.sizes)
-        block = LEVEL_BLOCK if voxels <= LEVEL_BLOCK**2 else 4 * LEVEL_BLOCK
-        blocks = -(-voxels // block)
-        partials, level = empty((problem.volumes, blocks, 3)), empty((problem.volumes, self.kernel.NUMBERS.value))
-        masked = problem.mask is not None
-        self.kernel.level_sums[(problem.volumes * blocks,)](
-            *self._images(), partials, blocks, voxels, problem.shared, MASKED=masked, BLOCK=block
-        )
-        self.kernel.settle[(problem.volumes,)](
-            partials, level, blocks, KIND=problem.kind, WEIGHED=problem.weighed, BLOCKS=padded(blocks)
-        )
-        return level
+    def _around(self, slab: Slab, by: int) -> tuple[int, int]:
+        """The planes of a slab, and so many on both sides."""
+        return max(0, slab.first - by), min(self.problem.sizes[0], slab.last + by)
+
+    def _rows(self, slab: Slab, first: int, last: int, length: int, maps: int) -> March:
+        """Programs that march down the rows of some planes."""
+        _, height, width = self.problem.sizes
+        abreast = slab.volumes * (last - first) * width
+        held = maps * (length - 1) + self._kept(1, length) + self._kept(2, self.lengths[2])
+        return march(abreast, 1, height, length - 1, held, self.problem.dtype, self.processors, "rows")
+
+    def _planes(self, slab: Slab, first: int, last: int, again: int, kind: str) -> March:
+        """Programs that march through planes; cut as if a slab had all the volumes that it may."""
+        length = self.lengths[0] if self.marched[0] else 1
+        held = self.maps * (length - 1) + self.slopes * max(0, again - 1) + self._kept(0, length)
+        plane, repeated = math.prod(self.problem.sizes[1:]), length - 1 + max(0, again - 1)
+        found = march(
+            plane, self.volumes, last - first, repeated, held, self.problem.dtype, self.processors, kind
+        )  # fmt: skip
+        return found._replace(tiles=found.tiles // self.volumes * slab.volumes)
+
+    def _kept(self, axis: int, length: int) -> int:
+        """Weights that a thread keeps."""
+        return 1 if self.equal[axis] else length // 2 + 1
+
+    def _weights(self, axis: int, length: int) -> Tensor:
+        """Those of an axis that is marched, or one weight where it is not."""
+        return self.weights[axis] if length == self.lengths[axis] else self._numbers(1.0)
 
     def _numbers(self, *values: float) -> Tensor:
         return table(values, self.problem.dtype, self.problem.input.device)
-
-    def _images(self) -> tuple[Tensor, Tensor, Tensor]:
-        problem = self.problem
-        return problem.input, problem.target, problem.input if problem.mask is None else problem.mask
-
-    def _grid(self, slab: Slab) -> tuple[int]:
-        return (self.tiles.programs(self._extent(slab)[2]),)
-
-    def _extent(self, slab: Slab) -> tuple[int, int, int, int]:
-        """The first plane, their number, that of all their rows, and the first volume."""
-        planes = slab.last - slab.first
-        return slab.first, planes, slab.volumes * planes * self.problem.sizes[1], slab.start
 
     def _kinds(self) -> dict[str, int | bool]:
         problem = self.problem
