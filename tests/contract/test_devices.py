@@ -17,7 +17,6 @@ from torch.utils import backend_registration
 HARNESS = Path(__file__).resolve().parents[1] / "fake_gpu.py"
 ALLOWED = {
     "ops/components/reference.py": "components are numbered in rounds, until a round changes nothing",
-    "ops/resample/reference.py": "the sizes of voxels are handed over",
     "ops/triton_tiles.py": "tables are handed over once, and kept",
 }
 """File -> why a host may wait for its GPU there."""

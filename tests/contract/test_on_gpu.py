@@ -15,9 +15,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 WAITING = {
     "BlobDiceLoss": "components are numbered in rounds, until a round changes nothing",
     "CCDiceLoss": "components are numbered in rounds, until a round changes nothing",
-    "CycleConsistencyLoss": "the sizes of voxels are handed over",
-    "GradICONLoss": "the sizes of voxels are handed over",
-    "InverseConsistencyLoss": "the sizes of voxels are handed over",
 }
 """Losses at which a host may wait, and why."""
 

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.voxels import accumulation_dtype, constants
 
 
 def resample(values: Tensor, positions: Tensor, spacing: list[float] | None) -> Tensor:
@@ -15,7 +15,7 @@ def resample(values: Tensor, positions: Tensor, spacing: list[float] | None) -> 
     dtype = accumulation_dtype(values)
     points = positions.to(dtype)
     if spacing is not None:
-        points = grid(points) + points / points.new_tensor(spacing).view(1, -1, *[1] * (points.ndim - 2))
+        points = grid(points) + points / constants(spacing, points).view(1, -1, *[1] * (points.ndim - 2))
     voxels, points = values.to(dtype).flatten(2), points.flatten(2)
     sizes = values.shape[2:]
     axes = [_bracket(points[:, axis], size) for axis, size in enumerate(sizes)]
