@@ -45,6 +45,7 @@ class LikelihoodPowerLoss(LabelLoss):
             activation=view.activation,
             indexed=view.indexed,
             ignore_index=view.ignore_index,
+            both=self.negative != 0,
         )
         total = self.positive * powers[..., 0] + self.negative * powers[..., 1]
         if factors is not None:
