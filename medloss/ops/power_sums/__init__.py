@@ -10,6 +10,7 @@ from torch import Tensor
 from medloss.ops.operator import Operator
 from medloss.ops.power_sums import reference
 from medloss.ops.power_sums.native import NativePowerSums
+from medloss.ops.power_sums.triton import TritonPowerSums
 from medloss.ops.region_sums.columns import COLUMNS
 from medloss.ops.voxels import accumulation_dtype
 
@@ -33,7 +34,7 @@ def _fake(
     return input.new_empty((*input.shape[:2], 2 + regions * COLUMNS), dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("power_sums", reference.power_sums, _fake, (NativePowerSums(),))
+OPERATOR = Operator("power_sums", reference.power_sums, _fake, (NativePowerSums(), TritonPowerSums()))
 
 
 def power_sums(

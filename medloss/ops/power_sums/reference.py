@@ -39,9 +39,9 @@ def power_sums(
             powers = one, one
         else:
             powers = power(true, exponent), power(false, exponent)
-    maps = [weighted(t, powers[0]), weighted(1 - t, powers[1]) if both else torch.zeros_like(t)]
-    axes = spatial_axes(p)
-    sums = torch.stack([(map if weight is None else map * weight).sum(axes) for map in maps], -1)
+    shares = (t, 1 - t if both else torch.zeros_like(t))
+    shares = shares if weight is None else [share * weight for share in shares]
+    sums = torch.stack([weighted(*pair).sum(spatial_axes(p)) for pair in zip(shares, powers, strict=True)], -1)
     if not regions:
         return sums
     others = region_sums(input, target, mask, activation, indexed, ignore_index, Terms.SQUARES, 0.0)
