@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-CORRELATION, SSIM, STRUCTURE, SIGNED = range(4)
+CORRELATION, SSIM, STRUCTURE, SIGNED, ERROR = range(5)
 LONGEST_WINDOW = 255
 
 
