@@ -1,12 +1,5 @@
 /* The sums of a tile. Included once for each REAL. */
 
-#define SUM(into, expression)                                                                                       \
-    {                                                                                                               \
-        REAL sum_ = 0;                                                                                              \
-        _Pragma("omp simd reduction(+ : sum_)") for (int64_t i = 0; i < n; ++i) sum_ += (expression);               \
-        row[into] += (double)sum_;                                                                                  \
-    }
-
 /* What region_sums knows of a class. */
 static void NAME(add_region)(const TILE *t, const REAL *restrict p, const REAL *restrict m, double *row) {
     const int64_t n = t->n;
@@ -32,16 +25,24 @@ static void NAME(add_region)(const TILE *t, const REAL *restrict p, const REAL *
 static void NAME(add_powers)(const NAME(Powers) * f, const TILE *t, NAME(Rows) * r, const REAL *restrict m, int one,
                              double *row) {
     const int64_t n = t->n;
-    const REAL *restrict w = t->weight, *restrict yes = r->yes, *restrict no = one ? r->yes : r->no;
+    const REAL *restrict w = t->weight, *restrict yes = r->yes, *restrict no = one || !f->both ? r->yes : r->no;
     NAME(powers)(f->exponent, n, r->yes, NULL);
     if (f->both && !one) NAME(powers)(f->exponent, n, r->no, NULL);
-    SUM(TRUE_POWERS, w[i] > 0 && m[i] != 0 ? w[i] * m[i] * yes[i] : 0);
-    if (f->both) SUM(FALSE_POWERS, w[i] > 0 && m[i] != 1 ? w[i] * (1 - m[i]) * no[i] : 0);
+    REAL own = 0, other = 0;
+#pragma omp simd reduction(+ : own, other)
+    for (int64_t i = 0; i < n; ++i) {
+        const REAL part = w[i] * m[i], rest = w[i] * (1 - m[i]), y = part * yes[i], x = rest * no[i];
+        own += part != 0 ? y : 0;
+        other += rest != 0 ? x : 0;
+    }
+    row[TRUE_POWERS] += (double)own;
+    row[FALSE_POWERS] += f->both ? (double)other : 0;
 }
 
 static void NAME(add_tile)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, double *sums) {
     const VOLUME *v = &f->volume;
     double voxels = 0;
+#pragma omp simd reduction(+ : voxels)
     for (int64_t i = 0; i < t->n; ++i) voxels += (double)t->weight[i];
     for (int64_t c = 0; c < v->classes; ++c) {
         double *row = sums + c * COLUMNS;
@@ -52,7 +53,6 @@ static void NAME(add_tile)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, doub
         NAME(add_powers)(f, t, r, m, NAME(bases)(f, t, r, p, m), row);
     }
 }
-#undef SUM
 
 /* A softmax with class indices of which the true class's likelihood alone is asked for: once per voxel and not once per
  * class. Neighbours are mostly of one class: they go to different lanes, so that no sum waits for the one before. */
