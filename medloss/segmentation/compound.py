@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from medloss import checks
 from medloss.base import LabelLoss, RegionLoss, Term, swept
-from medloss.labels import view_labels
+from medloss.labels import LabelView, view_labels
+from medloss.sums import RegionSums
 
 Part = TypeVar("Part", bound=LabelLoss)
 
@@ -43,13 +44,17 @@ class CompoundLoss(RegionLoss):
     def terms(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Term]:
         """Each term by name: raw, weight, and weight times raw."""
         view = view_labels(input, target, mask, **self.sweep)
-        sums = swept(view, list(self._parts.values()))
+        sums = self._sums(view)
         raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
         weights = self._weights
         return {
             name: Term(value, weights[name], value if weights[name] == 1 else weights[name] * value)
             for name, value in raw.items()
         }
+
+    def _sums(self, view: LabelView) -> RegionSums:
+        """What the parts share of the voxels."""
+        return swept(view, list(self._parts.values()))
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The sum of the weighted terms."""

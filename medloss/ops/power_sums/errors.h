@@ -3,6 +3,11 @@
  * A likelihood's error is -log p where a voxel is of the class and -log(1 - p) where it is not. Of a softmax the latter
  * is log1p(p / (1 - p)); only the class above a half has 1 - p as the sum of the other classes. */
 
+/* Whether a voxel's error is that of its true class alone, which is found once and not once per class. */
+static int NAME(has_once)(const NAME(Powers) * f) {
+    return f->likelihood && f->volume.activation == SOFTMAX && f->volume.kind >= 0 && !f->both;
+}
+
 /* Logits, weights and labels of the tile, and all that the errors of its classes have in common. */
 static void NAME(prepare)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, int64_t b, int64_t start, int64_t n) {
     const VOLUME *v = &f->volume;
@@ -18,6 +23,10 @@ static void NAME(prepare)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, int64
     if (v->activation == SIGMOID) return;
     NAME(exponentials)(v, t, r->p, 0, r->log_norm);
     if (f->both) NAME(find_others)(v, t, r);
+    if (!NAME(has_once)(f)) return;
+    REAL *restrict once = r->once;
+    NAME(true_logit)(t, once);
+    for (int64_t i = 0; i < n; ++i) once[i] = t->top[i] - once[i] + r->log_norm[i];
 }
 
 /* The log of the sum of the exponentials of all classes but the largest, from the logits. */
@@ -79,10 +88,8 @@ static REAL *NAME(probabilities)(const NAME(Powers) * f, const TILE *t, NAME(Row
         }
         return p;
     }
-    for (int64_t i = 0; i < n; ++i) {
-        p[i] *= scale[i];
-        yes[i] = top[i] - z[i] + r->log_norm[i];
-    }
+    for (int64_t i = 0; i < n; ++i) p[i] *= scale[i];
+    for (int64_t i = 0; !NAME(has_once)(f) && i < n; ++i) yes[i] = top[i] - z[i] + r->log_norm[i];
     const REAL *restrict sure = r->sure;
     for (int64_t i = 0; f->both && i < n; ++i) {
         const REAL far = LOG1P(p[i] / (1 - p[i]));

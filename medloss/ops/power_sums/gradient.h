@@ -34,7 +34,10 @@ static void NAME(likelihood_slopes)(const NAME(Powers) * f, const TILE *t, NAME(
     const REAL *powers = cotangent + (f->regions ? REGION_COLUMNS : 0), *restrict w = t->weight;
     const REAL own = powers[0], other = f->both ? powers[1] : 0;
     const int one = NAME(bases)(f, t, r, p, m);
-    NAME(power_slopes)(f->exponent, n, r->yes, k);
+    if (NAME(has_once)(f))
+        memcpy(k, r->no, sizeof(REAL) * (size_t)n);
+    else
+        NAME(power_slopes)(f->exponent, n, r->yes, k);
     if (f->both && !one) NAME(power_slopes)(f->exponent, n, r->no, h);
     if (!f->both)
         for (int64_t i = 0; i < n; ++i) h[i] = 0;
@@ -106,6 +109,7 @@ static void NAME(write_gradient)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r
     const int64_t n = t->n, columns = 2 + (f->regions ? REGION_COLUMNS : 0);
     const int soft = v->activation == SOFTMAX, apart = soft && f->likelihood && f->both;
     REAL *restrict shared = r->shared, *restrict other = r->other;
+    if (NAME(has_once)(f)) NAME(power_slopes)(f->exponent, n, r->once, r->no); /* which is free, as `both` is not */
     for (int64_t i = 0; i < n; ++i) shared[i] = other[i] = r->own[i] = 0;
     for (int64_t c = 0; c < v->classes; ++c) {
         const REAL *from = cotangent + (t->b * v->classes + c) * columns;

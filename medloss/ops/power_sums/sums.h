@@ -25,8 +25,9 @@ static void NAME(add_region)(const TILE *t, const REAL *restrict p, const REAL *
 static void NAME(add_powers)(const NAME(Powers) * f, const TILE *t, NAME(Rows) * r, const REAL *restrict m, int one,
                              double *row) {
     const int64_t n = t->n;
-    const REAL *restrict w = t->weight, *restrict yes = r->yes, *restrict no = one || !f->both ? r->yes : r->no;
-    NAME(powers)(f->exponent, n, r->yes, NULL);
+    const int once = NAME(has_once)(f);
+    const REAL *restrict w = t->weight, *yes = once ? r->once : r->yes, *no = one || !f->both ? yes : r->no;
+    if (!once) NAME(powers)(f->exponent, n, r->yes, NULL);
     if (f->both && !one) NAME(powers)(f->exponent, n, r->no, NULL);
     REAL own = 0, other = 0;
 #pragma omp simd reduction(+ : own, other)
@@ -42,6 +43,7 @@ static void NAME(add_powers)(const NAME(Powers) * f, const TILE *t, NAME(Rows) *
 static void NAME(add_tile)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, double *sums) {
     const VOLUME *v = &f->volume;
     double voxels = 0;
+    if (NAME(has_once)(f)) NAME(powers)(f->exponent, t->n, r->once, NULL);
 #pragma omp simd reduction(+ : voxels)
     for (int64_t i = 0; i < t->n; ++i) voxels += (double)t->weight[i];
     for (int64_t c = 0; c < v->classes; ++c) {

@@ -19,13 +19,13 @@ typedef struct {
 typedef struct {
     REAL *p; /* of a likelihood: exponentials, then probabilities, classes x step; the logits stay in the tile */
     REAL *u; /* the gradient before the softmax mixes the classes, classes x step */
-    REAL *yes, *no, *member, *log_norm, *others, *sure, *k, *h, *shared, *other, *own;
+    REAL *yes, *no, *member, *log_norm, *others, *sure, *k, *h, *shared, *other, *own, *once;
     double *lanes; /* sums of the true classes, see sums.h */
 } NAME(Rows);
 
 static void *NAME(rows_alloc)(NAME(Rows) * r, int64_t classes, int64_t step) {
     const size_t lanes = sizeof(double) * (size_t)(LANES * (classes + 1));
-    char *block = malloc(lanes + sizeof(REAL) * (size_t)((2 * classes + 11) * step));
+    char *block = malloc(lanes + sizeof(REAL) * (size_t)((2 * classes + 12) * step));
     if (!block) return NULL;
     r->lanes = (double *)(void *)block;
     REAL *at = (REAL *)(void *)(block + lanes);
@@ -33,8 +33,8 @@ static void *NAME(rows_alloc)(NAME(Rows) * r, int64_t classes, int64_t step) {
     r->u = at += classes * step;
     at += classes * step;
     REAL **rows[] = {&r->yes, &r->no, &r->member, &r->log_norm, &r->others, &r->sure,
-                     &r->k,   &r->h,  &r->shared, &r->other,    &r->own};
-    for (int i = 0; i < 11; ++i, at += step) *rows[i] = at;
+                     &r->k,   &r->h,  &r->shared, &r->other,    &r->own,    &r->once};
+    for (int i = 0; i < 12; ++i, at += step) *rows[i] = at;
     return block;
 }
 
@@ -48,8 +48,7 @@ static void NAME(find_others)(const VOLUME *v, const TILE *t, NAME(Rows) * r);
 
 /* Whether each voxel has one power, that of its true class. */
 static int NAME(is_single)(const NAME(Powers) * f) {
-    const VOLUME *v = &f->volume;
-    return f->likelihood && v->activation == SOFTMAX && v->kind >= 0 && !f->both && !f->regions;
+    return NAME(has_once)(f) && !f->regions;
 }
 
 static void NAME(single_tile)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, const REAL *cotangent, void *out) {
