@@ -71,3 +71,55 @@ def composed(u: Tensor) -> Tensor:
     at = (torch.stack(torch.meshgrid(*axes, indexing="ij")) + u) * 2 / (sizes - 1) - 1
     there = F.grid_sample(u, at.flip(1).movedim(1, -1), padding_mode="border", align_corners=True)
     return ((u + there) ** 2).sum(1).mean()
+
+
+def one_hot(x: Tensor, y: Tensor) -> Tensor:
+    """Memberships of class indices."""
+    return F.one_hot(y[:, 0], x.shape[1]).movedim(-1, 1).to(x.dtype)
+
+
+def sensitivity_specificity(x: Tensor, y: Tensor, r: float = 0.05) -> Tensor:
+    """Squared errors within each class and without, each over its own size."""
+    t, axes = one_hot(x, y), tuple(range(2, x.ndim))
+    squares = (x.softmax(1) - t) ** 2
+    missed = (squares * t).sum(axes) / (t.sum(axes) + 1e-5)
+    invented = (squares * (1 - t)).sum(axes) / ((1 - t).sum(axes) + 1e-5)
+    return (r * missed + (1 - r) * invented).mean()
+
+
+def noise_robust_dice(x: Tensor, y: Tensor, gamma: float = 1.5) -> Tensor:
+    """Powers of the errors over the squares of both."""
+    p, t, axes = x.softmax(1), one_hot(x, y), tuple(range(2, x.ndim))
+    return ((p - t).abs() ** gamma).sum(axes).div((p * p).sum(axes) + t.sum(axes) + 1e-5).mean()
+
+
+def exp_log(x: Tensor, y: Tensor, gamma: float = 0.3) -> Tensor:
+    """Powers of the logarithms of Dice and of each voxel's likelihood."""
+    p, t, axes = x.softmax(1), one_hot(x, y), tuple(range(2, x.ndim))
+    dice = (2 * (p * t).sum(axes) + 1) / (p.sum(axes) + t.sum(axes) + 1)
+    return 0.8 * ((-dice.log()) ** gamma).mean() + 0.2 * (F.cross_entropy(x, y[:, 0], reduction="none") ** gamma).mean()
+
+
+def combo(x: Tensor, y: Tensor) -> Tensor:
+    """Dice and a cross-entropy of each class against its rest."""
+    p, t, axes = x.softmax(1), one_hot(x, y), tuple(range(2, x.ndim))
+    dice = 1 - ((2 * (p * t).sum(axes) + 1e-5) / (p.sum(axes) + t.sum(axes) + 1e-5)).mean()
+    both = t * p.clamp_min(1e-7).log() + (1 - t) * (1 - p).clamp_min(1e-7).log()
+    return (dice - 0.5 * both.mean()) / 2
+
+
+def calibration(x: Tensor, y: Tensor, bins: int = 20) -> Tensor:
+    """Mean distance of mean probability and mean membership over the bins of each class."""
+    p, t = x.softmax(1).flatten(2), one_hot(x, y).flatten(2)
+    index = (p.detach() * bins).ceil().long().sub(1).clamp(0, bins - 1)
+    sums = [p.new_zeros(*p.shape[:2], bins).scatter_add(2, index, z) for z in (p - t, torch.ones_like(p))]
+    held = sums[1] > 0
+    return ((sums[0] / sums[1].clamp_min(1)).abs().sum(2) / held.sum(2)).mean()
+
+
+def gradient_field(x: Tensor, y: Tensor, edge: float = 0.1) -> Tensor:
+    """One minus the squared cosine between the gradients of two images, with an edge relative to their mean squares."""
+    axes = tuple(range(2, x.ndim))
+    a, b = (torch.stack(torch.gradient(image, dim=axes)) for image in (x, y))
+    (aa, bb), ab = ((z * z).sum(0) for z in (a, b)), (a * b).sum(0)
+    return (1 - ab**2 / ((aa + edge**2 * aa.mean()) * (bb + edge**2 * bb.mean()))).mean()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medloss import checks
-from medloss.segmentation.compound import CompoundLoss
 from medloss.segmentation.dice import DiceLoss
-from medloss.segmentation.likelihood_powers import LikelihoodPowerLoss
+from medloss.segmentation.likelihood_powers import LikelihoodPowerCompound, LikelihoodPowerLoss
 
 
 @dataclass(eq=False, kw_only=True)
-class ComboLoss(CompoundLoss):
+class ComboLoss(LikelihoodPowerCompound):
     r"""Combo loss: Dice, and a cross-entropy of each class against its rest that prices both kinds of error.
 
     .. math::

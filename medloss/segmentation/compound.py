@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from medloss import checks
 from medloss.base import LabelLoss, RegionLoss, Term, at_once, swept
 from medloss.labels import LabelView, view_labels
+from medloss.sums import RegionSums
 
 Part = TypeVar("Part", bound=LabelLoss)
 
@@ -45,13 +46,17 @@ class CompoundLoss(RegionLoss):
         return self._terms(view_labels(input, target, mask, **self.sweep))
 
     def _terms(self, view: LabelView) -> dict[str, Term]:
-        sums = swept(view, list(self._parts.values()))
+        sums = self._sums(view)
         raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
         weights = self._weights
         return {
             name: Term(value, weights[name], value if weights[name] == 1 else weights[name] * value)
             for name, value in raw.items()
         }
+
+    def _sums(self, view: LabelView) -> RegionSums:
+        """What the parts share of the voxels."""
+        return swept(view, list(self._parts.values()))
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The sum of the weighted terms."""

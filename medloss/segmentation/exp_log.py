@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medloss.segmentation.compound import CompoundLoss
 from medloss.segmentation.dice import DiceLoss
-from medloss.segmentation.likelihood_powers import LikelihoodPowerLoss
+from medloss.segmentation.likelihood_powers import LikelihoodPowerCompound, LikelihoodPowerLoss
 from medloss.segmentation.overlap import power
 from medloss.sums import RegionSums
 
@@ -27,7 +26,7 @@ class LogDiceLoss(DiceLoss):
 
 
 @dataclass(eq=False, kw_only=True)
-class ExpLogLoss(CompoundLoss):
+class ExpLogLoss(LikelihoodPowerCompound):
     r"""Exponential logarithmic loss: powers of minus the logarithm of Dice and of the likelihoods, added.
 
     .. math::

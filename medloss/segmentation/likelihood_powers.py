@@ -11,7 +11,9 @@ from torch import Tensor
 from medloss.base import LabelLoss
 from medloss.labels import LabelView
 from medloss.ops import power_sums
+from medloss.ops.region_sums import COLUMNS
 from medloss.reduction import ratio
+from medloss.segmentation.compound import CompoundLoss
 from medloss.sums import RegionSums, all_reduced
 
 
@@ -32,11 +34,9 @@ class LikelihoodPowerLoss(LabelLoss):
     per_voxel: bool = False
     process_group: Any = None
 
-    def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
-        """The weighted sums of the powers, over the number of voxels."""
-        classes = view.input.shape[1]
-        factors, first = self._factors(classes), self._first(classes)
-        powers = power_sums(
+    def powers(self, view: LabelView, regions: bool) -> Tensor:
+        """The sums of the powers, B N 2, behind those of the regions where they are asked for."""
+        return power_sums(
             view.input,
             view.target,
             view.mask,
@@ -45,8 +45,16 @@ class LikelihoodPowerLoss(LabelLoss):
             activation=view.activation,
             indexed=view.indexed,
             ignore_index=view.ignore_index,
+            regions=regions,
+            both=self.negative != 0,
         )
-        total = self.positive * powers[..., 0] + self.negative * powers[..., 1]
+
+    def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
+        """The weighted sums of the powers, over the number of voxels."""
+        classes = view.input.shape[1]
+        factors, first = self._factors(classes), self._first(classes)
+        powers = sums.columns if sums.columns.shape[-1] > COLUMNS else self.powers(view, regions=False)
+        total = self.positive * powers[..., -2] + self.negative * powers[..., -1]
         if factors is not None:
             total = total * factors.to(total.dtype)
         joined = RegionSums(torch.stack([total, sums.voxels], -1)).over_batch().classes_from(first)
@@ -56,3 +64,14 @@ class LikelihoodPowerLoss(LabelLoss):
         if self.reduction == "sum":
             return total
         return ratio(total, voxels) * (classes - first if self.per_voxel else 1)
+
+
+@dataclass(eq=False, kw_only=True)
+class LikelihoodPowerCompound(CompoundLoss):
+    """A region loss and the part ``"cross_entropy"``, a :class:`LikelihoodPowerLoss`: one sweep, and one gradient."""
+
+    def _sums(self, view: LabelView) -> RegionSums:
+        """The sums of the regions, and behind them those of the powers."""
+        columns = self._parts["cross_entropy"].powers(view, regions=True)
+        whole = view.mask is None and view.ignore_index is None and view.input.numel() > 0
+        return RegionSums(columns, target_grad=view.target.requires_grad, whole=whole)

@@ -45,3 +45,22 @@ def test_the_kernel_is_the_reference(dtype: torch.dtype) -> None:
 def test_opcheck() -> None:
     values = torch.randn(2, 30, dtype=torch.float64)
     torch.library.opcheck(torch.ops.medloss.nth_largest.default, (values, values > 0, torch.tensor([[3], [4]])))
+
+
+@pytest.mark.skipif(bool(native.unavailable()), reason=f"no native library: {native.unavailable()}")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fewer_rows_than_threads(dtype: torch.dtype) -> None:
+    """The values of a row are shared out; whoever counts them, it is the same place."""
+    before = torch.get_num_threads()
+    try:
+        for rows in (1, 2, 5):
+            values = torch.randn(rows, 50001, dtype=dtype).round(decimals=3)
+            counted, n = torch.rand(rows, 50001) > 0.2, torch.randint(1, 60000, (rows, 1))
+            expected = torch.where(counted, values, -torch.inf).sort(1, descending=True).values
+            expected = torch.where(n <= 50001, expected.gather(1, (n - 1).clamp_max(50000)), -torch.inf)
+            for threads in (1, 2, 3, 4):
+                torch.set_num_threads(threads)
+                with backend("native"):
+                    assert torch.equal(nth_largest(values, counted, n), expected)
+    finally:
+        torch.set_num_threads(before)

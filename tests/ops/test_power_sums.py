@@ -105,5 +105,5 @@ def test_faults() -> None:
 def test_opcheck(error: str, exponent: float, regions: bool) -> None:
     logits = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
     target, mask = torch.randint(0, 3, (2, 1, 4, 5)), torch.rand(2, 1, 4, 5)
-    args = (logits, target, mask, error, exponent, "softmax", True, None, regions)
+    args = (logits, target, mask, error, exponent, "softmax", True, None, regions, True)
     torch.library.opcheck(torch.ops.medloss.power_sums.default, args)

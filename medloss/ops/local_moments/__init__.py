@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.local_moments import reference, ssim_reference
-from medloss.ops.local_moments.native import NativeLocalMoments, NativeLocalSSIM
+from medloss.ops.local_moments.native import NativeLocalError, NativeLocalMoments, NativeLocalSSIM
 from medloss.ops.local_moments.triton import TritonLocalError, TritonLocalMoments, TritonLocalSSIM
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
@@ -113,7 +113,9 @@ def _error_fake(
 
 
 SSIM_OPERATOR = Operator("local_ssim", ssim_reference.local_ssim, _ssim_fake, (NativeLocalSSIM(), TritonLocalSSIM()))
-ERROR_OPERATOR = Operator("local_error", ssim_reference.local_error, _error_fake, (TritonLocalError(),))
+ERROR_OPERATOR = Operator(
+    "local_error", ssim_reference.local_error, _error_fake, (NativeLocalError(), TritonLocalError())
+)
 
 
 def local_ssim(

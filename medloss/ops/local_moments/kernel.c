@@ -1,5 +1,5 @@
-/* local_moments, local_correlation and local_ssim on the CPU: the local correlation, squared or not, or the
- * dissimilarity of two images, and its gradient in the first.
+/* local_moments, local_correlation, local_ssim and local_error on the CPU: the local correlation, squared or
+ * not, the dissimilarity or the mean absolute difference of two images, and its gradient in the first.
  *
  * Windows are separable: products of the images are summed along z, then y, then x, and no map of the whole
  * volume is ever made (windows.h). The gradient is y K*a + x K*b - K*c with three maps a, b, c of the
@@ -19,7 +19,9 @@ enum {
     MASS,
     MAPS
 }; /* for SSIM, Y is the difference and XY its square, and YY is of y still */
-enum { CORRELATION, SSIM, STRUCTURE, SIGNED }; /* the square; SSIM without luminance; the correlation itself */
+/* the square; SSIM without luminance; the correlation itself; the mean difference */
+enum { CORRELATION, SSIM, STRUCTURE, SIGNED, ERROR };
+enum { ERROR_MASS = 1 }; /* behind the differences, which are its only map */
 static inline int is_ssim(int statistic) { return statistic == SSIM || statistic == STRUCTURE; }
 enum { VALUES, SLOPES, GRADIENT }; /* what is made of windows */
 enum { ROUNDING = 32 };            /* as in reference.py */

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.local_moments.ssim_reference import either, reach_of, split
-from medloss.ops.local_moments.windows import CORRELATION, SIGNED, SSIM, STRUCTURE, axes_of, window_misfits
+from medloss.ops.local_moments.windows import CORRELATION, ERROR, SIGNED, SSIM, STRUCTURE, axes_of, window_misfits
 from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
 
 ZERO, RENORMALISE, MASKED, REFLECT = range(4)
@@ -188,6 +188,17 @@ class NativeLocalSSIM(native.NativePath):
             return (slice(None),)
         reach = reach_of(split(weights, sizes, input.ndim - 2))
         return (slice(None), slice(None), *(slice(by, size - by) for by, size in zip(reach, input.shape[2:])))
+
+
+class NativeLocalError(NativeLocalSSIM):
+    """The mean absolute difference, as SSIM of one window is swept; its one window has the place of the last one."""
+
+    def _calls(self, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        input, target, mask, weights, sizes, border, _ = args
+        scales = split(weights, sizes, input.ndim - 2)
+        skipped = placed(reach_of(scales) if self._valid(args) else [0] * (input.ndim - 2), 0)
+        images, where = volumes(input, target, mask), MASKED if mask is not None else BORDERS[border]
+        return [(*images, *taps(scales[0]), where, ERROR, *skipped, 0, 0.0, 0.0)]
 
 
 def weighted(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ typedef struct {
         volume; /* what the axes of equal weights owe, which are summed as ones; the weight of a window */
     REAL nr, dr;
     int64_t pitch, margin; /* entries of a row, in whole vectors, and of the zeros around it */
-    int border, statistic, maps;
+    int border, statistic, maps, slopes; /* maps that windows sum up, and those of the gradient */
     int plain; /* values are not weighted: they enter a product first */
 } PLAN;
 
@@ -15,7 +15,8 @@ static void NAME(plan)(PLAN *plan, const Axis *axes, int border, int statistic, 
                        double dr) {
     const int64_t step = 64 / (int64_t)sizeof(REAL);
     *plan = (PLAN){.axes = axes, .nr = (REAL)nr, .dr = (REAL)dr, .border = border, .statistic = statistic};
-    plan->maps = masked ? MAPS : MASS;
+    plan->maps = statistic == ERROR ? 1 + masked : masked ? MAPS : MASS;
+    plan->slopes = statistic == ERROR ? 1 : 3;
     plan->pitch = (axes[2].size + step - 1) / step * step;
     plan->margin = (axes[2].reach + step - 1) / step * step;
     double scale = 1, volume = 1;
@@ -79,8 +80,8 @@ static int NAME(scratch_alloc)(SCRATCH *s, const PLAN *plan, int gradient) {
         s->inverse[i] = 1 / plan->volume; /* of a window that misses nothing */
     if (gradient) {
         s->plane = plan->pitch * plan->axes[1].size + 64 / (int64_t)one;
-        failed |= NAME(stage_alloc)(&s->adjoint, plan, 3);
-        s->slopes = calloc(planes * 3 * (size_t)s->plane, one);
+        failed |= NAME(stage_alloc)(&s->adjoint, plan, plan->slopes);
+        s->slopes = calloc(planes * (size_t)(plan->slopes * s->plane), one);
     }
     return failed || !s->staged || !s->value || (gradient && !s->slopes);
 }

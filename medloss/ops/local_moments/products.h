@@ -125,11 +125,37 @@ static inline __attribute__((always_inline)) void NAME(product_group)(const PLAN
                            out);
 }
 
+/* Row y of the absolute differences of the planes that a group of windows looks at, and of the weights, summed
+ * along z. */
+static void NAME(errors_row)(const PLAN *plan, const PAIR *p, REAL *staged, int64_t first, Span there, int64_t y,
+                             REAL *out) {
+    const Axis *a = plan->axes;
+    const int64_t pitch = plan->pitch;
+    const REAL *rows[LONGEST + GROUP];
+    REAL *to[GROUP];
+    NAME(stage)(plan, p, first, there, y, staged);
+    for (int64_t j = there.low; j < there.high; ++j) {
+        REAL *restrict u = staged + j * 3 * pitch;
+        const REAL *restrict v = u + pitch, *restrict w = v + pitch;
+        for (int64_t i = 0; i < a[2].size; ++i) u[i] = u[i] < v[i] ? v[i] - u[i] : u[i] - v[i];
+        for (int64_t i = 0; p->weight && i < a[2].size; ++i) u[i] *= w[i];
+    }
+    for (int64_t m = 0; m < plan->maps; ++m) {
+        for (int64_t j = there.low; j < there.high; ++j) rows[j] = staged + (3 * j + (m ? 2 : 0)) * pitch;
+        for (int64_t g = 0; g < GROUP; ++g) to[g] = out + (g * plan->maps + m) * pitch;
+        NAME(filter_group)(a, plan->taps[0], rows, there, pitch, to);
+    }
+}
+
 /* Row y of the products, summed along z for the windows of a group of planes. */
 static void NAME(moments_row)(const PLAN *plan, const PAIR *p, REAL *staged, int64_t first, int64_t y,
                               REAL *out) {
     const Span there = seen(plan->axes, first, (Span){0, plan->axes[0].size});
     const int ssim = is_ssim(plan->statistic), masked = p->weight != NULL;
+    if (plan->statistic == ERROR) {
+        NAME(errors_row)(plan, p, staged, first, there, y, out);
+        return;
+    }
     NAME(stage)(plan, p, first, there, y, staged);
     if (ssim && masked) NAME(product_group)(plan, staged, there, 1, 1, out);
     else if (ssim) NAME(product_group)(plan, staged, there, 1, 0, out);

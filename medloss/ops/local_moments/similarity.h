@@ -104,9 +104,23 @@ NAME(dissimilate)(const PLAN *plan, const PAIR *p, const ROW *row, int masked, i
     }
 }
 
+/* The mean absolute difference. */
+static void NAME(mean_errors)(const PLAN *plan, const ROW *row) {
+    const REAL *restrict sum = row->sums, *restrict mass = sum + ERROR_MASS * plan->pitch;
+    const REAL *restrict inverse = row->inverse, *restrict weight = row->weight, *restrict upstream = row->upstream;
+    REAL *restrict value = row->value, *restrict slope = row->a;
+    for (int64_t i = 0; i < plan->axes[2].size; ++i) {
+        const REAL over = weight ? weight[i] / (mass[i] > 0 ? mass[i] : 1) : inverse[i];
+        value[i] = sum[i] * over;
+        if (upstream) slope[i] = upstream[i] * over;
+    }
+}
+
 static void NAME(evaluate)(const PLAN *plan, const PAIR *p, const ROW *row) {
     const int masked = row->weight != NULL, gradient = row->upstream != NULL;
-    if (plan->statistic == SIGNED) {
+    if (plan->statistic == ERROR) {
+        NAME(mean_errors)(plan, row);
+    } else if (plan->statistic == SIGNED) {
         if (masked && gradient) NAME(correlate)(plan, p, row, 1, 1, 1);
         else if (masked) NAME(correlate)(plan, p, row, 1, 0, 1);
         else if (gradient) NAME(correlate)(plan, p, row, 0, 1, 1);

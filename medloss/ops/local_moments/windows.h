@@ -17,7 +17,7 @@ typedef struct {
 /* A plane of a gradient map in the ring. */
 static inline REAL *NAME(slope_plane)(const TASK *t, int64_t z, int map) {
     const int64_t planes = t->plan->axes[0].length + GROUP - 1;
-    return t->scratch->slopes + (z % planes * 3 + map) * t->scratch->plane;
+    return t->scratch->slopes + (z % planes * t->plan->slopes + map) * t->scratch->plane;
 }
 
 /* Row y of the gradient maps, summed along z for the windows of a group of planes. */
@@ -27,12 +27,12 @@ static void NAME(adjoint_row)(const TASK *t, int64_t first, int64_t y, REAL *out
     const Span there = seen(depth, first, (Span){depth->low, depth->high});
     const REAL *rows[LONGEST + GROUP];
     REAL *to[GROUP];
-    for (int m = 0; m < 3; ++m) {
+    for (int m = 0; m < t->plan->slopes; ++m) {
         for (int64_t j = there.low; j < there.high; ++j) {
             rows[j] = NAME(slope_plane)(t, mirror(depth, start + j), m) + y * pitch;
             fetch(rows[j] + pitch, sizeof(REAL) * (size_t)pitch);
         }
-        for (int64_t g = 0; g < GROUP; ++g) to[g] = out + (g * 3 + m) * pitch;
+        for (int64_t g = 0; g < GROUP; ++g) to[g] = out + (g * t->plan->slopes + m) * pitch;
         NAME(filter_group)(depth, t->plan->taps[0], rows, there, pitch, to);
     }
 }
@@ -51,7 +51,7 @@ static void NAME(border)(const TASK *t, int64_t z, int64_t y, REAL *restrict s) 
         for (int64_t i = 0; i < a[2].size; ++i) inverse[i] = over * plan->inverse[i];
         return;
     }
-    if (plan->border == REFLECT) return;
+    if (plan->border == REFLECT || plan->statistic == ERROR) return;
     const int ssim = is_ssim(plan->statistic);
     const REAL mean_x = t->pair->mean_x, mean_y = t->pair->mean_y, mean_d = mean_x - mean_y;
     const REAL second = ssim ? mean_d : mean_y, product = ssim ? mean_d * mean_d : mean_x * mean_y;
@@ -110,8 +110,8 @@ static inline void NAME(statistic_row)(const TASK *t, int64_t z, int64_t y, int 
         NAME(upstream_row)(t, z, y);
         row.upstream = s->upstream;
         row.a = NAME(slope_plane)(t, z, 0) + y * plan->pitch;
-        row.b = NAME(slope_plane)(t, z, 1) + y * plan->pitch;
-        row.c = NAME(slope_plane)(t, z, 2) + y * plan->pitch;
+        if (plan->slopes == 3) row.b = NAME(slope_plane)(t, z, 1) + y * plan->pitch;
+        if (plan->slopes == 3) row.c = NAME(slope_plane)(t, z, 2) + y * plan->pitch;
     }
     NAME(evaluate)(plan, t->pair, &row);
     if (t->sums) t->sums[z] += NAME(total)(row.value + a[2].low, a[2].high - a[2].low);
@@ -128,7 +128,10 @@ static inline void NAME(gradient_row)(const TASK *t, int64_t z, int64_t y) {
                          mean_y = p->mean_y;
     const REAL *restrict w = p->weight ? p->weight + at : NULL;
     REAL *restrict to = t->out + at;
-    if (is_ssim(plan->statistic))
+    if (plan->statistic == ERROR)
+        for (int64_t i = 0; i < size; ++i)
+            to[i] = x_row[i] > y_row[i] ? a[i] : x_row[i] < y_row[i] ? -a[i] : 0;
+    else if (is_ssim(plan->statistic))
 #pragma GCC ivdep
         for (int64_t i = 0; i < size; ++i) {
             const REAL u = x_row[i] - mean_x, v = y_row[i] - mean_y;
@@ -169,6 +172,11 @@ static inline __attribute__((always_inline)) void NAME(windows)(const TASK *t, i
     const REAL *rows[LONGEST + GROUP], *slot[LONGEST + GROUP];
     REAL *out[GROUP];
     const Span group = common(planes, (Span){first, first + GROUP});
+    if (made == SLOPES && plan->statistic == ERROR && !t->pair->weight) { /* these ask for no window's sum */
+        for (int64_t z = group.low; z < group.high; ++z)
+            for (int64_t y = to.low; y < to.high; ++y) NAME(statistic_row)(t, z, y, 1);
+        return;
+    }
     int64_t next = common(from, (Span){to.low - height->reach, from.high}).low;
     for (int64_t y = to.low; y < to.high; y += GROUP) {
         for (; next < from.high && next < y + GROUP + height->reach; ++next) {

@@ -2,7 +2,8 @@
  *
  * A number's bits, with those of the negative ones turned round, are in the order of the numbers. A sweep counts
  * the values by their next digit, among those that share the digits found so far; so there are three sweeps for a
- * float, and six for a double.
+ * float, and six for a double. Rows are shared out among the threads, or the values of each where there are fewer rows:
+ * counts are whole numbers, and the same in any order.
  */
 #ifndef REAL
 
@@ -39,7 +40,7 @@ static REAL NAME(value)(BITS key) {
     return key == (BITS)-1 ? (REAL)NAN : bits.x;
 }
 
-static REAL NAME(select)(const REAL *values, const uint8_t *counted, int64_t length, int64_t n) {
+static REAL NAME(select)(const REAL *values, const uint8_t *counted, int64_t length, int64_t n, int threads) {
     const int width = 8 * (int)sizeof(BITS);
     BITS found = 0, known = 0; /* the digits so far, and which bits they are */
     int64_t left = n < 1 ? 1 : n;
@@ -47,6 +48,7 @@ static REAL NAME(select)(const REAL *values, const uint8_t *counted, int64_t len
         const int start = end > DIGIT ? end - DIGIT : 0;
         const BITS digits = ((BITS)1 << (end - start)) - 1;
         int64_t count[BINS] = {0};
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1) reduction(+ : count[ : BINS])
         for (int64_t i = 0; i < length; ++i) {
             const BITS key = NAME(key)(values[i]);
             if (counted[i] && (key & known) == found) ++count[key >> start & digits];
@@ -63,9 +65,10 @@ static REAL NAME(select)(const REAL *values, const uint8_t *counted, int64_t len
 
 MEDLOSS_EXPORT int NAME(nth_largest)(const REAL *values, const uint8_t *counted, const int64_t *n, int64_t rows,
                                      int64_t length, REAL *found, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads)
+    const int within = rows < threads ? threads : 1;
+#pragma omp parallel for schedule(static) num_threads(threads) if (within == 1)
     for (int64_t r = 0; r < rows; ++r)
-        found[r] = NAME(select)(values + r * length, counted + r * length, length, n[r]);
+        found[r] = NAME(select)(values + r * length, counted + r * length, length, n[r], within);
     return 0;
 }
 

@@ -62,7 +62,10 @@ static void NAME(binary_values)(const NAME(Penalty) * f, int64_t c, int64_t n, c
         nll[i] = poly ? yes + gamma * q : yes;
         other[i] = poly ? no + gamma * p : no;
     }
-    if (f->penalty == POWER)
+    if (f->penalty == POWER && f->volume.kind >= 0)
+        for (int64_t i = 0; i < n; ++i) /* a voxel is of the class or is not: one part is asked for */
+            nll[i] = other[i] = -EXPM1(-gamma * (m[i] != 0 ? nll[i] : other[i])) / gamma;
+    else if (f->penalty == POWER)
         for (int64_t i = 0; i < n; ++i) {
             nll[i] = -EXPM1(-gamma * nll[i]) / gamma;
             other[i] = -EXPM1(-gamma * other[i]) / gamma;
@@ -102,12 +105,35 @@ static void NAME(class_values)(const NAME(Penalty) * f, TILE *t, NAME(Rows) * r,
     }
 }
 
+/* The slope of a power of the likelihoods of a sigmoid by the logit; `yes` and `no` are scratch. */
+static void NAME(power_slopes_of)(const NAME(Penalty) * f, int64_t c, int64_t n, const REAL *restrict z,
+                                  const REAL *restrict m, REAL *restrict yes, REAL *restrict no,
+                                  REAL *restrict out) {
+    const REAL gamma = f->gamma, a = f->positive[c], b = f->negative[c];
+    for (int64_t i = 0; i < n; ++i) {
+        const REAL e = EXP(z[i] > 0 ? -z[i] : z[i]), l = LOG1P(e), near = 1 / (1 + e), far = e * near;
+        const REAL p = z[i] > 0 ? near : far, q = z[i] > 0 ? far : near;
+        const REAL true_part = l + (z[i] < 0 ? -z[i] : 0), false_part = l + (z[i] > 0 ? z[i] : 0);
+        if (f->volume.kind >= 0) { /* a voxel is of the class or is not: one part is asked for */
+            yes[i] = m[i] != 0 ? true_part : false_part;
+            no[i] = m[i] != 0 ? -a * q : b * p;
+        } else {
+            out[i] = b * (1 - m[i]) * p * EXP(-gamma * false_part) - a * m[i] * q * EXP(-gamma * true_part);
+        }
+    }
+    for (int64_t i = 0; f->volume.kind >= 0 && i < n; ++i) out[i] = no[i] * EXP(-gamma * yes[i]);
+}
+
 /* The slope of both parts of a sigmoid by the logit. */
 static void NAME(binary_slopes)(const NAME(Penalty) * f, int64_t c, int64_t n, const REAL *restrict z,
                                 const REAL *restrict m, REAL *restrict term, REAL *restrict turn,
                                 REAL *restrict factor, REAL *restrict slope, REAL *restrict out) {
     const REAL gamma = f->gamma, a = f->positive[c], b = f->negative[c];
-    const int focal = f->penalty == PLAIN && gamma != 0, poly = f->penalty == POLY, power = f->penalty == POWER;
+    const int focal = f->penalty == PLAIN && gamma != 0, poly = f->penalty == POLY;
+    if (f->penalty == POWER) {
+        NAME(power_slopes_of)(f, c, n, z, m, term, turn, out);
+        return;
+    }
     for (int64_t i = 0; i < n; ++i) {
         const REAL e = EXP(z[i] > 0 ? -z[i] : z[i]), l = LOG1P(e), near = 1 / (1 + e), far = e * near;
         const REAL p = z[i] > 0 ? near : far, q = z[i] > 0 ? far : near, none = 1 - m[i];
@@ -119,13 +145,6 @@ static void NAME(binary_slopes)(const NAME(Penalty) * f, int64_t c, int64_t n, c
         term[i] = a * PART(m[i], yes) + b * PART(none, no);
         out[i] = up - down;
     }
-    if (power)
-        for (int64_t i = 0; i < n; ++i) {
-            const REAL e = EXP(z[i] > 0 ? -z[i] : z[i]), l = LOG1P(e), near = 1 / (1 + e), far = e * near;
-            const REAL p = z[i] > 0 ? near : far, q = z[i] > 0 ? far : near;
-            const REAL yes = l + (z[i] < 0 ? -z[i] : 0), no = l + (z[i] > 0 ? z[i] : 0);
-            out[i] = b * (1 - m[i]) * p * EXP(-gamma * no) - a * m[i] * q * EXP(-gamma * yes);
-        }
     if (!focal) return;
     NAME(powers)(gamma, n, factor, slope);
     for (int64_t i = 0; i < n; ++i) out[i] = factor[i] * out[i] + slope[i] * turn[i] * term[i];

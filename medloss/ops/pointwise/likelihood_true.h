@@ -1,12 +1,6 @@
 /* A softmax with class indices: the true class has all of a voxel's penalty, which is found once and not once
  * per class. Included once for each REAL. */
 
-/* The true class's logit; whatever is there for a voxel of no class. */
-static void NAME(true_logit)(const TILE *t, REAL *restrict out) {
-    const int32_t *restrict label = t->label;
-    for (int64_t i = 0; i < t->n; ++i) out[i] = t->p[(label[i] < 0 ? 0 : label[i]) * t->step + i];
-}
-
 /* The voxel's weight times the factor of its class; 0 for no class. */
 static void NAME(true_weight)(const NAME(Penalty) * f, const TILE *t, REAL *restrict out) {
     const int32_t *restrict label = t->label;

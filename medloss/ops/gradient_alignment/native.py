@@ -1,0 +1,112 @@
+"""The CPU path of ``gradient_alignment``: sweeps of C over both images for the energies, the values and a gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medloss.ops import native
+from medloss.ops.voxels import accumulation_dtype
+
+
+class NativeGradientAlignment(native.NativePath):
+    """No map of derivatives is made. Kept for the gradient are six numbers of each volume."""
+
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        input, target, mask = args[:3]
+        found = []
+        if target.shape != input.shape or input.numel() == 0:
+            found.append("target is not of the input's shape, or there is no voxel")
+        if input.ndim > 5:
+            found.append(f"images of {input.ndim - 2} axes are more than the kernel's 3")
+        if input.dtype != target.dtype and torch.float64 in (input.dtype, target.dtype):
+            found.append(f"input is {input.dtype} and target {target.dtype}")
+        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
+            found.append("the mask does not fit the images")
+        if needs is not None and any(needs[2:]):
+            found.append("a gradient of the mask is asked for")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """The map, or B C with ``reduce``."""
+        return self.forward_keeping(args)[0]
+
+    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The map or its sums; and the energies, their slopes and masses of each volume."""
+        input, reduce, dtype = args[0], args[6], accumulation_dtype(args[0])
+        operands = _operands(args)
+        energy, mass = _energies(args, operands)
+        map = None if reduce else torch.empty(input.shape, dtype=dtype)
+        sums = _sums(args, operands, energy, None, map)
+        result = sums[:, 0].to(dtype).view(input.shape[:2]) if reduce else map
+        return result, (energy, mass, sums[:, 1:])
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input."""
+        return self.backward_of(0, grad, args)
+
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, from what the forward kept; for a map, the slopes are to be weighted first."""
+        energy, mass, slopes = kept
+        return self._gradient(0, grad, args, energy, mass, slopes if args[6] else None)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of either image, in its dtype."""
+        energy, mass = _energies(args, _operands(args))
+        return self._gradient(index, grad, args, energy, mass, None)
+
+    def _gradient(
+        self, index: int, grad: Tensor, args: tuple[Any, ...], energy: Tensor, mass: Tensor, slopes: Tensor | None
+    ) -> Tensor:
+        edge, relative, reduce = args[4:7]
+        dtype, operands = accumulation_dtype(args[0]), _operands(args)
+        grad = grad.to(dtype).contiguous()
+        if not relative:
+            pull = torch.zeros_like(mass)
+        else:
+            if slopes is None:
+                slopes = _sums(args, operands, energy, None if reduce else grad, None)[:, 1:]
+            pull = 2 * edge**2 / mass * slopes[:, index] * (grad.flatten().double() if reduce else 1)
+        if index:  # the alignment does not know which image is which
+            operands, energy = (operands[1], operands[0], *operands[2:]), energy.flip(1).contiguous()
+        result = torch.empty(args[index].shape, dtype=dtype)
+        upstream = (None, grad) if reduce else (grad, None)
+        native.call("gradient_alignment_backward", dtype, *operands, energy, pull.contiguous(), *upstream, result)
+        return result.to(args[index].dtype)
+
+
+def _energies(args: tuple[Any, ...], operands: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+    """The square of each image's edge, and the mass that the mean squares are over; volumes 2, and volumes."""
+    edge, relative, volumes = args[4], args[5], math.prod(args[0].shape[:2])
+    if not relative:
+        return torch.full((volumes, 2), edge**2, dtype=torch.float64), torch.ones(volumes, dtype=torch.float64)
+    sums = _sums(args, operands, None, None, None)
+    mass = torch.where(sums[:, 2] > 0, sums[:, 2], torch.ones_like(sums[:, 2]))
+    return edge**2 * sums[:, :2] / mass[:, None], mass
+
+
+def _sums(
+    args: tuple[Any, ...], operands: tuple[Any, ...], energy: Tensor | None, grad: Tensor | None, map: Tensor | None
+) -> Tensor:
+    """Three sums of each volume: those of the energies, or of the values where the energies are given."""
+    sums = torch.empty((math.prod(args[0].shape[:2]), 3), dtype=torch.float64)
+    native.call("gradient_alignment_sums", accumulation_dtype(args[0]), *operands, energy, grad, map, sums)
+    return sums
+
+
+def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Both images, the mask and how many volumes share it, the volumes with three axes, and their factors."""
+    input, target, mask, axis_scale = args[:4]
+    dtype, (batch, channels, *spatial) = accumulation_dtype(input), input.shape
+    images = [image.detach().to(dtype).contiguous() for image in (input, target)]
+    shared = 1
+    if mask is not None:
+        shared = channels // mask.shape[1]
+        mask = mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous()
+    missing = 3 - len(spatial)
+    scale = torch.tensor([0.0] * missing + list(axis_scale), dtype=torch.float64)
+    return (*images, mask, shared, batch * channels, *[1] * missing, *spatial, scale)
