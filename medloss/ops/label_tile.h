@@ -52,6 +52,8 @@ static int NAME(tile_alloc)(TILE *t, const VOLUME *v, int64_t size) {
     if (!t->p || !t->weight || !t->label || !t->keep) return 1;
     t->scale = t->weight + size;
     t->top = t->scale + size;
+    t->weighted = v->mask || v->has_ignore;
+    for (int64_t i = 0; i < size; ++i) t->weight[i] = 1;
     return 0;
 }
 
@@ -62,20 +64,24 @@ static void NAME(tile_free)(TILE *t) {
     free(t->keep);
 }
 
-/* Labels and weights; what weighs nothing belongs to no class. */
+/* Labels, -1 for none of the classes, and weights. */
 static void NAME(load_voxels)(const VOLUME *v, TILE *t) {
     const int64_t n = t->n, offset = t->b * v->voxels + t->start;
     REAL *restrict w = t->weight;
-    t->weighted = v->mask || v->has_ignore;
-    if (v->kind >= 0) load_labels(v->labels, (int)v->kind, offset, n, t->label);
+    if (v->kind >= 0) {
+        const int32_t classes = (int32_t)v->classes;
+        int32_t *restrict label = t->label;
+        fetch_labels(v->labels, (int)v->kind, offset + n, t->size);
+        load_labels(v->labels, (int)v->kind, offset, n, label);
+        for (int64_t i = 0; i < n; ++i) label[i] = label[i] < classes ? label[i] : -1;
+    }
+    if (!t->weighted) return; /* all weigh 1, as they have from the beginning */
     memset(t->keep, 1, (size_t)n);
     if (v->has_ignore) drop_ignored(v->labels, (int)v->kind, offset, n, v->ignore, t->keep);
     if (v->mask)
         for (int64_t i = 0; i < n; ++i) w[i] = t->keep[i] ? v->mask[offset + i] : 0;
     else
         for (int64_t i = 0; i < n; ++i) w[i] = t->keep[i];
-    if (v->kind >= 0)
-        for (int64_t i = 0; i < n; ++i) t->label[i] = t->label[i] < v->classes ? t->label[i] : -1;
 }
 
 /* Asks for `bytes` ahead of their use: a tile's rows are short and lie far apart, which no processor

@@ -2,7 +2,7 @@
  * probabilities of all classes in a near cache, filled tile by tile; then one class after the other meets its table. */
 enum { COUNTS, COLLECT, STEPS };
 enum { UNFIT = 2 }; /* too many voxels would have to be collected: a plain sort is cheaper */
-enum { BLOCK_BYTES = 1 << 18, LEAST_BLOCK = 1024 };
+enum { BLOCK_BYTES = 1 << 18, LEAST_BLOCK = 256 };
 
 /* Whether bins can tell: errors in [0, 1], hard labels, all of one weight, and enough voxels for the tables to pay. */
 static int is_binned(const WORK *work, int64_t b, int threads) {

@@ -12,7 +12,7 @@ enum { FINEST = 4096, COUNT_BITS = 20 }; /* places in a bin; a cell's count */
 /* Cells of others, then those of members. The first bin has eight cells, of which neighbours take turns: in a trained
  * network most errors are there, and no addition should wait for the one before. */
 enum { LANES = 8, HALF = (BINS + LANES + 7) / 8 * 8, SPARE = 2 * HALF, PITCH = 2 * HALF + 8 };
-enum { CHUNK = 512, LEAST_BINNED = 1 << 15, BLOCKS_PER_FLUSH = 63 }; /* 63 blocks: a count of 20 bits holds them */
+enum { CHUNK = 256, LEAST_BINNED = 1 << 15, BLOCKS_PER_FLUSH = 63 }; /* 63 blocks: a count of 20 bits holds them */
 static const float LEAST = 0.0625f;
 static const double STEEP = 0.01;     /* others in a bin over the union before it, from which on steps fall within */
 static const double TOLERANCE = 1e-4; /* of a step, beside the class's largest, both as they reach the logits */
