@@ -126,7 +126,7 @@ def test_what_the_kernel_leaves_to_the_reference() -> None:
 @pytest.mark.parametrize(("scale", "offset"), [(30, 0), (1, 60), (1, -60), (100, 0), (1, 1000), (1, -1000)])
 @pytest.mark.parametrize("layout", ["rows", "channels last", "half"])
 def test_logits_of_any_size(layout: str, scale: float, offset: float) -> None:
-    """The softmax of a tile takes off the largest logit only where it must; logits that were staged are staged again."""
+    """The largest logit is taken off only where it must be; logits that were staged are staged again."""
     logits = torch.randn(1, 3, 20, 30, 40)
     logits[..., 9:, 3, 5] = scale * logits[..., 9:, 3, 5] + offset  # the first tiles need no care, a later one does
     if layout == "channels last":

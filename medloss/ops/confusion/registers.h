@@ -1,5 +1,5 @@
-/* Columns of up to 16 floats, looked up by label in two registers: no compiler finds this by itself. Labels are those of
- * the table, whose first entry is that of no class; rows reach to a multiple of sixteen voxels.
+/* Columns of up to 16 floats, looked up by label in two registers: no compiler finds this by itself. Labels are those
+ * of the table, whose first entry is that of no class; rows reach to a multiple of sixteen voxels.
  */
 #ifdef __AVX2__
 enum { BY_REGISTERS = 1 };

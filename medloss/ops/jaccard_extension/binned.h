@@ -1,5 +1,6 @@
-/* The sweeps that count, collect and, from the steps, write the gradient; and when they serve. A block of voxels has its
- * probabilities of all classes in a near cache, filled tile by tile; then one class after the other meets its table. */
+/* The sweeps that count, collect and, from the steps, write the gradient; and when they serve. A block of voxels has
+ * its probabilities of all classes in a near cache, filled tile by tile; then one class after the other meets its
+ * table. */
 enum { COUNTS, COLLECT, STEPS };
 enum { UNFIT = 2 }; /* too many voxels would have to be collected: a plain sort is cheaper */
 enum { BLOCK_BYTES = 1 << 18, LEAST_BLOCK = 256 };
@@ -23,7 +24,17 @@ static int64_t span_of(int64_t classes, int rows) {
     return span;
 }
 
-/* Fills the tile of a block in pieces that stay nearer still. */
+/* The scaled probabilities, in a loop of its own: a product that another loop may fuse with what it does next would
+ * give a voxel one bin when it is counted and another when its step is looked up. */
+static void scale_tile(const VOLUME *v, TILE *t) {
+    const float *restrict scale = t->scale;
+    for (int64_t c = 0; v->activation == SOFTMAX && c < v->classes; ++c) {
+        float *restrict p = t->p + c * t->step;
+        for (int64_t i = 0; i < t->n; ++i) p[i] *= scale[i];
+    }
+}
+
+/* Fills the tile of a block with probabilities, in pieces that stay nearer still. */
 static void load_block(const VOLUME *v, TILE *t, int64_t b, int64_t start, int64_t n, int64_t size) {
     TILE piece = *t;
     piece.size = size;
@@ -35,6 +46,7 @@ static void load_block(const VOLUME *v, TILE *t, int64_t b, int64_t start, int64
         piece.label = t->label + off;
         piece.keep = t->keep + off;
         NAME(load_tile)(v, &piece, b, start + off, n - off < size ? n - off : size);
+        scale_tile(v, &piece);
     }
     t->careful = piece.careful;
     t->weighted = piece.weighted;
@@ -48,7 +60,7 @@ static inline int64_t piece_of(int64_t n, int64_t from) { return n - from < CHUN
 static void count_block(const WORK *work, const TILE *t, COUNTER *k) {
     for (int64_t c = work->first; c < work->v.classes; ++c)
         for (int64_t i = 0; i < t->n; i += CHUNK)
-            count_chunk(k, c, t->p + c * t->step + i, t->scale + i, t->label + i, t->weighted ? t->weight + i : NULL,
+            count_chunk(k, c, t->p + c * t->step + i, t->label + i, t->weighted ? t->weight + i : NULL,
                         piece_of(t->n, i));
 }
 
@@ -62,7 +74,7 @@ static void collect_block(const WORK *work, const TILE *t, const BINNED *g, int6
         if (start == g->starts[c - work->first + 1]) continue;
         for (int64_t i = 0; i < t->n; ++i) {
             const int own = t->label[i] == (int32_t)c;
-            const float e = error_of_voxel(p[i] * t->scale[i], own);
+            const float e = error_of_voxel(p[i], own);
             if (is_coarse(lines, bin_of(raised(e))) && (!t->weighted || t->weight[i] > 0))
                 ranked[start + fill[c - work->first]++] = (RANKED){(uint32_t)(place + i), key_of_error(e, own)};
         }
@@ -77,17 +89,15 @@ static void write_block(const WORK *work, TILE *t, const BINNED *g, COUNTER *k, 
     float *restrict total = t->top;
     memset(total, 0, sizeof(float) * (size_t)n);
     for (int64_t c = 0; c < v->classes; ++c) {
-        float *restrict s = slopes + c * t->step, *restrict p = t->p + c * t->step;
+        float *restrict s = slopes + c * t->step;
+        const float *restrict p = t->p + c * t->step;
         const float factor = c < work->first ? 0 : (float)grad[3 * (c - work->first)];
         if (factor == 0) {
-            const float *restrict scale = t->scale;
-            for (int64_t i = 0; i < n; ++i) p[i] *= scale[i];
             memset(s, 0, sizeof(float) * (size_t)n);
             continue;
         }
         for (int64_t i = 0; i < n; i += CHUNK)
-            step_chunk(g, k, c, work->first, place + i, p + i, t->scale + i, t->label + i, piece_of(n, i), factor,
-                       s + i);
+            step_chunk(g, k, c, work->first, place + i, p + i, t->label + i, piece_of(n, i), factor, s + i);
         for (int64_t i = 0; i < n; ++i) total[i] += p[i] * s[i];
     }
     for (int64_t c = 0; c < v->classes; ++c) {

@@ -4,16 +4,18 @@
  * that is too coarse beside the largest gradient of the class (few voxels make large steps), a second sweep collects
  * the bin's voxels, which are sorted: for most volumes there are few such or none.
  *
- * A bin is the first bits of the float error + 1/16: even below 1/16, then 1024 for each doubling; the bits behind say
- * where in its bin an error lies. Counts and sums are whole numbers: no order of adding changes them.
+ * A bin is the first bits of the float error + 1/4: bins are 2^-13 wide below an error of 1/4, 2^-12 below 3/4 and
+ * 2^-11 above; the bits behind say where in its bin an error lies. Counts and sums are whole numbers: no order of
+ * adding changes them.
  */
-enum { BEHIND = 13, FIRST_BIN = 0x1ec00, BINS = 4161, LINES = 2 * BINS + 1 }; /* bits 0x3d800000 are those of 1/16 */
+enum { BEHIND = 12, FIRST_BIN = 0x3e800, BINS = 4609, LINES = 2 * BINS + 1 }; /* 0x3e800000 are the bits of 1/4 */
 enum { FINEST = 4096, COUNT_BITS = 20 }; /* places in a bin; a cell's count */
 /* Cells of others, then those of members. The first bin has eight cells, of which neighbours take turns: in a trained
  * network most errors are there, and no addition should wait for the one before. */
 enum { LANES = 8, HALF = (BINS + LANES + 7) / 8 * 8, SPARE = 2 * HALF, PITCH = 2 * HALF + 8 };
-enum { CHUNK = 256, LEAST_BINNED = 1 << 15, BLOCKS_PER_FLUSH = 63 }; /* 63 blocks: a count of 20 bits holds them */
-static const float LEAST = 0.0625f;
+enum { CHUNK = 256, LEAST_BINNED = 1 << 15 };
+enum { BLOCKS_PER_FLUSH = 63 }; /* a cell's count holds their voxels */
+static const float LEAST = 0.25f;
 static const double STEEP = 0.01;     /* others in a bin over the union before it, from which on steps fall within */
 static const double TOLERANCE = 1e-4; /* of a step, beside the class's largest, both as they reach the logits */
 
@@ -38,7 +40,7 @@ typedef struct {
     uint64_t *cells; /* classes x PITCH: sums above counts */
     int32_t *slot, *largest;
     uint32_t *amount;
-    float *slope;
+    float *rest;
     LINE *line;
 } COUNTER;
 
@@ -63,15 +65,15 @@ static int counter_alloc(COUNTER *k, int64_t classes, int counts) {
     if (!k->slot || (counts && !k->cells)) return 1;
     k->line = (LINE *)(void *)(k->slot + CHUNK);
     k->amount = (uint32_t *)(k->line + CHUNK);
-    k->slope = (float *)(k->amount + CHUNK);
-    k->largest = (int32_t *)(k->slope + CHUNK);
+    k->rest = (float *)(k->amount + CHUNK);
+    k->largest = (int32_t *)(k->rest + CHUNK);
     memset(k->largest, 0, sizeof(int32_t) * (size_t)classes);
     return 0;
 }
 
 typedef union { float f; int32_t i; } BITS;
 
-/* The bits of an error from 1/16 on; of a NaN those of an error of 1. */
+/* The bits of an error raised by 1/4; of a NaN those of an error of 1. */
 static inline BITS raised(float error) {
     const BITS found = {.f = (error < 1 ? error : 1) + LEAST};
     return found;
@@ -87,25 +89,25 @@ static inline double low_end(int64_t bin) {
 
 static inline float error_of_voxel(float p, int own) { return fabsf((float)own - p); }
 
-/* Counts n probabilities p (still to be scaled) of class c. Voxels of both halves take turns: neighbours are alike, and
+/* Counts n <= CHUNK probabilities p of class c. Voxels of both halves take turns: neighbours are alike, and
  * additions to one cell wait for each other. */
-static void count_chunk(COUNTER *k, int64_t c, const float *restrict p, const float *restrict scale,
-                        const int32_t *restrict label, const float *restrict weight, int64_t n) {
+static void count_chunk(COUNTER *k, int64_t c, const float *restrict p, const int32_t *restrict label,
+                        const float *restrict weight, int64_t n) {
     int32_t *restrict slot = k->slot, largest = k->largest[c];
     uint32_t *restrict amount = k->amount;
     uint64_t *restrict cells = k->cells + c * PITCH;
     for (int64_t i = 0; i < n; ++i) {
         const int own = label[i] == (int32_t)c;
-        const BITS e = {.f = error_of_voxel(p[i] * scale[i], own)}, r = raised(e.f);
+        const BITS e = {.f = error_of_voxel(p[i], own)}, r = raised(e.f);
         const int32_t bin = bin_of(r);
         largest = e.i > largest ? e.i : largest; /* the bits of an error rise with it, and a NaN has the largest */
         slot[i] = (bin ? bin + LANES - 1 : (int32_t)(i % LANES)) + (own ? HALF : 0);
-        amount[i] = ((uint32_t)r.i >> 1) % FINEST << COUNT_BITS | 1;
+        amount[i] = (uint32_t)r.i % FINEST << COUNT_BITS | 1;
     }
     if (weight) {
         largest = k->largest[c];
         for (int64_t i = 0; i < n; ++i) {
-            const BITS e = {.f = error_of_voxel(p[i] * scale[i], label[i] == (int32_t)c)};
+            const BITS e = {.f = error_of_voxel(p[i], label[i] == (int32_t)c)};
             const int32_t bits = weight[i] > 0 ? e.i : 0;
             largest = bits > largest ? bits : largest;
             slot[i] = weight[i] > 0 ? slot[i] : SPARE;

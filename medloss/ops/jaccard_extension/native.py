@@ -13,10 +13,10 @@ from medloss.ops.label_tile import gradient_like, label_misfits, label_operands
 HINGE = 3
 MOST_VOXELS = 2**32 - 1
 """Voxels of a row, whose places the kernel keeps in 32 bits."""
-LINES = 2 * 4161 + 1
+LINES = 2 * 4609 + 1
 """Pairs of floats that the steps of a class take, as in bins.h."""
-MOST_KEPT = 15
-"""The input is so many times what is kept of it from forward to backward, or nothing is kept."""
+MOST_KEPT = 14
+"""At least so many times what is kept from forward to backward is the input, or nothing is kept."""
 
 
 class NativeJaccardExtension(native.NativePath):

@@ -46,7 +46,8 @@ static double scatter(double at, double width, double count) {
 /* Where steps fall within a bin: what its members' sum to, for errors spread evenly, and what the value gains from
  * larger steps being those of larger errors. Both are integrals of 1 / union and of its square. */
 static double steep_bin(const COLUMNS *k, int64_t b, double *of_members) {
-    const double n = k->others[b], m = k->members[b], before = k->before[b], end = before + n, left = k->left[b] - m / 2;
+    const double n = k->others[b], m = k->members[b], before = k->before[b], end = before + n;
+    const double left = k->left[b] - m / 2;
     const double growth = log1p(n / before);
     double gain = left * scatter(k->others_at[b], k->width[b], n) *
                   (n / (2 * before * end) - (growth - n / end) / n);
@@ -207,17 +208,15 @@ static const RANKED *ranked_from(const BINNED *g, int64_t c, int64_t place) {
 }
 
 /* Steps of n <= CHUNK voxels, which begin at `place` of the group, from their bins: up for others, down for members,
- * times `factor`. The probabilities p are scaled on the way. `first` is the class from which on there are lines. */
-static void step_chunk(const BINNED *g, COUNTER *k, int64_t c, int64_t first, int64_t place, float *restrict p,
-                       const float *restrict scale, const int32_t *restrict label, int64_t n, float factor,
-                       float *restrict out) {
+ * times `factor`. `first` is the class from which on there are lines. */
+static void step_chunk(const BINNED *g, COUNTER *k, int64_t c, int64_t first, int64_t place, const float *restrict p,
+                       const int32_t *restrict label, int64_t n, float factor, float *restrict out) {
     const LINE *restrict lines = g->lines + (c - first) * LINES;
     int32_t *restrict slot = k->slot;
-    float *restrict rest = k->slope;
+    float *restrict rest = k->rest;
     LINE *restrict line = k->line;
     for (int64_t i = 0; i < n; ++i) {
         const int own = label[i] == (int32_t)c;
-        p[i] *= scale[i];
         const BITS r = raised(error_of_voxel(p[i], own)), low = {.i = r.i >> BEHIND << BEHIND};
         slot[i] = bin_of(r) + (own ? BINS : 0);
         rest[i] = r.f - low.f;

@@ -67,7 +67,8 @@ static void NAME(come_down)(const NAME(Penalty) * f, const TILE *t, int64_t c, c
 }
 
 /* exp(z - top) of every class into `p` (the logits' own rows where it is NULL, nowhere where `norm_only`), and
- * one over their sum and its logarithm. The largest logit is always taken off: a likelihood of nearly 1 has digits then. */
+ * one over their sum and its logarithm. The largest logit is always taken off: a likelihood of nearly 1 has digits
+ * then. */
 static void NAME(exponentials)(const VOLUME *v, TILE *t, REAL *p, int norm_only, REAL *restrict log_norm) {
     SOFTMAX_ROWS rows = {.z = t->p, .p = norm_only ? NULL : p ? p : t->p, .norm = t->scale, .z_step = t->step,
                          .p_step = t->step, .classes = v->classes, .n = t->n};
