@@ -101,19 +101,17 @@ static void write_block(const WORK *work, TILE *t, const BINNED *g, COUNTER *k, 
         for (int64_t i = 0; i < n; ++i) total[i] += p[i] * s[i];
     }
     for (int64_t c = 0; c < v->classes; ++c) {
-        float *restrict s = slopes + c * t->step, *own = NAME(own_row)(v, t, c, out);
+        float *own = NAME(own_row)(v, t, c, out), *s = slopes + c * t->step, *to = own && !work->streams ? own : s;
         const float *restrict p = t->p + c * t->step;
         if (v->activation == SOFTMAX)
-            for (int64_t i = 0; i < n; ++i) s[i] = p[i] * (s[i] - total[i]);
+            SIMD for (int64_t i = 0; i < n; ++i) to[i] = p[i] * (s[i] - total[i]);
         else
-            for (int64_t i = 0; i < n; ++i) s[i] *= p[i] * (1 - p[i]);
-        for (int64_t i = 0; t->weighted && i < n; ++i) s[i] = t->weight[i] > 0 ? s[i] : 0;
+            SIMD for (int64_t i = 0; i < n; ++i) to[i] = s[i] * (p[i] * (1 - p[i]));
+        for (int64_t i = 0; t->weighted && i < n; ++i) to[i] = t->weight[i] > 0 ? to[i] : 0;
         if (!own)
-            NAME(store_row)(v, t, c, s, out);
+            NAME(store_row)(v, t, c, to, out);
         else if (work->streams)
-            stream_copy(own, s, sizeof(float) * (size_t)n);
-        else
-            memcpy(own, s, sizeof(float) * (size_t)n);
+            stream_copy(own, to, sizeof(float) * (size_t)n);
     }
 }
 
