@@ -8,19 +8,14 @@
 #define MEDLOSS_LABEL_TILE
 
 enum { NONE, SIGMOID, SOFTMAX };
-enum { LARGEST_TILE = 512, SMALLEST_TILE = 64, PADDING = 16 };
-
-/* Voxels of a tile whose probabilities fit the first-level cache. */
-static int64_t tile_size(int64_t classes, size_t real) {
-    int64_t tile = LARGEST_TILE;
-    while (tile > SMALLEST_TILE && (size_t)(tile * classes) * real > 28672) tile /= 2;
-    return tile;
-}
+enum { PADDING = 16, CARE_BLOCK = 16384 };
 #endif
 
 #define NAME(stem) MEDLOSS_PASTE(stem, SUFFIX, MEDLOSS_LEVEL)
 #define VOLUME NAME(LabelVolume)
 #define TILE NAME(LabelTile)
+
+#include "softmax.h"
 
 /* One call's operands, as they lie. */
 typedef struct {
@@ -42,6 +37,7 @@ typedef struct {
     int32_t *label;
     uint8_t *keep;
     int weighted;
+    int careful; /* whether the softmax takes off the largest logit first, to the end of the block; see softmax.h */
     int64_t size, step, b, start, n;
 } TILE;
 
@@ -56,6 +52,8 @@ static int NAME(tile_alloc)(TILE *t, const VOLUME *v, int64_t size) {
     if (!t->p || !t->weight || !t->label || !t->keep) return 1;
     t->scale = t->weight + size;
     t->top = t->scale + size;
+    t->weighted = v->mask || v->has_ignore;
+    for (int64_t i = 0; i < size; ++i) t->weight[i] = 1;
     return 0;
 }
 
@@ -66,20 +64,24 @@ static void NAME(tile_free)(TILE *t) {
     free(t->keep);
 }
 
-/* Labels and weights; what weighs nothing belongs to no class. */
+/* Labels, -1 for none of the classes, and weights. */
 static void NAME(load_voxels)(const VOLUME *v, TILE *t) {
     const int64_t n = t->n, offset = t->b * v->voxels + t->start;
     REAL *restrict w = t->weight;
-    t->weighted = v->mask || v->has_ignore;
-    if (v->kind >= 0) load_labels(v->labels, (int)v->kind, offset, n, t->label);
+    if (v->kind >= 0) {
+        const int32_t classes = (int32_t)v->classes;
+        int32_t *restrict label = t->label;
+        fetch_labels(v->labels, (int)v->kind, offset + n, t->size);
+        load_labels(v->labels, (int)v->kind, offset, n, label);
+        for (int64_t i = 0; i < n; ++i) label[i] = label[i] < classes ? label[i] : -1;
+    }
+    if (!t->weighted) return; /* all weigh 1, as they have from the beginning */
     memset(t->keep, 1, (size_t)n);
     if (v->has_ignore) drop_ignored(v->labels, (int)v->kind, offset, n, v->ignore, t->keep);
     if (v->mask)
         for (int64_t i = 0; i < n; ++i) w[i] = t->keep[i] ? v->mask[offset + i] : 0;
     else
         for (int64_t i = 0; i < n; ++i) w[i] = t->keep[i];
-    if (v->kind >= 0)
-        for (int64_t i = 0; i < n; ++i) t->label[i] = t->label[i] < v->classes ? t->label[i] : -1;
 }
 
 /* Asks for `bytes` ahead of their use: a tile's rows are short and lie far apart, which no processor
@@ -142,23 +144,29 @@ static inline REAL *NAME(own_row)(const VOLUME *v, const TILE *t, int64_t c, voi
     return (REAL *)out + (t->b * v->classes + c) * v->voxels + t->start;
 }
 
+/* Whether the logits lie as rows of REAL, so that they need not be copied. */
+static inline int NAME(lies_in_rows)(const VOLUME *v) { return v->type == REAL_OWN && v->voxel_stride == 1; }
+
 static void NAME(softmax)(const VOLUME *v, TILE *t) {
-    const int64_t n = t->n;
-    REAL *restrict top = t->top, *restrict norm = t->scale;
-    memcpy(top, t->p, sizeof(REAL) * (size_t)n);
-    for (int64_t c = 1; c < v->classes; ++c) {
-        const REAL *restrict p = t->p + c * t->step;
-        for (int64_t i = 0; i < n; ++i) top[i] = p[i] > top[i] ? p[i] : top[i];
+    const int rows = NAME(lies_in_rows)(v);
+    SOFTMAX_ROWS s = {.z = t->p, .p = t->p, .norm = t->scale, .z_step = t->step, .p_step = t->step,
+                      .classes = v->classes, .n = t->n};
+    if (rows) {
+        s.z = (const REAL *)v->input + t->b * v->batch_stride + t->start;
+        s.z_step = v->class_stride;
+        s.ahead = t->size;
+        s.weight = t->weighted ? t->weight : NULL;
+    } else {
+        NAME(load_logits)(v, t);
     }
-    for (int64_t i = 0; i < n; ++i) norm[i] = 0;
-    for (int64_t c = 0; c < v->classes; ++c) {
-        REAL *restrict p = t->p + c * t->step;
-        for (int64_t i = 0; i < n; ++i) {
-            p[i] = EXP(p[i] - top[i]);
-            norm[i] += p[i];
-        }
+    if (t->start % CARE_BLOCK == 0) t->careful = 0;
+    if (!t->careful && NAME(softmax_rows)(&s)) {
+        t->careful = 1;
+        if (!rows) NAME(load_logits)(v, t);
     }
-    for (int64_t i = 0; i < n; ++i) norm[i] = 1 / norm[i];
+    if (t->careful) NAME(careful_softmax_rows)(&s, t->top);
+    REAL *restrict norm = t->scale;
+    for (int64_t i = 0; i < t->n; ++i) norm[i] = 1 / norm[i];
 }
 
 /* Fills the tile of `n` voxels from `start` in sample `b`. */
@@ -167,11 +175,11 @@ static void NAME(load_tile)(const VOLUME *v, TILE *t, int64_t b, int64_t start, 
     t->start = start;
     t->n = n;
     NAME(load_voxels)(v, t);
-    NAME(load_logits)(v, t);
     if (v->activation == SOFTMAX) {
         NAME(softmax)(v, t);
         return;
     }
+    NAME(load_logits)(v, t);
     for (int64_t i = 0; i < n; ++i) t->scale[i] = 1;
     for (int64_t c = 0; v->activation == SIGMOID && c < v->classes; ++c) {
         REAL *restrict p = t->p + c * t->step;

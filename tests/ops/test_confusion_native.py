@@ -121,3 +121,21 @@ def test_what_the_kernel_leaves_to_the_reference() -> None:
         confusion(logits, labels, activation="softmax", indexed=True)
     assert [decision.backend for decision in heard] == ["reference", "reference", "native"]
     assert "weight per class" in heard[0].reasons["native"][0]
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(30, 0), (1, 60), (1, -60), (100, 0), (1, 1000), (1, -1000)])
+@pytest.mark.parametrize("layout", ["rows", "channels last", "half"])
+def test_logits_of_any_size(layout: str, scale: float, offset: float) -> None:
+    """The largest logit is taken off only where it must be; logits that were staged are staged again."""
+    logits = torch.randn(1, 3, 20, 30, 40)
+    logits[..., 9:, 3, 5] = scale * logits[..., 9:, 3, 5] + offset  # the first tiles need no care, a later one does
+    if layout == "channels last":
+        logits = logits.to(memory_format=torch.channels_last_3d)
+    if layout == "half":
+        logits = logits.bfloat16()
+    labels, mask = torch.randint(-1, 4, (1, 1, 20, 30, 40)), torch.rand(1, 1, 20, 30, 40) > 0.3
+    for given in (None, mask):
+        expected = swept("reference", logits.double(), labels, activation="softmax", indexed=True, mask=given)
+        found = swept("native", logits, labels, activation="softmax", indexed=True, mask=given)
+        close((found[0],), expected[:1], 1e-5)
+        close((found[1],), expected[1:], 8e-3 if layout == "half" else 1e-5)

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from medloss.ops import backend, jaccard_extension, native
+from medloss.ops.jaccard_extension.native import NativeJaccardExtension
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 SHAPE = (33, 34, 35)  # from 2^15 voxels on there are bins, and no whole number of blocks
@@ -115,3 +116,30 @@ def test_the_number_of_threads_changes_nothing() -> None:
     for sums, gradient in results[1:]:
         assert torch.equal(sums, results[0][0])
         assert torch.equal(gradient, results[0][1])
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_what_is_kept_from_forward_to_backward_is_what_backward_finds(joined: bool) -> None:
+    """Bit for bit, with a class of few voxels, whose steps are ranks; and small volumes keep nothing."""
+    path = NativeJaccardExtension()
+    labels = torch.zeros(2, 1, 64, 64, 65, dtype=torch.uint8)
+    labels[..., :5, :5, :5] = 1
+    logits = 4.0 * one_hot(labels[:, 0].long(), 2).movedim(-1, 1) + 2 * torch.randn(2, 2, 64, 64, 65)
+    args = (logits, labels, None, "softmax", True, None, joined, 0)
+    sums, kept = path.forward_keeping(args)
+    assert 0 < sum(tensor.nbytes for tensor in kept) <= logits.nbytes / 14
+    assert torch.equal(sums, path.forward(args))
+    grad = torch.rand(sums.shape)
+    assert torch.equal(path.backward_from(kept, grad, args), path.backward(grad, args))
+    small = (logits[..., :8, :8, :8].contiguous(), labels[..., :8, :8, :8], *args[2:])
+    for given in (small, (logits, labels.float(), None, "hinge", *args[4:])):
+        assert path.forward_keeping(given)[1] == ()
+
+
+def test_a_voxel_has_one_bin_in_all_sweeps() -> None:
+    """One counted in a bin of lines and looked up in one of ranks would have no step at all."""
+    for seed in range(12):
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.randint(0, 5, (1, 1, *SHAPE), generator=generator)
+        logits = 0.3 * one_hot(labels[:, 0], 5).movedim(-1, 1) + torch.randn(1, 5, *SHAPE, generator=generator)
+        check(logits, labels)

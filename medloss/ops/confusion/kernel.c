@@ -12,31 +12,7 @@
 
 enum { BLOCK = 16384, FEW = 24, REGISTERS = 16 };
 
-/* A table of up to 16 floats looked up in registers, eight voxels at a time, which no compiler finds by
- * itself. */
-#if defined(__GNUC__) && !defined(__clang__)
-typedef float table_part __attribute__((vector_size(32)));
-typedef int32_t table_index __attribute__((vector_size(32)));
-
-static void look_up(const float *table, const int32_t *label, int64_t n, float *out) {
-    table_part low, high, found;
-    table_index at;
-    memcpy(&low, table, sizeof low);
-    memcpy(&high, table + 8, sizeof high);
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        memcpy(&at, label + i, sizeof at);
-        found = __builtin_shuffle(low, high, at);
-        memcpy(out + i, &found, sizeof found);
-    }
-    for (; i < n; ++i) out[i] = table[label[i]];
-}
-#else
-static void look_up(const float *table, const int32_t *label, int64_t n, float *out) {
-    for (int64_t i = 0; i < n; ++i) out[i] = table[label[i]];
-}
-#endif
-
+#include "registers.h"
 #include "columns.h"
 
 /* Voxels of a block: enough that its matrix is small beside its logits. */
@@ -64,17 +40,46 @@ static int64_t block_size(int64_t classes) {
 
 #include "members.h"
 
+/* One row of the gradient, computed in `row`, to where it belongs. */
+static void NAME(hand_out)(const VOLUME *v, const TILE *t, const MEMBERS *m, int64_t c, const REAL *row, void *out) {
+    REAL *own = NAME(own_row)(v, t, c, out);
+    if (!own)
+        NAME(store_row)(v, t, c, row, out);
+    else if (m->streams)
+        stream_copy(own, row, sizeof(REAL) * (size_t)t->n);
+    else if (own != row)
+        memcpy(own, row, sizeof(REAL) * (size_t)t->n);
+}
+
+/* The softmax's gradient from columns in registers; the slopes are looked up twice rather than kept. */
+static void NAME(gradient_by_registers)(const VOLUME *v, TILE *t, MEMBERS *m, void *out) {
+    const int64_t n = (t->n + 15) / 16 * 16; /* a tile's room is a multiple of that */
+    float *total = (float *)t->top, *scale = (float *)t->scale;
+    for (int64_t i = 0; i < t->n; ++i) ++t->label[i];
+    for (int64_t i = t->n; i < n; ++i) t->label[i] = 0;
+    sum_looked_up((const float *)m->table, m->width, t->label, (const float *)t->p, t->step, v->classes, n, total);
+    for (int64_t i = 0; i < t->n; ++i) {
+        total[i] *= scale[i];
+        scale[i] = t->weight[i] > 0 ? (float)t->weight[i] * scale[i] : 0;
+    }
+    for (int64_t c = 0; c < v->classes; ++c) {
+        slope_looked_up((const float *)m->table + c * m->width, t->label, (const float *)t->p + c * t->step, scale,
+                        total, n, (float *)m->spare);
+        NAME(hand_out)(v, t, m, c, m->spare, out);
+    }
+}
+
 /* dL/dz of the tile. With s = dL/dp it is p (s - sum of p s) for the softmax. */
 static void NAME(gradient_tile)(const VOLUME *v, TILE *t, MEMBERS *m, void *out) {
     const int64_t n = t->n;
     REAL *restrict total = t->top, *restrict scale = t->scale;
     const REAL *restrict w = t->weight;
     if (NAME(in_registers)(v)) {
-        for (int64_t i = 0; i < n; ++i) ++t->label[i]; /* the table's first entry is that of no class */
-    } else {
-        NAME(find_present)(v, t, m);
-        if (NAME(is_product)(v, m)) NAME(fill_rows)(v, t, m);
+        NAME(gradient_by_registers)(v, t, m, out);
+        return;
     }
+    NAME(find_present)(v, t, m);
+    if (NAME(is_product)(v, m)) NAME(fill_rows)(v, t, m);
     for (int64_t i = 0; i < n; ++i) total[i] = 0;
     for (int64_t c = 0; c < v->classes; ++c) {
         REAL *restrict s = m->slope + c * t->step;
@@ -96,10 +101,7 @@ static void NAME(gradient_tile)(const VOLUME *v, TILE *t, MEMBERS *m, void *out)
             for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * p[i] * (1 - p[i]) * s[i];
         else
             for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * s[i];
-        if (!own)
-            NAME(store_row)(v, t, c, g, out);
-        else if (m->streams)
-            stream_copy(own, g, sizeof(REAL) * (size_t)n);
+        NAME(hand_out)(v, t, m, c, g, out);
     }
 }
 
@@ -149,8 +151,9 @@ MEDLOSS_EXPORT int NAME(confusion_forward)(OPERANDS, double *matrices, int threa
 /* `cotangent` B true predicted. */
 MEDLOSS_EXPORT int NAME(confusion_backward)(OPERANDS, const REAL *cotangent, void *out, int threads) {
     const VOLUME v = GIVEN;
-    /* slopes lie beside the probabilities */
-    const int64_t size = tile_size(2 * classes, sizeof(REAL)), length = block_size(classes);
+    /* slopes lie beside the probabilities where they are kept */
+    const int64_t size = tile_size(NAME(in_registers)(&v) ? classes : 2 * classes, sizeof(REAL));
+    const int64_t length = block_size(classes);
     const int64_t blocks = (voxels + length - 1) / length;
     int failed = 0;
     const size_t entry = type == REAL_OWN ? sizeof(REAL) : sizeof(uint16_t);

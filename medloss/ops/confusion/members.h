@@ -77,7 +77,8 @@ static void NAME(find_present)(const VOLUME *v, const TILE *t, MEMBERS *m) {
 
 /* Whether a column of the cotangent, with a 0 in front for what is of no class, fits two registers. */
 static inline int NAME(in_registers)(const VOLUME *v) {
-    return v->kind >= 0 && v->classes < REGISTERS && sizeof(REAL) == sizeof(float);
+    return BY_REGISTERS && v->activation == SOFTMAX && v->kind >= 0 && v->classes < REGISTERS &&
+           sizeof(REAL) == sizeof(float);
 }
 
 static inline int NAME(is_product)(const VOLUME *v, const MEMBERS *m) {
@@ -187,10 +188,6 @@ static void NAME(add_tile)(const VOLUME *v, TILE *t, MEMBERS *m, double *matrix)
 static void NAME(slope_row)(const VOLUME *v, const TILE *t, const MEMBERS *m, int64_t c, REAL *restrict out) {
     const int64_t n = t->n;
     const REAL *restrict column = m->table + c * m->width;
-    if (NAME(in_registers)(v)) {
-        look_up((const float *)column, t->label, n, (float *)out);
-        return;
-    }
     if (!NAME(is_product)(v, m)) {
         const int32_t *restrict label = t->label;
         for (int64_t i = 0; i < n; ++i) out[i] = column[label[i] + 1];

@@ -24,6 +24,7 @@ typedef struct {
     int64_t first, group;
     int unit;   /* errors lie in [0, 1] */
     int uneven; /* some voxels weigh neither 0 nor 1, as the sweep found */
+    int streams; /* whether the gradient is so large that it goes past the caches */
 } WORK;
 
 /* Errors of the tile in class c, of the members m. */
@@ -70,15 +71,9 @@ static void write_entries(const WORK *work, const TILE *t, entry_t *rows, float 
     }
 }
 
-/* Errors and slots of the tile in class c. */
-static void prepare_row(const TILE *t, int64_t c, COUNTER *k) {
-    find_slots(t->p + c * t->step, t->scale, t->label, c, t->n, k->error, k->slot, k->part);
-}
-
-/* The gradient of the tile from its rows of steps, which lie where it goes if `rows` are those of the result; or from
- * the bins `g`. */
-static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const BINNED *g, COUNTER *k,
-                           const double *grad, float *m, float *slopes, void *out) {
+/* The gradient of the tile from its rows of steps, which lie where it goes if `rows` are those of the result. */
+static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const double *grad, float *m, float *slopes,
+                           void *out) {
     const VOLUME *v = &work->v;
     const int64_t n = t->n;
     float *restrict total = t->top;
@@ -90,13 +85,7 @@ static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const 
         if (c < work->first) continue;
         const float factor = (float)grad[3 * (c - work->first)];
         NAME(members)(v, t, c, m);
-        if (rows) {
-            tile_slopes(work, t, c, m, rows + (t->b % work->group * v->classes + c) * v->voxels + t->start, s);
-        } else {
-            prepare_row(t, c, k);
-            binned_steps(g, c, t->b % work->group * v->voxels + t->start, k, n, k->error);
-            tile_slopes(work, t, c, m, (const step_t *)k->error, s);
-        }
+        tile_slopes(work, t, c, m, rows + (t->b % work->group * v->classes + c) * v->voxels + t->start, s);
         for (int64_t i = 0; i < n; ++i) {
             s[i] *= factor;
             total[i] += p[i] * s[i];
@@ -140,7 +129,7 @@ static int sweep(WORK *work, int64_t b, int what, entry_t *rows, const double *g
                 if (what == ENTRIES)
                     write_entries(work, &tile, rows, spare, spare + tile.step);
                 else
-                    write_gradient(work, &tile, (const step_t *)rows, NULL, NULL, grad, spare, spare + tile.step, out);
+                    write_gradient(work, &tile, (const step_t *)rows, grad, spare, spare + tile.step, out);
             }
         }
         free(spare);
@@ -187,19 +176,22 @@ static int rank_rows(const WORK *work, int64_t b, entry_t *rows, double *out, in
            has_ignore, ignore, activation},                                                                         \
      .first = first, .group = joined ? batch : 1, .unit = activation == SOFTMAX || activation == SIGMOID}
 
-/* `sums` holds value, mass of the class and mass of all voxels, for each group of samples and class. */
-MEDLOSS_EXPORT int NAME(jaccard_extension_forward)(OPERANDS, double *sums, int threads) {
+/* `sums` holds value, mass of the class and mass of all voxels, for each group of samples and class; `lines`, unless
+ * NULL, keeps LINES of each for the backward pass, where bins serve. */
+MEDLOSS_EXPORT int NAME(jaccard_extension_forward)(OPERANDS, double *sums, void *lines, int threads) {
     WORK work = WORK_GIVEN;
     const size_t bytes = sizeof(entry_t) * (size_t)(work.group * classes * voxels);
-    entry_t *rows = malloc(bytes);
-    int failed = !rows;
-    if (rows) prefer_huge_pages(rows, bytes);
+    entry_t *rows = NULL;
+    int failed = 0;
     for (int64_t b = 0; b < batch && !failed; b += work.group) {
-        double *at = sums + b / work.group * (classes - first) * 3;
+        const int64_t row = b / work.group * (classes - first);
+        double *at = sums + 3 * row;
         if (is_binned(&work, b, threads)) {
-            failed |= binned_forward(&work, b, at, threads);
+            failed |= binned_forward(&work, b, at, lines ? (LINE *)lines + row * LINES : NULL, threads);
             continue;
         }
+        if (!rows && (rows = malloc(bytes))) prefer_huge_pages(rows, bytes);
+        if (!rows) return 1;
         failed |= sweep(&work, b, ENTRIES, rows, NULL, NULL, threads);
         if (!failed) failed |= rank_rows(&work, b, rows, at, 0, threads);
     }
@@ -207,21 +199,27 @@ MEDLOSS_EXPORT int NAME(jaccard_extension_forward)(OPERANDS, double *sums, int t
     return failed;
 }
 
-/* `grad` lies as the sums do; only the value has a gradient. */
-MEDLOSS_EXPORT int NAME(jaccard_extension_backward)(OPERANDS, const double *grad, double *sums, void *out,
+/* `grad` lies as the sums do; only the value has a gradient. `lines` as the forward pass kept them, or NULL. */
+MEDLOSS_EXPORT int NAME(jaccard_extension_backward)(OPERANDS, const double *grad, double *sums, void *lines, void *out,
                                                     int threads) {
     WORK work = WORK_GIVEN;
     const int own = type == REAL_OWN && voxel_stride == 1;
     const size_t bytes = sizeof(entry_t) * (size_t)(work.group * classes * voxels);
-    entry_t *scratch = own ? NULL : malloc(bytes);
-    int failed = !own && !scratch;
-    prefer_huge_pages(own ? out : scratch, own ? (size_t)batch / (size_t)work.group * bytes : bytes);
+    const size_t all = (size_t)(batch * classes * voxels) * (type == REAL_OWN ? sizeof(float) : sizeof(uint16_t));
+    entry_t *scratch = NULL;
+    int failed = 0;
+    prefer_huge_pages(out, all);
+    work.streams = own && all >= STREAMED;
     for (int64_t b = 0; b < batch && !failed; b += work.group) {
-        entry_t *rows = own ? (entry_t *)out + b * classes * voxels : scratch;
-        const int64_t at = b / work.group * (classes - first) * 3;
-        const int done = is_binned(&work, b, threads) ? binned_backward(&work, b, grad + at, out, threads) : UNFIT;
+        const int64_t row = b / work.group * (classes - first), at = 3 * row;
+        LINE *kept = lines ? (LINE *)lines + row * LINES : NULL;
+        const int done =
+            is_binned(&work, b, threads) ? binned_backward(&work, b, grad + at, kept, out, threads) : UNFIT;
         failed |= done == 1;
         if (done != UNFIT) continue;
+        if (!own && !scratch && (scratch = malloc(bytes))) prefer_huge_pages(scratch, bytes);
+        entry_t *rows = own ? (entry_t *)out + b * classes * voxels : scratch;
+        if (!rows) return 1;
         failed |= sweep(&work, b, ENTRIES, rows, NULL, NULL, threads);
         if (!failed) failed |= rank_rows(&work, b, rows, sums + at, 1, threads);
         if (!failed) failed |= sweep(&work, b, GRADIENT, rows, grad + at, out, threads);

@@ -13,6 +13,10 @@ from medloss.ops.label_tile import gradient_like, label_misfits, label_operands
 HINGE = 3
 MOST_VOXELS = 2**32 - 1
 """Voxels of a row, whose places the kernel keeps in 32 bits."""
+LINES = 2 * 4609 + 1
+"""Pairs of floats that the steps of a class take, as in bins.h."""
+MOST_KEPT = 14
+"""At least so many times what is kept from forward to backward is the input, or nothing is kept."""
 
 
 class NativeJaccardExtension(native.NativePath):
@@ -34,16 +38,36 @@ class NativeJaccardExtension(native.NativePath):
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C - first 3, or 1 C - first 3."""
-        sums = _sums(args)
-        native.call("jaccard_extension_forward", torch.float32, *_operands(args), sums)
-        return sums.to(torch.float32)
+        return _forward(args, None)
+
+    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same, and the steps through each bin where bins may serve and these are small beside the input."""
+        input, _, _, errors, indexed, _, joined, first = args
+        groups = 1 if joined else input.shape[0]
+        entries = groups * (input.shape[1] - first) * LINES * 2
+        few = 4 * entries * MOST_KEPT > input.numel() * input.element_size()
+        if few or not indexed or errors not in ("softmax", "sigmoid"):
+            return _forward(args, None), ()
+        lines = torch.empty(entries, dtype=torch.float32)
+        return _forward(args, lines), (lines,)
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, in input's dtype and layout."""
+        return self.backward_from((), grad, args)
+
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The same from what the forward pass kept."""
         laid, result = gradient_like(args[0])
         grad = grad.to(torch.float64).contiguous()
-        native.call("jaccard_extension_backward", torch.float32, *_operands(args), grad, _sums(args), laid)
+        lines = kept[0] if kept else None
+        native.call("jaccard_extension_backward", torch.float32, *_operands(args), grad, _sums(args), lines, laid)
         return result
+
+
+def _forward(args: tuple[Any, ...], lines: Tensor | None) -> Tensor:
+    sums = _sums(args)
+    native.call("jaccard_extension_forward", torch.float32, *_operands(args), sums, lines)
+    return sums.to(torch.float32)
 
 
 def _sums(args: tuple[Any, ...]) -> Tensor:

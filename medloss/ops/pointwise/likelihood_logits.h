@@ -3,8 +3,9 @@
 
 /* The largest logit, or NaN where one is. */
 static void NAME(top_or_nan)(const VOLUME *v, TILE *t) {
-    NAME(find_top)(v, t);
+    const SOFTMAX_ROWS rows = {.z = t->p, .z_step = t->step, .classes = v->classes, .n = t->n};
     REAL *restrict top = t->top;
+    NAME(top_rows)(&rows, top);
     for (int64_t c = 0; c < v->classes; ++c) {
         const REAL *restrict z = t->p + c * t->step;
         for (int64_t i = 0; i < t->n; ++i) top[i] = z[i] == z[i] ? top[i] : z[i];

@@ -6,23 +6,13 @@
  */
 #include "../native.h"
 
-#define ALWAYS_INLINE __attribute__((always_inline))
-#define SIMD _Pragma("omp simd")
-
 enum { OVERLAP, INPUT, TARGET, VOXELS, INPUT_SQUARES, TARGET_SQUARES, DIFFERENCE, NLL_TRUE, NLL_FALSE, NLL_ALL,
        FOCAL_TRUE, FOCAL_FALSE, COLUMNS };
 enum { SQUARES = 1, WITH_DIFFERENCE = 2, LIKELIHOOD = 4, UNIFORM = 8, FOCAL = 16 };
 enum { NONE, SIGMOID, SOFTMAX };
 enum { BASE, OWN, YES, ALL, SQUARE, FOCAL_SLOPE, PER_CLASS = 8 }; /* coefficients of the gradient with labels */
 enum { LANES = 4, PER_LANE = 4 };
-enum { BLOCK = 16384, LARGEST_TILE = 512, SMALLEST_TILE = 64, TILE_BYTES = 24576 };
-
-/* Voxels of a tile, so that a row per class stays near the processor. */
-static int64_t tile_size(int64_t classes, size_t real) {
-    int64_t tile = LARGEST_TILE;
-    while (tile > SMALLEST_TILE && (size_t)(tile * classes) * real > TILE_BYTES) tile /= 2;
-    return tile;
-}
+enum { BLOCK = 16384 };
 
 #define REAL float
 #define SUFFIX f32

@@ -4,6 +4,7 @@
 #define VOLUME NAME(Volume)
 #define TILE NAME(Tile)
 
+#include "../softmax.h"
 #include "volume.h"
 #include "rows.h"
 #include "softmax.h"
