@@ -38,6 +38,7 @@ typedef struct {
     uint8_t *keep;
     int weighted;
     int careful; /* whether the softmax takes off the largest logit first, to the end of the block; see softmax.h */
+    int exact;   /* whether it always does: a class beside which the others vanish has a probability of 1 then */
     int64_t size, step, b, start, n;
 } TILE;
 
@@ -53,6 +54,7 @@ static int NAME(tile_alloc)(TILE *t, const VOLUME *v, int64_t size) {
     t->scale = t->weight + size;
     t->top = t->scale + size;
     t->weighted = v->mask || v->has_ignore;
+    t->exact = v->classes == 1;
     for (int64_t i = 0; i < size; ++i) t->weight[i] = 1;
     return 0;
 }
@@ -159,7 +161,7 @@ static void NAME(softmax)(const VOLUME *v, TILE *t) {
     } else {
         NAME(load_logits)(v, t);
     }
-    if (t->start % CARE_BLOCK == 0) t->careful = 0;
+    if (t->exact || t->start % CARE_BLOCK == 0) t->careful = t->exact;
     if (!t->careful && NAME(softmax_rows)(&s)) {
         t->careful = 1;
         if (!rows) NAME(load_logits)(v, t);

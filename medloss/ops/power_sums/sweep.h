@@ -91,6 +91,7 @@ static int NAME(sweep)(const NAME(Powers) * f, double *partials, const REAL *cot
         TILE tile;
         NAME(Rows) rows;
         failed |= NAME(tile_alloc)(&tile, v, size);
+        tile.exact |= f->exponent < 1; /* a low power makes much of a rounding */
         void *scratch = failed ? NULL : NAME(rows_alloc)(&rows, v->classes, tile.step);
         failed |= !scratch;
 #pragma omp for collapse(2) schedule(static)
