@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss.base import LabelLoss
 from medloss.labels import LabelView
-from medloss.ops import power_sums
+from medloss.ops import Terms, power_sums
 from medloss.ops.region_sums import COLUMNS
 from medloss.reduction import ratio
 from medloss.segmentation.compound import CompoundLoss
@@ -71,7 +71,9 @@ class LikelihoodPowerCompound(CompoundLoss):
     """A region loss and the part ``"cross_entropy"``, a :class:`LikelihoodPowerLoss`: one sweep, and one gradient."""
 
     def _sums(self, view: LabelView) -> RegionSums:
-        """The sums of the regions, and behind them those of the powers."""
+        """The sums of the regions, and behind them those of the powers; two sweeps for columns that only one has."""
+        if any(part.needs & ~Terms.SQUARES for part in self._parts.values()):
+            return super()._sums(view)
         columns = self._parts["cross_entropy"].powers(view, regions=True)
         whole = view.mask is None and view.ignore_index is None and view.input.numel() > 0
         return RegionSums(columns, target_grad=view.target.requires_grad, whole=whole)

@@ -42,7 +42,7 @@ class TritonRegionSums:
         # voxels of one thread lie side by side in memory, or a multiple of the threads apart
         rows, fold = side_by_side(input), 4
         if not rows and triton_volume.steps(input)[2] == 1:
-            tile = tile // 2 if volume.padded > 64 else tile
+            tile = max(tile // 2, 1)
             fold = min(max(tile // (32 * warps), 1), 4)  # no more than a thread has: others' would have to be fetched
         programs = volume.programs(tile)
         partials = input.new_empty((volume.batch, programs, volume.classes, COLUMNS), dtype=accumulation_dtype(input))
