@@ -217,8 +217,7 @@ def _sweep(view: LabelView, losses: Sequence[LabelLoss]) -> dict[str, Any]:
 def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
     """What the losses want to know of the voxels, from one sweep."""
     columns = region_sums(view.input, view.target, view.mask, **_sweep(view, losses))
-    whole = view.mask is None and view.ignore_index is None and view.input.numel() > 0
-    return RegionSums(columns, target_grad=view.target.requires_grad, whole=whole)
+    return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole)
 
 
 def at_once(view: LabelView, parts: Sequence[tuple[float, LabelLoss]]) -> Tensor | None:
@@ -229,9 +228,10 @@ def at_once(view: LabelView, parts: Sequence[tuple[float, LabelLoss]]) -> Tensor
     options: dict[str, Any] = {}
     for weight, loss in parts:
         form = loss.closed_form(view.input.shape[1])
-        if form is None or options.keys() & form.options(weight).keys():
+        told = {} if form is None else form.options(weight)
+        if not told or options.keys() & told.keys():
             return None
-        options |= form.options(weight)
+        options |= told
     mean = parts[0][1].reduction == "mean"
     sweep = _sweep(view, [loss for _, loss in parts])
     return region_loss(view.input, view.target, view.mask, **sweep, **options, mean=mean)

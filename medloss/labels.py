@@ -32,6 +32,11 @@ class LabelView(NamedTuple):
     indexed: bool
     ignore_index: int | None
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is known, without a look, that voxels count in every class."""
+        return self.mask is None and self.ignore_index is None and self.input.numel() > 0
+
 
 def view_labels(
     input: Any,

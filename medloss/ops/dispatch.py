@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -38,15 +38,27 @@ class FastPath(Protocol):
     #     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor
 
 
-@runtime_checkable
-class KeepingPath(FastPath, Protocol):
-    """A path whose backward need not repeat its forward: what it keeps is small beside the input."""
+class KeepingPath:
+    """A path whose backward need not repeat its forward: what it keeps is small beside the input.
+
+    Where nothing was kept, both ways are made of the two that keep; a subclass that knows a shorter one writes it.
+    """
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The statistic, and what :meth:`backward_from` wants of it; nothing in there is an argument."""
+        raise NotImplementedError
 
     def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient with respect to the operator's first tensor."""
+        raise NotImplementedError
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """The statistic."""
+        return self.forward_keeping(args)[0]
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient with respect to the operator's first tensor."""
+        return self.backward_from(self.forward_keeping(args)[1], grad, args)
 
 
 class Decision(NamedTuple):

@@ -50,3 +50,9 @@ def table(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -
     Many are kept, half a kilobyte each: a recorded CUDA graph knows the address alone, and reads it at every replay.
     """
     return torch.tensor(values, dtype=dtype, device=device)
+
+
+def readable(tensor: Tensor) -> Tensor:
+    """Contiguous, and truth values as bytes, which Triton has no pointers to."""
+    tensor = tensor.detach().contiguous()
+    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor

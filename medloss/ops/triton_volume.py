@@ -84,9 +84,9 @@ def volume(
     from triton import language
 
     batch, classes = input.shape[:2]
-    target = _readable(target.expand(batch, *target.shape[1:]))
+    target = readable(target.expand(batch, *target.shape[1:]))
     ignore = indexed and ignore_index is not None
-    weight = input if mask is None else _readable(mask.expand(batch, -1, *input.shape[2:]))
+    weight = input if mask is None else readable(mask.expand(batch, -1, *input.shape[2:]))
     voxels = input[0, 0].numel()
     numbers = (int(ignore_index) if ignore else 0, voxels, steps(input), steps(target), steps(weight))
     options = {
@@ -97,7 +97,7 @@ def volume(
     return Volume((input.detach(), target, weight.detach()), numbers, options, batch, classes, voxels)
 
 
-def _readable(tensor: Tensor) -> Tensor:
+def readable(tensor: Tensor) -> Tensor:
     """Evenly strided, and truth values as bytes, which Triton has no pointers to."""
     tensor = tensor if steps(tensor) is not None else tensor.contiguous()
     return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor.detach()

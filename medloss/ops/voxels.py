@@ -24,6 +24,11 @@ def constants(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.stack([like.new_full((), value) for value in values])
 
 
+def fits(mask: Tensor, image: Tensor) -> bool:
+    """Whether a mask has the voxels of an image, and one channel or as many as it."""
+    return mask.shape[2:] == image.shape[2:] and mask.shape[1] in (1, image.shape[1])
+
+
 def spatial_axes(tensor: Tensor) -> tuple[int, ...]:
     """The axes behind batch and channel."""
     return tuple(range(2, tensor.ndim))

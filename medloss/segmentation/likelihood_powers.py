@@ -75,5 +75,4 @@ class LikelihoodPowerCompound(CompoundLoss):
         if any(part.needs & ~Terms.SQUARES for part in self._parts.values()):
             return super()._sums(view)
         columns = self._parts["cross_entropy"].powers(view, regions=True)
-        whole = view.mask is None and view.ignore_index is None and view.input.numel() > 0
-        return RegionSums(columns, target_grad=view.target.requires_grad, whole=whole)
+        return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole)

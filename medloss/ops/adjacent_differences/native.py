@@ -44,10 +44,7 @@ class NativeAdjacentDifferences(native.NativePath):
 def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
     input, target, mask, penalty, shape, axis_scale, average = args
     dtype, (batch, channels, *spatial) = accumulation_dtype(input), input.shape
-    shared = 1
-    if mask is not None:
-        shared = channels // mask.shape[1]
-        mask = mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous()
+    mask, shared = native.shared_weight(mask, batch, channels, dtype)
     x = input.detach().to(dtype).contiguous()
     t = target.detach().to(dtype).contiguous() if penalty == "magnitude" else None
     return (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from medloss.ops.voxels import fits
+
 CODES = {("absolute", None): 0, ("magnitude", 1.0): 1, ("magnitude", 2.0): 2, ("isotropic", None): 3}
 """Penalties and exponents as the kernels number them."""
 
@@ -21,7 +23,7 @@ def misfits(args: tuple[Any, ...], needs: tuple[bool, ...] | None, kernel: str) 
         found.append(f"{penalty} with shape={shape} has no {kernel} kernel")
     if target is not None and penalty == "magnitude" and target.shape != input.shape:
         found.append("target is not an image of the input's shape")
-    if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
+    if mask is not None and not fits(mask, input):
         found.append("the mask does not fit the image")
     if not 3 <= input.ndim <= 5:
         found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")

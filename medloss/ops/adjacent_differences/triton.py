@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.adjacent_differences.penalties import code_of, misfits
-from medloss.ops.triton_tiles import table, tiles
+from medloss.ops.triton_tiles import readable, table, tiles
 from medloss.ops.triton_volume import REALS
 from medloss.ops.voxels import accumulation_dtype
 
@@ -68,8 +68,7 @@ class Call:
         self.shared, weight = 1, self.input
         if mask is not None:
             self.shared = input.shape[1] if mask.shape[1] == 1 else 1
-            weight = mask.detach().expand(input.shape[0], *mask.shape[1:]).contiguous()
-            weight = weight.view(torch.uint8) if weight.dtype == torch.bool else weight
+            weight = readable(mask.expand(input.shape[0], *mask.shape[1:]))
         self.isotropic, self.masked = penalty == "isotropic", mask is not None
         missing = AXES - self.rank
         self.sizes = (1,) * missing + tuple(input.shape[2:])

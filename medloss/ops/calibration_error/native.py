@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.dispatch import KeepingPath
+from medloss.ops.voxels import accumulation_dtype, fits
 
 MOST_BINS = 4096
 
 
-class NativeCalibrationError(native.NativePath):
+class NativeCalibrationError(KeepingPath, native.NativePath):
     """Mass and excess of each bin in double; what is kept for the gradient is one slope for each bin."""
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
@@ -22,17 +23,13 @@ class NativeCalibrationError(native.NativePath):
         found = []
         if input.numel() == 0 or target.shape != input.shape:
             found.append("target is not of the input's shape, or there is no voxel")
-        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
+        if mask is not None and not fits(mask, input):
             found.append("the mask does not fit the input")
         if bins > MOST_BINS:
             found.append(f"{bins} bins are more than {MOST_BINS}")
         if needs is not None and any(needs[1:]):
             found.append("a gradient of target or mask is asked for")
         return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """B C."""
-        return self.forward_keeping(args)[0]
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """B C, and the slope of each bin."""
@@ -47,10 +44,6 @@ class NativeCalibrationError(native.NativePath):
             errors, slopes,
         )  # fmt: skip
         return errors, (slopes,)
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of input, in its dtype."""
-        return self.backward_from(self.forward_keeping(args)[1], grad, args)
 
     def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, from the slopes of the bins."""
@@ -69,7 +62,4 @@ def _operands(input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None
     """Probabilities and weights as the kernel reads them, and how many channels share a weight."""
     dtype, (batch, channels) = accumulation_dtype(input), input.shape[:2]
     p = input.detach().to(dtype).contiguous()
-    if mask is None:
-        return p, None, 1
-    weight = mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous()
-    return p, weight, channels // mask.shape[1]
+    return p, *native.shared_weight(mask, batch, channels, dtype)

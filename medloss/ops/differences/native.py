@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.differences.reference import JOINT, reach_of
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.voxels import accumulation_dtype, fits
 
 Taps = dict[tuple[int, ...], float]
 """Component and offset along the axes -> weight."""
@@ -42,7 +42,7 @@ class NativeDifferences(native.NativePath):
             found.append("no axis is differentiated")
         if energy in JOINT and (field.shape[1] != field.ndim - 2 or not all(axis_scale)):
             found.append(f"{energy} needs a component and a derivative for each axis")
-        if mask is not None and (mask.shape[2:] != field.shape[2:] or mask.shape[1] not in (1, field.shape[1])):
+        if mask is not None and not fits(mask, field):
             found.append("the mask does not fit the field")
         if needs is not None and any(needs[1:]):
             found.append("a gradient of the mask is asked for")

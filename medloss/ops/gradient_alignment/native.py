@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.dispatch import KeepingPath
+from medloss.ops.voxels import accumulation_dtype, fits
 
 
-class NativeGradientAlignment(native.NativePath):
+class NativeGradientAlignment(KeepingPath, native.NativePath):
     """No map of derivatives is made. Kept for the gradient are six numbers of each volume."""
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
@@ -25,15 +26,11 @@ class NativeGradientAlignment(native.NativePath):
             found.append(f"images of {input.ndim - 2} axes are more than the kernel's 3")
         if input.dtype != target.dtype and torch.float64 in (input.dtype, target.dtype):
             found.append(f"input is {input.dtype} and target {target.dtype}")
-        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
+        if mask is not None and not fits(mask, input):
             found.append("the mask does not fit the images")
         if needs is not None and any(needs[2:]):
             found.append("a gradient of the mask is asked for")
         return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """The map, or B C with ``reduce``."""
-        return self.forward_keeping(args)[0]
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The map or its sums; and the energies, their slopes and masses of each volume."""
@@ -103,10 +100,7 @@ def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
     input, target, mask, axis_scale = args[:4]
     dtype, (batch, channels, *spatial) = accumulation_dtype(input), input.shape
     images = [image.detach().to(dtype).contiguous() for image in (input, target)]
-    shared = 1
-    if mask is not None:
-        shared = channels // mask.shape[1]
-        mask = mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous()
+    mask, shared = native.shared_weight(mask, batch, channels, dtype)
     missing = 3 - len(spatial)
     scale = torch.tensor([0.0] * missing + list(axis_scale), dtype=torch.float64)
     return (*images, mask, shared, batch * channels, *[1] * missing, *spatial, scale)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.dispatch import KeepingPath
 from medloss.ops.label_tile import gradient_like, label_misfits, label_operands
 
 HINGE = 3
@@ -19,7 +20,7 @@ MOST_KEPT = 14
 """At least so many times what is kept from forward to backward is the input, or nothing is kept."""
 
 
-class NativeJaccardExtension(native.NativePath):
+class NativeJaccardExtension(KeepingPath, native.NativePath):
     """Counts of errors in bins, or a radix sort of each class's errors.
 
     Bins serve hard labels of one weight from 2^15 voxels on: the value is off by up to 1e-5 (3e-5 for a class of a few

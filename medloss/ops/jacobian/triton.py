@@ -14,6 +14,7 @@ from torch import Tensor
 from medloss.ops import triton_path
 from medloss.ops.differences.reference import extended, interior_sizes, interior_weight, reach_of
 from medloss.ops.differences.triton import folded
+from medloss.ops.dispatch import KeepingPath
 from medloss.ops.jacobian.native import Call, determinant_call, hyperelastic_call, misfits, penalty_call
 from medloss.ops.jacobian.reference import determinant, simplices
 from medloss.ops.triton_tiles import Tiles, table, tiles
@@ -44,7 +45,7 @@ class Simplex(NamedTuple):
     share: float
 
 
-class TritonJacobian:
+class TritonJacobian(KeepingPath):
     """All of their schemes, borders and masks, without a map of any derivative.
 
     Args:
@@ -63,10 +64,6 @@ class TritonJacobian:
         if call.field[:1].numel() > MOST_ENTRIES:
             found.append(f"a sample has more than {MOST_ENTRIES} entries")
         return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """The map, or one number for each sample."""
-        return self.forward_keeping(args)[0]
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The result, and of a spread the three numbers of each sample that the gradient starts from."""

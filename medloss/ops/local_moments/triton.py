@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.dispatch import KeepingPath
 from medloss.ops.local_moments.ssim_reference import reach_of, split
 from medloss.ops.local_moments.windows import CORRELATION, ERROR, SIGNED, SSIM, STRUCTURE, axes_of, window_misfits
 from medloss.ops.voxels import accumulation_dtype
@@ -74,14 +75,10 @@ def placed_back(axes: list[Any], rank: int) -> tuple[Any, ...]:
     return {1: (axes[2],), 2: (axes[0], axes[2]), 3: tuple(axes)}[rank]
 
 
-class _TritonWindows:
+class _TritonWindows(KeepingPath):
     """What the paths share: each says what its problem is."""
 
     name = "triton"
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """The map (of the valid windows alone where the border says so), or B C with ``reduce``."""
-        return self.forward_keeping(args)[0]
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The same, and the level of each volume."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.dispatch import KeepingPath
 from medloss.ops.mind.reference import pairs_of
-from medloss.ops.triton_tiles import padded, table, tiles
+from medloss.ops.triton_tiles import padded, readable, table, tiles
 from medloss.ops.triton_volume import LABELS, MOST_VOXELS, REALS
 from medloss.ops.voxels import accumulation_dtype
 
@@ -37,7 +38,7 @@ class Slab(NamedTuple):
     last: int
 
 
-class TritonMind:
+class TritonMind(KeepingPath):
     """Maps of patch distances, some volumes or planes at a time. A gradient starts from the forward's mean noise."""
 
     name = "triton"
@@ -59,10 +60,6 @@ class TritonMind:
         if needs is not None and any(needs[2:]):
             found.append("a gradient of the mask is asked for")
         return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """The map, or B C with ``reduce``."""
-        return self.forward_keeping(args)[0]
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The result, and the mean noise of both images in each channel."""
@@ -113,11 +110,11 @@ class _Walk:
 
         mask, radius, dilation, penalty, self.reduce = args[2:]
         self.kernel, self.descriptors, self.dtype, self.device = kernel, descriptor_kernel, dtype, own.device
-        self.images, self.mask, self.shared = [_readable(own), _readable(other)], _readable(own), 1
+        self.images, self.mask, self.shared = [readable(own), readable(other)], readable(own), 1
         (batch, channels), rank = own.shape[:2], own.ndim - 2
         if mask is not None:
             self.shared = channels if mask.shape[1] == 1 else 1
-            self.mask = _readable(mask.expand(batch, *mask.shape[1:]))
+            self.mask = readable(mask.expand(batch, *mask.shape[1:]))
         self.total, missing = batch * channels, [0] * (AXES - rank)
         self.sizes = [*(1 for _ in missing), *own.shape[2:]]
         self.radius, self.margin = [*missing, *[radius] * rank], [*missing, *[dilation] * rank]
@@ -276,9 +273,3 @@ def _scheme(rank: int, dilation: int) -> tuple[list[list[int]], list[list[int]]]
 def _placed(offset: Any, dilation: int) -> list[int]:
     """An offset in units of the dilation as voxels of depth, height and width."""
     return [0] * (AXES - len(offset)) + [by * dilation for by in offset]
-
-
-def _readable(tensor: Tensor) -> Tensor:
-    """Contiguous, and truth values as bytes, which Triton has no pointers to."""
-    tensor = tensor.detach().contiguous()
-    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor

@@ -11,7 +11,7 @@ from torch import Tensor
 from medloss.ops import native
 from medloss.ops.pointwise.likelihood import NativeLikelihoods
 from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.voxels import accumulation_dtype, fits
 
 CODES = {
     "squared": 0, "absolute": 1, "huber": 2, "charbonnier": 3, "cauchy": 4, "geman_mcclure": 5, "welsch": 6,
@@ -59,7 +59,7 @@ class NativeResiduals(native.NativePath):
             found.append("the sum over the channels is asked for")
         if indexed or target.shape != input.shape:
             found.append("target is not an image of the input's shape")
-        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
+        if mask is not None and not fits(mask, input):
             found.append("the mask does not fit the images")
         if input.numel() == 0:
             found.append("input has no voxel")
@@ -99,10 +99,7 @@ class NativeResiduals(native.NativePath):
 def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
     input, target, mask, penalty, _, _, gamma, _, _, _, scale, _ = args
     dtype, (batch, channels) = accumulation_dtype(input), input.shape[:2]
-    shared = 1
-    if mask is not None:
-        shared = channels // mask.shape[1]
-        mask = mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous()
+    mask, shared = native.shared_weight(mask, batch, channels, dtype)
     if penalty == "general":
         penalty, gamma, scale = at_its_limits(gamma, scale)
     x, t = (image.detach().to(dtype).contiguous() for image in (input, target))

@@ -12,8 +12,8 @@ from medloss.ops.pointwise.native import at_its_limits
 from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
 from medloss.ops.pointwise.triton import TritonLikelihoods
 from medloss.ops.triton_tiles import table
-from medloss.ops.triton_volume import LABELS, REALS, steps
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.triton_volume import LABELS, REALS, readable, steps
+from medloss.ops.voxels import accumulation_dtype, fits
 
 TILES = {torch.float32: 1024, torch.float64: 512}
 WARPS = 4
@@ -34,7 +34,7 @@ class TritonResiduals:
             found.append(f"target is {target.dtype}")
         if indexed or target.shape != input.shape:
             found.append("target is not an image of the input's shape")
-        if mask is not None and (mask.shape[2:] != input.shape[2:] or mask.shape[1] not in (1, input.shape[1])):
+        if mask is not None and not fits(mask, input):
             found.append("the mask does not fit the images")
         if input.numel() == 0:
             found.append("input has no voxel")
@@ -92,8 +92,8 @@ class _Work:
         double, voxels, tile = self.dtype == torch.float64, input[0, 0].numel(), TILES[self.dtype]
         if penalty == "general":
             penalty, gamma, scale = at_its_limits(gamma, scale)
-        images = [_readable(image) for image in (input, target)]
-        weight = images[0] if mask is None else _readable(mask.expand(self.batch, *mask.shape[1:]))
+        images = [readable(image) for image in (input, target)]
+        weight = images[0] if mask is None else readable(mask.expand(self.batch, *mask.shape[1:]))
         self.given = "sums" if reduce else "joined" if joined else "map"
         most = triton_volume.PROGRAMS // (self.batch * self.channels)
         self.programs = min(-(-voxels // tile), max(most, 1))
@@ -104,12 +104,6 @@ class _Work:
             "MASK": "none" if mask is None else "voxel" if mask.shape[1] == 1 else "class",
             "ACC": language.float64 if double else language.float32,
         }  # fmt: skip
-
-
-def _readable(tensor: Tensor) -> Tensor:
-    """Evenly strided, and truth values as bytes, which Triton has no pointers to."""
-    tensor = tensor.detach() if steps(tensor) is not None else tensor.detach().contiguous()
-    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
 
 
 class TritonPointwise:

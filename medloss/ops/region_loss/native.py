@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.dispatch import KeepingPath
 from medloss.ops.region_sums.native import NativeRegionSums
 
 OF_SUMS = 8
 """The arguments that are those of ``region_sums``."""
 
 
-class NativeRegionLoss(native.NativePath):
+class NativeRegionLoss(KeepingPath, native.NativePath):
     """Keeps the slopes of the columns, B N numbers each, for the backward sweep."""
 
     sums = NativeRegionSums()
@@ -23,14 +24,6 @@ class NativeRegionLoss(native.NativePath):
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernels cannot take these arguments; empty where they can."""
         return self.sums.unfit(args[:OF_SUMS], needs)
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """A scalar."""
-        return self.forward_keeping(args)[0]
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of input, in input's dtype and layout."""
-        return self.backward_from(self.forward_keeping(args)[1], grad, args)
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The value, and its slope along each column."""

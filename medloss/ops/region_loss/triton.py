@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.dispatch import KeepingPath
+from medloss.ops.region_loss.native import OF_SUMS
 from medloss.ops.region_sums.triton import TritonRegionSums
 
-OF_SUMS = 8
-"""The arguments that are those of ``region_sums``."""
 
-
-class TritonRegionLoss:
+class TritonRegionLoss(KeepingPath):
     """Keeps the slopes of the columns, B N numbers each, for the backward sweep."""
 
     name = "triton"
@@ -23,14 +22,6 @@ class TritonRegionLoss:
     def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
         """Why the kernels cannot serve; empty where they can."""
         return self.sums.reasons(args[:OF_SUMS], needs)
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """A scalar."""
-        return self.forward_keeping(args)[0]
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of input, in input's dtype and layout."""
-        return self.backward_from(self.forward_keeping(args)[1], grad, args)
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The value, and its slope along each column."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
-from medloss.ops.soft_morphology.triton import AXES, SCRATCH_BYTES, WARPS, TritonMorphology, readable
-from medloss.ops.triton_tiles import table, tiles
+from medloss.ops.soft_morphology.triton import AXES, SCRATCH_BYTES, WARPS, TritonMorphology
+from medloss.ops.triton_tiles import readable, table, tiles
 from medloss.ops.voxels import accumulation_dtype
 
 BLOCK = 4096

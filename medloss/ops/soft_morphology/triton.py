@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
-from medloss.ops.triton_tiles import tiles
+from medloss.ops.triton_tiles import readable, tiles
 from medloss.ops.triton_volume import LABELS, REALS
 from medloss.ops.voxels import accumulation_dtype
 
@@ -239,9 +239,3 @@ class Walk:
     def _codes(self, slab: Slab) -> Tensor:
         shape = (self.count + 2, slab.volumes * (slab.last - slab.first) * self.height * self.width)
         return torch.empty(shape, dtype=torch.uint8, device=self.map.device)
-
-
-def readable(tensor: Tensor) -> Tensor:
-    """Contiguous, and truth values as bytes, which Triton has no pointers to."""
-    tensor = tensor.detach().contiguous()
-    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
