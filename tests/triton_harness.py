@@ -26,6 +26,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ from medloss.ops.operator import Operator
 CAPABILITIES = (90, pytest.param(80, marks=pytest.mark.slow))
 """Compute capabilities of the GPUs compiled for: H100 and its like, A100 and its like."""
 TESTS = Path(__file__).resolve().parent
+REPLY = "compiled: "
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 """Relative to the largest entry. The interpreter cuts a float32 off where it stores bfloat16: one unit, 0.8 %."""
 
@@ -131,15 +133,33 @@ def check(launches: dict[str, Launch], found: dict[str, list[Compiled]]) -> None
     assert not faults, "\n".join(faults)
 
 
-def compile_file(file: str, capability: int, cache: Path) -> dict[str, list[Compiled]]:
-    """Compile a test file's ``LAUNCHES`` in a process of its own, as this one may interpret its kernels."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment |= {"TRITON_CACHE_DIR": str(cache), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, str(Path(__file__)), file, str(capability)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-4000:]
-    report = json.loads(run.stdout.splitlines()[-1])
-    return {label: [Compiled(**kernel) for kernel in kernels] for label, kernels in report.items()}
+class Ahead:
+    """Compiles the ``LAUNCHES`` of test files in a process of its own, as this one may interpret its kernels.
+
+    One process for all files: it takes longer to import torch and Triton than to compile a kernel.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+        environment |= {"TRITON_CACHE_DIR": str(cache), "CUDA_VISIBLE_DEVICES": ""}
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() closes it
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__))],
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+        )  # fmt: skip
+
+    def __call__(self, file: str, capability: int) -> dict[str, list[Compiled]]:
+        print(json.dumps([file, capability]), file=self.process.stdin, flush=True)
+        for line in self.process.stdout:
+            if line.startswith(REPLY):
+                report = json.loads(line.removeprefix(REPLY))
+                return {label: [Compiled(**kernel) for kernel in kernels] for label, kernels in report.items()}
+        self.errors.seek(0)
+        raise RuntimeError(self.errors.read()[-4000:])
+
+    def close(self) -> None:
+        self.process.communicate()
+        self.errors.close()
 
 
 class _NoDevice:
@@ -154,7 +174,7 @@ class _NoDevice:
         return self.target
 
     def get_current_device(self) -> int:
-        return 0
+        return self.target.arch  # Triton keeps what it compiled by the device, of which each target is one
 
     def get_current_stream(self, device: int) -> int:
         return 0
@@ -162,8 +182,6 @@ class _NoDevice:
 
 def _describe(kernel: Any) -> Compiled:
     """Resources by the toolkit's own disassembler, vector loads by the assembly."""
-    import tempfile
-
     from triton import knobs
 
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
@@ -178,11 +196,10 @@ def _describe(kernel: Any) -> Compiled:
     )  # fmt: skip
 
 
-def _compile_launches(file: str, capability: int) -> dict[str, list[dict[str, Any]]]:
-    import triton
+def _catch_launches() -> list[Any]:
+    """Launches compile their kernel and do not run it; the list grows by the kernels that are compiled."""
     from triton.runtime.jit import JITFunction
 
-    triton.runtime.driver.set_active(_NoDevice(capability))
     made: list[Any] = []
     run = JITFunction.run
 
@@ -193,6 +210,13 @@ def _compile_launches(file: str, capability: int) -> dict[str, list[dict[str, An
         return kernel
 
     JITFunction.run = compile_only
+    return made
+
+
+def _compile_launches(file: str, capability: int, made: list[Any]) -> dict[str, list[dict[str, Any]]]:
+    import triton
+
+    triton.runtime.driver.set_active(_NoDevice(capability))
     spec = importlib.util.spec_from_file_location("launches", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -207,4 +231,6 @@ def _compile_launches(file: str, capability: int) -> dict[str, list[dict[str, An
 if __name__ == "__main__":
     sys.modules["triton_harness"] = sys.modules["__main__"]
     sys.path.insert(0, str(TESTS))
-    print(json.dumps(_compile_launches(sys.argv[1], int(sys.argv[2]))))
+    kernels = _catch_launches()
+    for request in sys.stdin:
+        print(REPLY + json.dumps(_compile_launches(*json.loads(request), kernels)), flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from triton_harness import Compiled, compile_file, device
+from triton_harness import Ahead, Compiled, device
 
 from medloss.ops import triton_path
 
@@ -24,7 +24,8 @@ def _triton() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def compile_ahead(request: pytest.FixtureRequest) -> Callable[[str, int], dict[str, list[Compiled]]]:
+def compile_ahead(request: pytest.FixtureRequest) -> Iterator[Callable[[str, int], dict[str, list[Compiled]]]]:
     """Compile the ``LAUNCHES`` of a test file for a compute capability."""
-    cache = Path(request.config.cache.mkdir("triton"))
-    return functools.cache(lambda file, capability: compile_file(file, capability, cache))
+    ahead = Ahead(Path(request.config.cache.mkdir("triton")))
+    yield functools.cache(ahead)
+    ahead.close()
