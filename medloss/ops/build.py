@@ -21,9 +21,12 @@ FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno",
 LEVELS = {
     "x86_64": {
         "v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
-        "v3": ("-march=x86-64-v3",),  # nothing below: without AVX2 torch is faster
+        "v3": ("-march=x86-64-v3",),
+        "base": (),
     }
 }
+UNVECTORISED = ("components", "distance_map", "nth_largest")
+"""Kernels that serve an x86-64 without AVX2, too; there torch is faster at what the others do."""
 
 
 class BuildError(RuntimeError):
@@ -37,7 +40,7 @@ def machine() -> str:
 
 
 def levels() -> dict[str, tuple[str, ...]]:
-    """Instruction sets that the library holds on this architecture, best first, with their compiler flags.
+    """Instruction sets that a library holds on this architecture, best first, with their compiler flags.
 
     ``MEDLOSS_BUILD_LEVELS=v3`` builds fewer, for the one who edits a kernel on a machine that runs no other.
     """
@@ -46,21 +49,31 @@ def levels() -> dict[str, tuple[str, ...]]:
     return {level: flags for level, flags in offered.items() if level in wanted} or offered
 
 
+def holds(kernel: str, level: str) -> bool:
+    """Whether a library has a kernel at an instruction set."""
+    return kernel in UNVECTORISED or (level, machine()) != ("base", "x86_64")
+
+
 def sources(ops: Path) -> list[Path]:
     """Every kernel, in a fixed order."""
     return sorted(ops.glob("*/kernel.c"))
 
 
-def library_name(ops: Path) -> str:
+def library_name(ops: Path, only: str | None = None) -> str:
     """The library's file name, which changes with any source, flag, system or architecture."""
-    digest = hashlib.sha256(repr((FLAGS, levels(), sys.platform, machine())).encode())
+    digest = hashlib.sha256(repr((FLAGS, levels(), only, UNVECTORISED, sys.platform, machine())).encode())
     for path in [*sorted(ops.glob("*.[ch]")), *sorted(ops.glob("*/*.[ch]"))]:
         digest.update(path.read_bytes())
     return f"libmedloss-{digest.hexdigest()[:16]}.so"
 
 
-def build(ops: Path, folder: Path) -> Path:
+def build(ops: Path, folder: Path, only: str | None = None) -> Path:
     """Compile the kernels under ``ops`` into ``folder``; the library appears there whole or not at all.
+
+    Args:
+        ops: the folder of the operators.
+        folder: where the library is put.
+        only: the one instruction set that is wanted, by its name; all of the architecture's where it is None.
 
     Raises:
         BuildError: no compiler, or it failed.
@@ -69,21 +82,22 @@ def build(ops: Path, folder: Path) -> Path:
     if not compiler:
         raise BuildError("no C compiler found (looked for $CC, cc, gcc, clang)")
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / library_name(ops)
+    target = folder / library_name(ops, only)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         try:
-            built = _compile(compiler, ops, Path(scratch), ("-fopenmp",))
+            built = _compile(compiler, ops, Path(scratch), only, ("-fopenmp",))
         except BuildError:  # clang of macOS has no OpenMP: one thread then
-            built = _compile(compiler, ops, Path(scratch), ())
+            built = _compile(compiler, ops, Path(scratch), only, ())
         os.replace(built, target)
     return target
 
 
-def _compile(compiler: str, ops: Path, scratch: Path, openmp: tuple[str, ...]) -> Path:
+def _compile(compiler: str, ops: Path, scratch: Path, only: str | None, openmp: tuple[str, ...]) -> Path:
     jobs = [(ops / "native.c", "native.o", ())]
     for source in sources(ops):
         for level, flags in levels().items():
-            jobs.append((source, f"{source.parent.name}_{level}.o", (*flags, f"-DMEDLOSS_LEVEL={level}")))
+            if only in (None, level) and holds(source.parent.name, level):
+                jobs.append((source, f"{source.parent.name}_{level}.o", (*flags, f"-DMEDLOSS_LEVEL={level}")))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda job: _object(compiler, ops, scratch, *job, openmp), jobs))
     library = scratch / "library.so"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 from array import array
 from pathlib import Path
@@ -45,15 +46,32 @@ def cache_folder() -> Path:
 @functools.cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
     try:
-        name = build.library_name(OPS)
-        places = [OPS / "_native" / name, cache_folder() / name]
-        found = next((place for place in places if place.is_file()), None) or build.build(OPS, cache_folder())
         # torch is imported before, so that one OpenMP runtime, torch's own, serves both
-        library = ctypes.CDLL(str(found))
+        library = ctypes.CDLL(str(_found()))
         library.medloss_level.restype = ctypes.c_int
         return library, ""
     except (build.BuildError, OSError) as fault:
         return None, str(fault).splitlines()[0]
+
+
+def _found() -> Path:
+    """The library of a wheel, which has every instruction set, or the one of this processor's alone, built here."""
+    shipped = OPS / "_native" / build.library_name(OPS)
+    own = cache_folder() / build.library_name(OPS, _own_level())
+    for place in (shipped, own):
+        if place.is_file():
+            return place
+    logging.getLogger(__name__).warning(
+        "medloss builds its native library in %s, once: about two minutes of one core. A wheel brings it built.",
+        own.parent,
+    )
+    return build.build(OPS, own.parent, _own_level())
+
+
+def _own_level() -> str | None:
+    """The best instruction set of those offered, by what torch found this processor to have; None where in doubt."""
+    best = {"AVX512": "v4", "AVX2": "v3"}.get(torch.backends.cpu.get_cpu_capability(), "base")
+    return best if best in build.levels() else None
 
 
 def unavailable() -> str:
@@ -69,9 +87,14 @@ def level() -> str:
     """
     library, _ = _load()
     found = library.medloss_level() if library else 0
-    able = [name for name in build.levels() if LEAST[name] <= found]
+    able = [name for name in build.levels() if LEAST[name] <= found and _holds(library, name)]
     wanted = os.environ.get("MEDLOSS_LEVEL")
     return wanted if wanted in able else able[0] if able else "base"
+
+
+def _holds(library: ctypes.CDLL | None, level: str) -> bool:
+    """Whether the library was built for an instruction set; every one has the components."""
+    return hasattr(library, f"components_f32_{level}")
 
 
 @functools.cache
@@ -136,7 +159,8 @@ class NativePath:
 
     Attributes:
         told: how messages speak of the first argument.
-        wants_avx2: whether torch is faster where only baseline kernels would run.
+        wants_avx2: whether torch is faster where only baseline kernels would run; no x86-64 library has those of a
+            kernel that is not named in ``build.UNVECTORISED``.
     """
 
     name = "native"

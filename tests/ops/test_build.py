@@ -30,6 +30,36 @@ def test_a_library_is_built_at_first_use_into_the_cache(tmp_path: Path) -> None:
     assert told[0] == told[1]
     assert str(tmp_path / "cache") in told[0]
     assert len(list((tmp_path / "cache").iterdir())) == 1
+    (path,) = (tmp_path / "cache").iterdir()
+    held = {level for level in build.levels() if native._holds(ctypes.CDLL(str(path)), level)}
+    assert len(held) == 1, "only what this processor runs"
+
+
+@pytest.mark.skipif(build.machine() != "x86_64" or "base" not in build.levels(), reason="no baseline to fall back to")
+@pytest.mark.skipif(bool(native.unavailable()), reason="no native library")
+def test_an_old_processor_has_the_kernels_that_beat_torch_there() -> None:
+    """Without AVX2 three kernels serve, and nothing asks for one that was not compiled."""
+    code = """
+import torch, medloss
+from medloss.ops import native
+assert native.level() == "base", native.level()
+volume, labels = torch.rand(1, 2, 9, 8, 7), (torch.rand(1, 1, 9, 8, 7) > 0.5).long()
+for loss in (
+    medloss.HausdorffDTLoss(to_onehot_y=True, softmax=True),
+    medloss.BlobDiceLoss(to_onehot_y=True, softmax=True),
+    medloss.TopKLoss(to_onehot_y=True),
+    medloss.DiceLoss(to_onehot_y=True, softmax=True),
+):
+    value = loss(volume, labels)
+    with medloss.backend("reference"):
+        torch.testing.assert_close(value, loss(volume, labels))
+    print(medloss.explain(loss, volume, labels))
+"""
+    environment = {**os.environ, "MEDLOSS_LEVEL": "base"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    served = {line.split(":")[0] for line in run.stdout.splitlines() if ": native" in line}
+    assert served == {"border_distance", "components", "nth_largest"}
 
 
 def test_without_a_compiler_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
