@@ -67,7 +67,8 @@ def count_digits(
         else:
             seen = seen & ((key >> (shift + DIGIT)) == found.to(key.dtype))
             digit = (key >> shift) & (BINS - 1)
-        count += tl.histogram(digit.to(tl.int32), BINS, seen)
+        if tl.max(seen.to(tl.int32), 0) > 0:  # to count costs more than to look, and few share many digits
+            count += tl.histogram(digit.to(tl.int32), BINS, seen)
     bin = tl.arange(0, BINS)
     tl.atomic_add(counts + here * BINS + bin, count.to(tl.int64), count > 0, sem="relaxed")
 

@@ -19,7 +19,7 @@ BITS = {
 """What a value's bits are looked at as, and which are those of infinity: a NaN's are beyond, without the sign."""
 DIGIT, BINS = 8, 256
 TILE = 4096
-"""Values that a program counts at once."""
+"""Values that a program counts at once; half as many in double, or registers would spill."""
 PROGRAMS = 2048
 """Of a launch at most, as far as rows leave the choice."""
 MOST_VALUES = 2**30
@@ -57,7 +57,8 @@ class TritonNthLargest:
         (rows, length), (bits, infinity) = values.shape, BITS[values.dtype]
         width = torch.iinfo(bits).bits
         rounds = width // DIGIT
-        programs = min(-(-length // TILE), max(PROGRAMS // rows, 1))
+        tile = TILE // 2 if width == 64 else TILE
+        programs = min(-(-length // tile), max(PROGRAMS // rows, 1))
         counts = torch.zeros(rounds, rows, BINS, dtype=torch.int64, device=values.device)
         states = torch.empty(rounds, rows, 2, dtype=torch.int64, device=values.device)
         result = torch.empty(rows, 1, dtype=bits, device=values.device)
@@ -65,7 +66,7 @@ class TritonNthLargest:
             for round in range(rounds):
                 kernel.count_digits[(rows * programs,)](
                     values.view(bits), counted, n, counts, states, length, rows, programs, round,
-                    FIRST=round == 0, WIDTH=width, INFINITY=infinity, TILE=TILE,
+                    FIRST=round == 0, WIDTH=width, INFINITY=infinity, TILE=tile, num_warps=8,
                 )  # fmt: skip
             kernel.write_values[(rows,)](counts, states, n, result, rows, rounds, WIDTH=width, INFINITY=infinity)
         return result.view(values.dtype)
