@@ -7,6 +7,7 @@ from torch import Tensor
 
 from medloss.ops.components import reference
 from medloss.ops.components.native import NativeComponents
+from medloss.ops.components.triton import TritonComponents
 from medloss.ops.operator import Operator
 
 __all__ = ["components"]
@@ -16,7 +17,7 @@ def _fake(mask: Tensor, connectivity: int) -> Tensor:
     return mask.new_empty(mask.shape, dtype=torch.int64)
 
 
-OPERATOR = Operator("components", reference.components, _fake, (NativeComponents(),))
+OPERATOR = Operator("components", reference.components, _fake, (NativeComponents(), TritonComponents()))
 
 
 def components(mask: Tensor, connectivity: int | None = None) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from medloss.ops.nth_largest import reference
 from medloss.ops.nth_largest.native import NativeNthLargest
+from medloss.ops.nth_largest.triton import TritonNthLargest
 from medloss.ops.operator import Operator
 
 __all__ = ["nth_largest"]
@@ -15,7 +16,7 @@ def _fake(values: Tensor, counted: Tensor, n: Tensor) -> Tensor:
     return values.new_empty((values.shape[0], 1))
 
 
-OPERATOR = Operator("nth_largest", reference.nth_largest, _fake, (NativeNthLargest(),))
+OPERATOR = Operator("nth_largest", reference.nth_largest, _fake, (NativeNthLargest(), TritonNthLargest()))
 
 
 def nth_largest(values: Tensor, counted: Tensor, n: Tensor) -> Tensor:
