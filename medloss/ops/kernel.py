@@ -170,6 +170,14 @@ def place(first, planes, lines, height, width, LINES: tl.constexpr, COLUMNS: tl.
 
 
 @triton.jit
+def part(parts, numbers, lines, width, LINES: tl.constexpr, COLUMNS: tl.constexpr):
+    """Where a program of :func:`place` leaves the sums of its parts of rows, so many numbers each, and which it has."""
+    across = tl.cdiv(width, COLUMNS)
+    line = tl.program_id(0) // across * LINES + tl.arange(0, LINES)
+    return parts + (line.to(tl.int64) * across + tl.program_id(0) % across) * numbers, line < lines
+
+
+@triton.jit
 def divided(a, b):
     """Rounded as torch does: in single precision Triton's own division is not."""
     if a.dtype == tl.float32:

@@ -30,9 +30,12 @@ class Tiles(NamedTuple):
         return {"LINES": self.lines, "COLUMNS": self.columns}
 
 
-def tiles(lines: int, width: int, dtype: torch.dtype) -> Tiles:
-    """Tiles for ``lines`` rows of ``width`` voxels: as long as rows are, up to a whole number of cache lines."""
-    size, width_padded = SIZES[dtype], padded(width)
+def tiles(lines: int, width: int, dtype: torch.dtype, size: int = 0) -> Tiles:
+    """Tiles for ``lines`` rows of ``width`` voxels: as long as rows are, up to a whole number of cache lines.
+
+    ``size``: voxels of a program, where threads have no registers for as many as there are otherwise.
+    """
+    size, width_padded = size or SIZES[dtype], padded(width)
     high = min(size // min(LONGEST_ROW, width_padded), padded(lines))
     columns = min(size // high, width_padded)
     return Tiles(high, columns, -(-width // columns))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import place
+from medloss.ops.kernel import part, place
 
 ABSOLUTE, MAGNITUDE, SQUARE, ISOTROPIC = (tl.constexpr(number) for number in range(4))
 """The penalties; of magnitudes by their exponents 1 and 2."""
@@ -87,16 +87,14 @@ def sums(
     inner = (z.to(tl.int64) * height + row) * width + column
     at, mask_at = volume * depth * height * width + inner, volume // shared * depth * height * width + inner
     real: tl.constexpr = parts.dtype.element_ty
-    across = tl.cdiv(width, COLUMNS)
-    line = tl.program_id(0) // across * LINES + tl.arange(0, LINES)
-    to = parts + (line.to(tl.int64) * across + tl.program_id(0) % across) * 6
+    to, stored = part(parts, 6, lines, width, LINES, COLUMNS)
     if PENALTY == ISOTROPIC:
         _, w = voxel(input, mask, at, mask_at, inside, real, MASKED)
         value = length(
             input, mask, scales, at, mask_at, z, row, column, inside, depth, height, width, RANK, MASKED
         )  # fmt: skip
-        tl.store(to, tl.sum(value * w, 1), mask=line < lines)
-        tl.store(to + 1, tl.sum(w, 1), mask=line < lines)
+        tl.store(to, tl.sum(value * w, 1), mask=stored)
+        tl.store(to + 1, tl.sum(w, 1), mask=stored)
     else:
         for axis in tl.static_range(3 - RANK, 3):
             here, size, step = along(z, row, column, depth, height, width, axis)
@@ -106,8 +104,8 @@ def sums(
             )  # fmt: skip
             value = tl.abs(d) if PENALTY == ABSOLUTE else tl.abs(tl.abs(d) - tl.abs(e))
             value = value * value if PENALTY == SQUARE else value
-            tl.store(to + 2 * axis, tl.sum(value * w, 1), mask=line < lines)
-            tl.store(to + 2 * axis + 1, tl.sum(w, 1), mask=line < lines)
+            tl.store(to + 2 * axis, tl.sum(value * w, 1), mask=stored)
+            tl.store(to + 2 * axis + 1, tl.sum(w, 1), mask=stored)
 
 
 @triton.jit

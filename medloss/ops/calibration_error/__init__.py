@@ -6,6 +6,7 @@ from torch import Tensor
 
 from medloss.ops.calibration_error import reference
 from medloss.ops.calibration_error.native import NativeCalibrationError
+from medloss.ops.calibration_error.triton import TritonCalibrationError
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -16,7 +17,9 @@ def _fake(input: Tensor, target: Tensor, mask: Tensor | None, bins: int) -> Tens
     return input.new_empty(input.shape[:2], dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("calibration_error", reference.calibration_error, _fake, (NativeCalibrationError(),))
+OPERATOR = Operator(
+    "calibration_error", reference.calibration_error, _fake, (NativeCalibrationError(), TritonCalibrationError())
+)
 
 
 def calibration_error(input: Tensor, target: Tensor, mask: Tensor | None = None, *, bins: int) -> Tensor:

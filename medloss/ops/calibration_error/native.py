@@ -19,17 +19,7 @@ class NativeCalibrationError(KeepingPath, native.NativePath):
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        input, target, mask, bins = args
-        found = []
-        if input.numel() == 0 or target.shape != input.shape:
-            found.append("target is not of the input's shape, or there is no voxel")
-        if mask is not None and not fits(mask, input):
-            found.append("the mask does not fit the input")
-        if bins > MOST_BINS:
-            found.append(f"{bins} bins are more than {MOST_BINS}")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target or mask is asked for")
-        return found
+        return misfits(args, needs, MOST_BINS)
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """B C, and the slope of each bin."""
@@ -56,6 +46,21 @@ class NativeCalibrationError(KeepingPath, native.NativePath):
             grad.to(dtype).contiguous(), result,
         )  # fmt: skip
         return result.to(input.dtype)
+
+
+def misfits(args: tuple[Any, ...], needs: tuple[bool, ...] | None, most_bins: int) -> list[str]:
+    """Why no kernel can take these arguments; empty where one can."""
+    input, target, mask, bins = args
+    found = []
+    if input.numel() == 0 or target.shape != input.shape:
+        found.append("target is not of the input's shape, or there is no voxel")
+    if mask is not None and not fits(mask, input):
+        found.append("the mask does not fit the input")
+    if bins > most_bins:
+        found.append(f"{bins} bins are more than {most_bins}")
+    if needs is not None and any(needs[1:]):
+        found.append("a gradient of target or mask is asked for")
+    return found
 
 
 def _operands(input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, int]:

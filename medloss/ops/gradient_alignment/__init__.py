@@ -8,6 +8,7 @@ from torch import Tensor
 
 from medloss.ops.gradient_alignment import reference
 from medloss.ops.gradient_alignment.native import NativeGradientAlignment
+from medloss.ops.gradient_alignment.triton import TritonGradientAlignment
 from medloss.ops.operator import Operator
 from medloss.ops.voxels import accumulation_dtype
 
@@ -26,7 +27,12 @@ def _fake(
     return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("gradient_alignment", reference.gradient_alignment, _fake, (NativeGradientAlignment(),))
+OPERATOR = Operator(
+    "gradient_alignment",
+    reference.gradient_alignment,
+    _fake,
+    (NativeGradientAlignment(), TritonGradientAlignment()),
+)
 
 
 def gradient_alignment(

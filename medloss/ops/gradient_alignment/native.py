@@ -10,7 +10,8 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.dispatch import KeepingPath
-from medloss.ops.voxels import accumulation_dtype, fits
+from medloss.ops.gradient_alignment.images import misfits
+from medloss.ops.voxels import accumulation_dtype
 
 
 class NativeGradientAlignment(KeepingPath, native.NativePath):
@@ -18,18 +19,10 @@ class NativeGradientAlignment(KeepingPath, native.NativePath):
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        input, target, mask = args[:3]
-        found = []
-        if target.shape != input.shape or input.numel() == 0:
-            found.append("target is not of the input's shape, or there is no voxel")
-        if input.ndim > 5:
-            found.append(f"images of {input.ndim - 2} axes are more than the kernel's 3")
+        input, target = args[:2]
+        found = misfits(args, needs)
         if input.dtype != target.dtype and torch.float64 in (input.dtype, target.dtype):
             found.append(f"input is {input.dtype} and target {target.dtype}")
-        if mask is not None and not fits(mask, input):
-            found.append("the mask does not fit the images")
-        if needs is not None and any(needs[2:]):
-            found.append("a gradient of the mask is asked for")
         return found
 
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
