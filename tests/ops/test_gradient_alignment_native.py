@@ -73,6 +73,17 @@ def test_masks_and_nan(poison: float, reduce: bool) -> None:
     assert gradient[0, 0].isfinite().all()
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("shape", [(9,), (7, 9), (7, 6, 9)])
+def test_no_number_is_seen_where_the_reference_sees_it(shape: tuple[int, ...], bad: float) -> None:
+    """The voxel itself, too, though the difference of its neighbours is a number."""
+    x, y = torch.randn(1, 1, *shape), torch.randn(1, 1, *shape)
+    x[(0, 0, *[size // 2 for size in shape])] = bad
+    for mask in (None, torch.ones(1, 1, *shape)):
+        ours, theirs = (found(name, x, y, mask, relative=False)[0].isnan() for name in ("native", "reference"))
+        assert torch.equal(ours, theirs)
+
+
 def test_constant_images_have_no_direction() -> None:
     for edge in (0.0, 0.1):
         value, *gradients = found("native", torch.ones(1, 1, 6, 7), torch.randn(1, 1, 6, 7), edge=edge)

@@ -18,7 +18,8 @@ typedef struct {
     int has_next, has_last;
 } NAME(Reach);
 
-/* Voxels from to end of the derivative, and its factor on each difference. */
+/* Voxels from to end of the derivative, and its factor on each difference. `here` less itself is 0, and NaN where the
+ * voxel itself is no number, which the difference of its neighbours does not see. */
 static inline void NAME(differ)(const NAME(Reach) * r, REAL scale, int64_t from, int64_t end, REAL *restrict out,
                                 REAL *restrict factor) {
     const REAL *restrict next = r->next, *restrict last = r->last, *restrict here = r->here;
@@ -26,14 +27,14 @@ static inline void NAME(differ)(const NAME(Reach) * r, REAL scale, int64_t from,
     const REAL whole = r->has_next && r->has_last ? scale / 2 : scale;
     const int has_next = r->has_next, has_last = r->has_last;
     if (!w) {
-        for (int64_t i = from; i < end; ++i) out[i] = whole * (next[i] - last[i]);
+        for (int64_t i = from; i < end; ++i) out[i] = whole * (next[i] - last[i]) + (here[i] - here[i]);
         for (int64_t i = from; factor && i < end; ++i) factor[i] = whole;
         return;
     }
     for (int64_t i = from; i < end; ++i) {
         const int on = has_next & (w_next[i] > 0), back = has_last & (w_last[i] > 0);
         const REAL a = on ? next[i] : here[i], b = back ? last[i] : here[i], share = on & back ? scale / 2 : scale;
-        out[i] = w[i] > 0 ? share * (a - b) : 0;
+        out[i] = w[i] > 0 ? share * (a - b) + (here[i] - here[i]) : 0;
         if (factor) factor[i] = share;
     }
 }
