@@ -83,6 +83,9 @@ def test_masks_and_nan(poison: float) -> None:
     assert of_x[0, 1].isnan().all()
     assert of_y[0, 1].isnan().all()
     assert all(result[0, 0].isfinite().all() for result in (value, of_x, of_y))
+    mask[0, 0, 50, 7] = True
+    _, of_x, *_ = found("native", x, y, mask)
+    assert torch.equal(of_x[0, 1].isnan(), mask[0, 0])  # and nowhere under the mask
 
 
 @pytest.mark.parametrize("offset", [1000.0, -1e5])
@@ -93,6 +96,14 @@ def test_an_offset_costs_no_digits(offset: float) -> None:
     weight = torch.rand(1, 1, 40, 40, 40)
     for mask in (None, weight):
         close(found("native", x, y, mask), found("reference", x.double(), y.double(), mask), 2e-6)
+
+
+def test_an_outlier_that_hardly_counts_costs_no_digits() -> None:
+    """Were it the first voxel that is taken off, its square would cover the others'."""
+    x, y = (torch.randn(1, 1, 500, dtype=torch.float64) for _ in range(2))
+    mask = torch.ones_like(x)
+    x[..., 0], mask[..., 0] = 1e6, 1e-12
+    close(found("native", x, y, mask), found("reference", x, y, mask), 1e-11)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

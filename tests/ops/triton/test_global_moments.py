@@ -57,6 +57,15 @@ def test_an_offset_costs_no_digits(offset: float) -> None:
 
 
 @pytest.mark.usefixtures("small_tiles")
+def test_an_outlier_that_hardly_counts_costs_no_digits() -> None:
+    """Were nothing but it taken off, its square would cover the others'."""
+    x, y = (torch.randn(1, 1, 150, dtype=torch.float64) for _ in range(2))
+    mask = torch.ones_like(x)
+    x[..., 70], mask[..., 70] = 1e6, 1e-12
+    compare(OPERATOR, move((x, y, mask)))
+
+
+@pytest.mark.usefixtures("small_tiles")
 def test_what_lies_under_a_mask_and_what_counts() -> None:
     x, y, mask = torch.randn(1, 2, 12, 15), torch.randn(1, 2, 12, 15), torch.rand(1, 1, 12, 15) > 0.4
     mask[:, :, :8] = False  # whole tiles have no voxel that counts
@@ -69,21 +78,25 @@ def test_what_lies_under_a_mask_and_what_counts() -> None:
     assert gradient[0, 1].isnan().all()
     assert value[0, 0].isfinite().all()
     assert gradient[0, 0].isfinite().all()
+    mask[0, 0, 10, 7] = True
+    _, gradient = value_and_gradient(OPERATOR, "triton", move((x, y, mask)))
+    assert torch.equal(gradient[0, 1].isnan().cpu(), mask[0, 0])  # and nowhere under the mask
 
 
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_constant_images(dtype: torch.dtype) -> None:
     """Of no variance at all, whatever the constant, and of no slope; images that nearly are have theirs."""
-    x, mask = torch.full((1, 1, 11, 13), 0.1, dtype=dtype), torch.rand(1, 1, 11, 13)
-    y = torch.randn(1, 1, 11, 13, dtype=dtype)
+    constants = torch.tensor([0.1, 1 / 3, 7.7, -1000.1, 3e4], dtype=dtype).view(1, -1, 1, 1)
+    x, mask = constants.expand(1, 5, 11, 13).clone(), torch.rand(1, 1, 11, 13)
+    y = torch.randn(1, 5, 11, 13, dtype=dtype)
     for weight in (None, mask):
         value, gradient = value_and_gradient(OPERATOR, "triton", move((x, y, weight)))
         assert (value[..., 1:3] == 0).all()
-        assert value[..., 3] > 0.5
+        assert (value[..., 3] > 0.5).all()
         assert (gradient == 0).all()
     x[..., 3] += 1e-3
-    assert value_and_gradient(OPERATOR, "triton", move((x, y, None)))[0][..., 2] > 1e-8
+    assert (value_and_gradient(OPERATOR, "triton", move((x, y, None)))[0][0, :3, 2] > 1e-8).all()
 
 
 @pytest.mark.skipif(device() == "cpu", reason="there is no GPU")
