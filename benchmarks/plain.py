@@ -123,3 +123,10 @@ def gradient_field(x: Tensor, y: Tensor, edge: float = 0.1) -> Tensor:
     a, b = (torch.stack(torch.gradient(image, dim=axes)) for image in (x, y))
     (aa, bb), ab = ((z * z).sum(0) for z in (a, b)), (a * b).sum(0)
     return (1 - ab**2 / ((aa + edge**2 * aa.mean()) * (bb + edge**2 * bb.mean()))).mean()
+
+
+def correlation(x: Tensor, y: Tensor) -> Tensor:
+    """Minus the squared correlation of two whole images."""
+    axes = tuple(range(2, x.ndim))
+    a, b = (image - image.mean(axes, keepdim=True) for image in (x, y))
+    return -((a * b).mean(axes) ** 2 / ((a * a).mean(axes) * (b * b).mean(axes) + 1e-5)).mean()

@@ -90,6 +90,8 @@ ROWS = [
         {"pytorch-msssim": ms_ssim_package(7)}, warm=112),
     Row("ngf", "images", CUBE, medloss("NormalizedGradientFieldLoss"),
         {"torch": plainly(plain.gradient_field), "compiled": compiled(plain.gradient_field)}),
+    Row("ncc", "images", CUBE, medloss("NormalizedCrossCorrelationLoss"),
+        {"torch": plainly(plain.correlation), "compiled": compiled(plain.correlation)}, batch=2),
     Row("bending", "field", CUBE, medloss("BendingEnergyLoss"),
         {"monai": monai("BendingEnergyLoss"), "compiled": compiled(plain.bending)}),
     Row("diffusion", "field", CUBE, medloss("DiffusionLoss"), {"monai": monai("DiffusionLoss")}),

@@ -65,6 +65,8 @@ def pairs() -> list[Row]:
             Row(f"ssim_{name}", "images", shape, medloss("SSIMLoss"), {"pytorch-msssim": msssim_package}),
             Row(f"diffusion_{name}", "field", shape, medloss("DiffusionLoss"), {"monai": monai("DiffusionLoss")}),
             Row(f"jacobian_{name}", "field", shape, medloss("JacobianLoss"), {"torch": lambda: plain.folding}),
+            Row(f"ncc_{name}", "images", shape, medloss("NormalizedCrossCorrelationLoss"),
+                {"torch": lambda: plain.correlation}),
         ]  # fmt: skip
     return rows
 

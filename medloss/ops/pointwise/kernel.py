@@ -1,7 +1,8 @@
 """``pointwise`` on the GPU: penalties of logits, all classes of a voxel in one tile, one sweep forward, one backward.
 
 A program walks over tiles of one sample. Sums over the voxels are left as one row for each program, which a second
-kernel adds in their order, in double: the result depends on no timing.
+kernel adds in their order, in double: the result depends on no timing. A penalty's number, gamma, is told when
+it is launched: a schedule of it compiles nothing (of ``reverse``: the least label); POWER is as of ``focal_power``.
 """
 
 from __future__ import annotations
@@ -26,17 +27,18 @@ def complement(x):
 
 @triton.jit
 def parts(
-    p, positive, negative, t, ACTIVATION: tl.constexpr, FORM: tl.constexpr, GAMMA: tl.constexpr, TINY: tl.constexpr
-):
+    p, positive, negative, t, gamma, ACTIVATION: tl.constexpr, FORM: tl.constexpr, POWER: tl.constexpr,
+    TINY: tl.constexpr,
+):  # fmt: skip
     """The penalty of the true and of the false part."""
     if FORM == "poly":
-        positive += GAMMA * complement(positive)
-        negative += GAMMA * p
+        positive += gamma * complement(positive)
+        negative += gamma * p
     elif FORM == "power":
-        positive = complement(GAMMA * positive) / GAMMA
-        negative = complement(GAMMA * negative) / GAMMA
+        positive = complement(gamma * positive) / gamma
+        negative = complement(gamma * negative) / gamma
     elif FORM == "plain":
-        factor, _ = focal_power(focal_base(p, t, ACTIVATION), GAMMA, TINY)
+        factor, _ = focal_power(focal_base(p, t, ACTIVATION), gamma, POWER, TINY)
         positive, negative = factor * positive, factor * negative
     return positive, negative
 
@@ -49,35 +51,35 @@ def top_of(z, c, CLASSES: tl.constexpr):
 
 
 @triton.jit
-def labels_of(t, FORM: tl.constexpr, GAMMA: tl.constexpr):
+def labels_of(t, gamma, FORM: tl.constexpr):
     """Memberships, mixed with those of the others where the penalty says so."""
     if FORM == "smoothed":
-        t = GAMMA + (1 - 2 * GAMMA) * t
+        t = gamma + (1 - 2 * gamma) * t
     return t
 
 
 @triton.jit
-def surprise_of_label(t, LEAST: tl.constexpr):
-    """-log t, of a t of at least LEAST."""
-    return -tl.log(tl.where(t < LEAST, LEAST, t))
+def surprise_of_label(t, least):
+    """-log t, of a t of at least that."""
+    return -tl.log(tl.where(t < least, least, t))
 
 
 @triton.jit
 def penalties(
-    z, t, a, n, c, CLASSES: tl.constexpr, ACTIVATION: tl.constexpr, FORM: tl.constexpr, GAMMA: tl.constexpr,
-    LEAST: tl.constexpr, TINY: tl.constexpr,
+    z, t, a, n, c, gamma, CLASSES: tl.constexpr, ACTIVATION: tl.constexpr, FORM: tl.constexpr, POWER: tl.constexpr,
+    TINY: tl.constexpr,
 ):  # fmt: skip
     """The map C V, before the voxels' weights."""
     if FORM == "margin":
-        behind = top_of(z, c, CLASSES) - z - GAMMA
+        behind = top_of(z, c, CLASSES) - z - gamma
         value = tl.where(behind <= 0, 0.0, behind)
     else:
         p, positive, negative = activate(z, ACTIVATION, FORM != "reverse")
         if FORM == "reverse":
-            value = p * surprise_of_label(t, LEAST)
+            value = p * surprise_of_label(t, gamma)
         else:
-            t = labels_of(t, FORM, GAMMA)
-            true, false = parts(p, positive, negative, t, ACTIVATION, FORM, GAMMA, TINY)
+            t = labels_of(t, gamma, FORM)
+            true, false = parts(p, positive, negative, t, gamma, ACTIVATION, FORM, POWER, TINY)
             value = a * share(t, true)
             if ACTIVATION == "sigmoid":
                 value += n * share(1 - t, false)
@@ -86,9 +88,9 @@ def penalties(
 
 @triton.jit(do_not_specialize=["ignore"])
 def forward(
-    input, target, mask, yes, no, result, ignore, voxels, input_steps, target_steps, mask_steps,
+    input, target, mask, yes, no, result, ignore, voxels, input_steps, target_steps, mask_steps, gamma: tl.float64,
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
-    ACTIVATION: tl.constexpr, FORM: tl.constexpr, GAMMA: tl.constexpr, LEAST: tl.constexpr, TINY: tl.constexpr,
+    ACTIVATION: tl.constexpr, FORM: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr,
     GIVEN: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """The map, its sum over the classes, or one row of sums over the voxels for each program."""
@@ -96,6 +98,7 @@ def forward(
     c = tl.arange(0, C)
     known = (c < CLASSES)[:, None]
     a, n = tl.load(yes + c, c < CLASSES, 0)[:, None], tl.load(no + c, c < CLASSES, 0)[:, None]
+    gamma = tl.full((), gamma, ACC)
     sums = tl.zeros((C, TILE), ACC)
     for start in range(program * TILE, voxels, programs * TILE):
         v = start + tl.arange(0, TILE)
@@ -104,7 +107,7 @@ def forward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        value = penalties(z, t, a, n, c, CLASSES, ACTIVATION, FORM, GAMMA, LEAST, TINY)
+        value = penalties(z, t, a, n, c, gamma, CLASSES, ACTIVATION, FORM, POWER, TINY)
         value = tl.where((w > 0) & known, w * value, 0.0)
         if GIVEN == "map":
             place = result + ((b * CLASSES + c.to(tl.int64)) * voxels)[:, None] + v[None, :]
@@ -119,18 +122,18 @@ def forward(
 
 @triton.jit
 def softmax_slope(
-    z, p, positive, t, h, a, FORM: tl.constexpr, GAMMA: tl.constexpr, LEAST: tl.constexpr, TINY: tl.constexpr
+    z, p, positive, t, h, a, gamma, FORM: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr
 ):  # fmt: skip
     """dL/dz = p sum(s) - s with s = dL/d(-log p)."""
     if FORM == "reverse":
-        h = p * h * surprise_of_label(t, LEAST)
+        h = p * h * surprise_of_label(t, gamma)
         return h - p * tl.sum(h, 0)[None, :]
     if FORM == "poly":
-        turn = 1 + GAMMA * p
+        turn = 1 + gamma * p
     elif FORM == "power":
-        turn = tl.exp(-GAMMA * positive)
+        turn = tl.exp(-gamma * positive)
     else:
-        factor, slope = focal_power(focal_base(p, t, "softmax"), GAMMA, TINY)
+        factor, slope = focal_power(focal_base(p, t, "softmax"), gamma, POWER, TINY)
         turn = factor + slope * p * positive
     s = h * a * share(t, turn)
     return p * tl.sum(s, 0)[None, :] - s
@@ -138,28 +141,28 @@ def softmax_slope(
 
 @triton.jit
 def sigmoid_slope(
-    z, p, positive, negative, t, h, a, n, FORM: tl.constexpr, GAMMA: tl.constexpr, TINY: tl.constexpr
+    z, p, positive, negative, t, h, a, n, gamma, FORM: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr
 ):  # fmt: skip
     """dL/dz by the chain rule, with dp/dz = p (1 - p)."""
-    t, q = labels_of(t, FORM, GAMMA), 1 - p
+    t, q = labels_of(t, gamma, FORM), 1 - p
     rise, fall = n * (1 - t) * p, a * t * q
     if FORM == "poly":
-        rise, fall = rise * (1 + GAMMA * q), fall * (1 + GAMMA * p)
+        rise, fall = rise * (1 + gamma * q), fall * (1 + gamma * p)
     elif FORM == "power":
-        rise, fall = rise * tl.exp(-GAMMA * negative), fall * tl.exp(-GAMMA * positive)
+        rise, fall = rise * tl.exp(-gamma * negative), fall * tl.exp(-gamma * positive)
     slope = rise - fall
     if FORM == "plain":
-        factor, turn = focal_power(focal_base(p, t, "sigmoid"), GAMMA, TINY)
+        factor, turn = focal_power(focal_base(p, t, "sigmoid"), gamma, POWER, TINY)
         term = a * share(t, positive) + n * share(1 - t, negative)
         slope = factor * slope + turn * (1 - 2 * t) * p * q * term
     return h * slope
 
 
 @triton.jit
-def margin_slope(z, h, c, CLASSES: tl.constexpr, GAMMA: tl.constexpr):
+def margin_slope(z, h, c, gamma, CLASSES: tl.constexpr):
     """Every logit too far behind rises, and the largest falls for all of them; equals share that."""
     known, top = (c < CLASSES)[:, None], top_of(z, c, CLASSES)
-    s = tl.where(known & (top - z - GAMMA > 0), h, 0.0)
+    s = tl.where(known & (top - z - gamma > 0), h, 0.0)
     largest = (known & (z == top)).to(s.dtype)
     slope = largest * (tl.sum(s, 0) / tl.maximum(tl.sum(largest, 0), 1))[None, :] - s
     return tl.where(top == top, slope, top)
@@ -168,9 +171,9 @@ def margin_slope(z, h, c, CLASSES: tl.constexpr, GAMMA: tl.constexpr):
 @triton.jit(do_not_specialize=["ignore"])
 def backward(
     input, target, mask, yes, no, cotangent, gradient, ignore, voxels, input_steps, target_steps, mask_steps,
-    gradient_steps,
+    gradient_steps, gamma: tl.float64,
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
-    ACTIVATION: tl.constexpr, FORM: tl.constexpr, GAMMA: tl.constexpr, LEAST: tl.constexpr, TINY: tl.constexpr,
+    ACTIVATION: tl.constexpr, FORM: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr,
     GIVEN: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """The gradient of the logits."""
@@ -178,6 +181,7 @@ def backward(
     c = tl.arange(0, C)
     known = (c < CLASSES)[:, None]
     a, n = tl.load(yes + c, c < CLASSES, 0)[:, None], tl.load(no + c, c < CLASSES, 0)[:, None]
+    gamma = tl.full((), gamma, ACC)
     for start in range(program * TILE, voxels, programs * TILE):
         v = start + tl.arange(0, TILE)
         inside = within(v, voxels, EVEN)
@@ -194,11 +198,11 @@ def backward(
             above = tl.load(cotangent + b * CLASSES + c, c < CLASSES, 0)[:, None]
         h = tl.where((w > 0) & known, w * above, 0.0)
         if FORM == "margin":
-            g = margin_slope(z, h, c, CLASSES, GAMMA)
+            g = margin_slope(z, h, c, gamma, CLASSES)
         else:
             p, positive, negative = activate(z, ACTIVATION, FORM != "reverse")
             if ACTIVATION == "softmax":
-                g = softmax_slope(z, p, positive, t, h, a, FORM, GAMMA, LEAST, TINY)
+                g = softmax_slope(z, p, positive, t, h, a, gamma, FORM, POWER, TINY)
             else:
-                g = sigmoid_slope(z, p, positive, negative, t, h, a, n, FORM, GAMMA, TINY)
+                g = sigmoid_slope(z, p, positive, negative, t, h, a, n, gamma, FORM, POWER, TINY)
         store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

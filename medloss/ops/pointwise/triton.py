@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
+from medloss.ops.region_sums.triton import short_power
 from medloss.ops.triton_volume import Volume
 from medloss.ops.voxels import accumulation_dtype
 
@@ -99,8 +100,8 @@ def _launch(args: tuple[Any, ...]) -> tuple[Volume, tuple[Tensor, Tensor], dict[
         for factor in (positive, negative)
     )
     options = {
-        "FORM": form or "plain", "GAMMA": float(gamma), "TINY": torch.finfo(dtype).tiny,
-        "LEAST": math.exp(-gamma) if form == "reverse" else 0.0,
+        "FORM": form or "plain", "gamma": math.exp(-gamma) if form == "reverse" else float(gamma),
+        "POWER": None if form else short_power(float(gamma)), "TINY": torch.finfo(dtype).tiny,
         "GIVEN": "sums" if reduce else "joined" if joined else "map",
     }  # fmt: skip
     return volume, factors, volume.options | options

@@ -14,17 +14,17 @@ from medloss.ops.region_sums.kernel import add_regions, focal_power, fold, proba
 
 
 @triton.jit
-def bent(base, EXPONENT: tl.constexpr, TINY: tl.constexpr):
-    """base ** EXPONENT and its derivative, which is zero where the base is."""
+def bent(base, exponent, POWER: tl.constexpr, TINY: tl.constexpr):
+    """base ** exponent and its derivative, which is zero where the base is; POWER as of ``focal_power``."""
     kept = tl.where(base < TINY, TINY, base)
-    if EXPONENT == 0.5:
+    if POWER == 0.5:
         power = tl.sqrt(kept)
         slope = 0.5 / power
-    elif EXPONENT == 1.5:
+    elif POWER == 1.5:
         root = tl.sqrt(kept)
         power, slope = kept * root, 1.5 * root
     else:
-        power, slope = focal_power(base, EXPONENT, TINY)
+        power, slope = focal_power(base, exponent, POWER, TINY)
     return power, tl.where(base < TINY, 0.0, slope)
 
 
@@ -54,9 +54,9 @@ def errors(z, p, positive, negative, t, ERROR: tl.constexpr, ACTIVATION: tl.cons
 
 @triton.jit(do_not_specialize=["ignore"])
 def forward(
-    input, target, mask, regions, powers, ignore, voxels, input_steps, target_steps, mask_steps,
+    input, target, mask, regions, powers, ignore, voxels, input_steps, target_steps, mask_steps, exponent: tl.float64,
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
-    ACTIVATION: tl.constexpr, ERROR: tl.constexpr, EXPONENT: tl.constexpr, BOTH: tl.constexpr, REGIONS: tl.constexpr,
+    ACTIVATION: tl.constexpr, ERROR: tl.constexpr, POWER: tl.constexpr, BOTH: tl.constexpr, REGIONS: tl.constexpr,
     TINY: tl.constexpr, ROWS: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
     FOLD: tl.constexpr,
 ):  # fmt: skip
@@ -77,9 +77,9 @@ def forward(
         if REGIONS:
             known = add_regions(known, p, t, w, 0x3F, FOLD, ROWS)
         positive, negative = errors(z, p, positive, negative, t, ERROR, ACTIVATION, BOTH)
-        true += fold(share(w * t, bent(positive, EXPONENT, TINY)[0]), FOLD, ROWS)
+        true += fold(share(w * t, bent(positive, exponent, POWER, TINY)[0]), FOLD, ROWS)
         if BOTH:
-            false += fold(share(w * (1 - t), bent(negative, EXPONENT, TINY)[0]), FOLD, ROWS)
+            false += fold(share(w * (1 - t), bent(negative, exponent, POWER, TINY)[0]), FOLD, ROWS)
     place = (b * programs + program) * CLASSES + c
     if REGIONS:
         for column in tl.static_range(6):
@@ -106,9 +106,9 @@ def mixed(z, p, k, h, BOTH: tl.constexpr):
 @triton.jit(do_not_specialize=["ignore"])
 def backward(
     input, target, mask, regions, powers, gradient, ignore, voxels, input_steps, target_steps, mask_steps,
-    gradient_steps,
+    gradient_steps, exponent: tl.float64,
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
-    ACTIVATION: tl.constexpr, ERROR: tl.constexpr, EXPONENT: tl.constexpr, BOTH: tl.constexpr, REGIONS: tl.constexpr,
+    ACTIVATION: tl.constexpr, ERROR: tl.constexpr, POWER: tl.constexpr, BOTH: tl.constexpr, REGIONS: tl.constexpr,
     TINY: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """The gradient of the logits, from the cotangents CLASSES 12 and CLASSES 2 of each sample."""
@@ -125,9 +125,9 @@ def backward(
         )  # fmt: skip
         p, positive, negative = activate(z, ACTIVATION, ERROR == "likelihood")
         positive, negative = errors(z, p, positive, negative, t, ERROR, ACTIVATION, BOTH)
-        k = share(t, own * bent(positive, EXPONENT, TINY)[1])
+        k = share(t, own * bent(positive, exponent, POWER, TINY)[1])
         if BOTH:
-            h = share(1 - t, other * bent(negative, EXPONENT, TINY)[1])
+            h = share(1 - t, other * bent(negative, exponent, POWER, TINY)[1])
         else:
             h = tl.zeros_like(k)
         if REGIONS:

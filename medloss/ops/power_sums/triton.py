@@ -9,10 +9,13 @@ from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
 from medloss.ops.region_sums.columns import COLUMNS
+from medloss.ops.region_sums.triton import short_power
 from medloss.ops.triton_volume import Volume
 from medloss.ops.voxels import accumulation_dtype
 
 MOST_CLASSES = 256
+SHORT = (0.0, 0.5, 1.0, 1.5, 2.0)
+"""Exponents whose powers ``kernel.py`` multiplies, or takes roots for."""
 REGIONS = 0b111111
 """The columns of the regions that are summed; the others are zero."""
 
@@ -81,5 +84,12 @@ def _launch(args: tuple[Any, ...]) -> tuple[Volume, dict[str, Any], dict[str, An
     input, target, mask, error, exponent, activation, indexed, ignore_index, regions, both = args
     volume = triton_volume.volume(input, target, mask, activation, indexed, ignore_index)
     tiny = torch.finfo(accumulation_dtype(input)).tiny
-    options = {"ERROR": error, "EXPONENT": float(exponent), "BOTH": both, "REGIONS": regions, "TINY": tiny}
+    options = {
+        "ERROR": error,
+        "exponent": float(exponent),
+        "POWER": short_power(float(exponent), SHORT),
+        "BOTH": both,
+        "REGIONS": regions,
+        "TINY": tiny,
+    }
     return volume, volume.options | options, configuration(volume, input.element_size())

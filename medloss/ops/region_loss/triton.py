@@ -11,6 +11,7 @@ from medloss.ops import triton_path
 from medloss.ops.dispatch import KeepingPath
 from medloss.ops.region_loss.native import OF_SUMS
 from medloss.ops.region_sums.triton import TritonRegionSums
+from medloss.ops.triton_tiles import table
 
 
 class TritonRegionLoss(KeepingPath):
@@ -32,10 +33,13 @@ class TritonRegionLoss(KeepingPath):
         batch, classes, _ = columns.shape
         value, slopes = columns.new_empty(()), torch.empty_like(columns)
         given = [columns if tensor is None else tensor.contiguous() for tensor in (factors, positive, negative)]
+        entries = (*(quotient or [0.0] * kernel.BEFORE_SHARE.value), *share)
+        numbers = table(entries, torch.float64, columns.device)
         with triton_path.on_device(columns):
             kernel.region_loss[(1,)](
-                columns, *given, value, slopes, batch, QUOTIENT=tuple(quotient), SHARE=tuple(share), CLASSES=classes,
-                C=1 << (classes - 1).bit_length(), FIRST=first, JOINED=joined, SKIP=skip, SHARE_FIRST=share_first,
+                columns, numbers, *given, value, slopes, batch, QUOTIENT=tuple(number != 0 for number in quotient),
+                SHARE=tuple(number != 0 for number in share), CLASSES=classes, C=1 << (classes - 1).bit_length(),
+                FIRST=first, JOINED=joined, SKIP=skip, SHARE_FIRST=share_first,
                 MEAN=mean, FACTORS=factors is not None, POSITIVE=positive is not None, NEGATIVE=negative is not None,
                 num_warps=1 if classes <= 32 else 4,
             )  # fmt: skip

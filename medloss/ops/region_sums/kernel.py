@@ -16,18 +16,22 @@ COLUMNS: tl.constexpr = tl.constexpr(12)
 
 
 @triton.jit
-def focal_power(base, GAMMA: tl.constexpr, TINY: tl.constexpr):
-    """base ** GAMMA and its derivative. The base is kept off zero: at saturation the derivative is zero, not NaN."""
-    if GAMMA == 0.0:
+def focal_power(base, gamma, POWER: tl.constexpr, TINY: tl.constexpr):
+    """base ** gamma and its derivative. The base is kept off zero: at saturation the derivative is zero, not NaN.
+
+    POWER is gamma where there is a short way; None for all others, which share one kernel.
+    """
+    if POWER == 0.0:
         power, slope = base * 0 + 1, base * 0
-    elif GAMMA == 1.0:
+    elif POWER == 1.0:
         power, slope = base, base * 0 + 1
-    elif GAMMA == 2.0:
+    elif POWER == 2.0:
         power, slope = base * base, 2 * base
     else:
+        gamma = tl.full((), gamma, base.dtype)
         log = tl.log(tl.where(base < TINY, TINY, base))
-        power = tl.exp(GAMMA * log)
-        slope = tl.where(base < TINY, 0.0, GAMMA * tl.exp((GAMMA - 1) * log))
+        power = tl.exp(gamma * log)
+        slope = tl.where(base < TINY, 0.0, gamma * tl.exp((gamma - 1) * log))
     return power, slope
 
 
@@ -87,7 +91,7 @@ def add_regions(sums, p, t, w, WRITTEN: tl.constexpr, FOLD: tl.constexpr, ROWS: 
 
 @triton.jit
 def add_likelihoods(
-    sums, p, positive, negative, t, w, ACTIVATION: tl.constexpr, WRITTEN: tl.constexpr, GAMMA: tl.constexpr,
+    sums, p, positive, negative, t, w, gamma, ACTIVATION: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
     TINY: tl.constexpr, FOLD: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """The columns NLL_TRUE to FOCAL_FALSE with a tile added; the false ones are the sigmoid's."""
@@ -100,7 +104,7 @@ def add_likelihoods(
     if WRITTEN & 0x200:
         nll_all += fold(w * positive, FOLD, ROWS)
     if WRITTEN & 0x400:
-        factor, _ = focal_power(focal_base(p, t, ACTIVATION), GAMMA, TINY)
+        factor, _ = focal_power(focal_base(p, t, ACTIVATION), gamma, POWER, TINY)
         focal_true += fold(share(true, factor * positive), FOLD, ROWS)
         if WRITTEN & 0x800:
             focal_false += fold(share(false, factor * negative), FOLD, ROWS)
@@ -109,9 +113,9 @@ def add_likelihoods(
 
 @triton.jit(do_not_specialize=["ignore"])
 def forward(
-    input, target, mask, partials, ignore, voxels, input_steps, target_steps, mask_steps,
+    input, target, mask, partials, ignore, voxels, input_steps, target_steps, mask_steps, gamma: tl.float64,
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
-    ACTIVATION: tl.constexpr, WRITTEN: tl.constexpr, GAMMA: tl.constexpr, TINY: tl.constexpr, ROWS: tl.constexpr,
+    ACTIVATION: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr, ROWS: tl.constexpr,
     C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr, FOLD: tl.constexpr,
 ):  # fmt: skip
     """One row of partial sums, CLASSES COLUMNS, for each program of a sample; columns not asked for are left alone."""
@@ -130,7 +134,7 @@ def forward(
         p, positive, negative = activate(z, ACTIVATION, WRITTEN >= 0x80)
         regions = add_regions(regions, p, t, w, WRITTEN, FOLD, ROWS)
         likelihoods = add_likelihoods(
-            likelihoods, p, positive, negative, t, w, ACTIVATION, WRITTEN, GAMMA, TINY, FOLD, ROWS
+            likelihoods, p, positive, negative, t, w, gamma, ACTIVATION, WRITTEN, POWER, TINY, FOLD, ROWS
         )
     row = partials + (b * programs + program) * (CLASSES * COLUMNS) + c * COLUMNS
     for column in tl.static_range(7):
@@ -165,8 +169,8 @@ def probability_slope(row, c, p, t, CLASSES: tl.constexpr, WRITTEN: tl.constexpr
 
 @triton.jit
 def softmax_slope(
-    row, c, p, positive, t, w, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, GAMMA: tl.constexpr, TINY: tl.constexpr,
-    ACC: tl.constexpr,
+    row, c, p, positive, t, w, gamma, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
+    TINY: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """dL/dz = h - p sum(h), where h = p dL/dp - dL/d(-log p)."""
     h = p * probability_slope(row, c, p, t, CLASSES, WRITTEN, ACC)
@@ -175,7 +179,7 @@ def softmax_slope(
     if WRITTEN & 0x200:
         h -= cotangent_of(row, c, 9, CLASSES, WRITTEN, ACC)
     if WRITTEN & 0x400:
-        factor, turn = focal_power(1 - p, GAMMA, TINY)
+        factor, turn = focal_power(1 - p, gamma, POWER, TINY)
         h -= share(cotangent_of(row, c, 10, CLASSES, WRITTEN, ACC) * t, factor + turn * p * positive)
     h = tl.where((c < CLASSES)[:, None], w * h, 0.0)
     return h - p * tl.sum(h, 0)[None, :]
@@ -183,7 +187,7 @@ def softmax_slope(
 
 @triton.jit
 def sigmoid_slope(
-    row, c, p, positive, negative, t, w, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, GAMMA: tl.constexpr,
+    row, c, p, positive, negative, t, w, gamma, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
     TINY: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """dL/dz by the chain rule, with dp/dz = p (1 - p)."""
@@ -196,7 +200,7 @@ def sigmoid_slope(
     if WRITTEN & 0x200:
         g -= cotangent_of(row, c, 9, CLASSES, WRITTEN, ACC) * q
     if WRITTEN & 0x400:
-        factor, turn = focal_power(focal_base(p, t, "sigmoid"), GAMMA, TINY)
+        factor, turn = focal_power(focal_base(p, t, "sigmoid"), gamma, POWER, TINY)
         side = turn * p * q * (1 - 2 * t)
         true, false = t, 1 - t
         g += share(cotangent_of(row, c, 10, CLASSES, WRITTEN, ACC) * true, side * positive - factor * q)
@@ -207,8 +211,9 @@ def sigmoid_slope(
 @triton.jit(do_not_specialize=["ignore"])
 def backward(
     input, target, mask, cotangent, gradient, ignore, voxels, input_steps, target_steps, mask_steps, gradient_steps,
+    gamma: tl.float64,
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
-    ACTIVATION: tl.constexpr, WRITTEN: tl.constexpr, GAMMA: tl.constexpr, TINY: tl.constexpr,
+    ACTIVATION: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr,
     C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """The gradient of the logits, from the cotangents CLASSES COLUMNS of each sample."""
@@ -224,9 +229,9 @@ def backward(
         )  # fmt: skip
         p, positive, negative = activate(z, ACTIVATION, WRITTEN >= 0x400)
         if ACTIVATION == "softmax":
-            g = softmax_slope(row, c, p, positive, t, w, CLASSES, WRITTEN, GAMMA, TINY, ACC)
+            g = softmax_slope(row, c, p, positive, t, w, gamma, CLASSES, WRITTEN, POWER, TINY, ACC)
         elif ACTIVATION == "sigmoid":
-            g = sigmoid_slope(row, c, p, positive, negative, t, w, CLASSES, WRITTEN, GAMMA, TINY, ACC)
+            g = sigmoid_slope(row, c, p, positive, negative, t, w, gamma, CLASSES, WRITTEN, POWER, TINY, ACC)
         else:
             g = w * probability_slope(row, c, p, t, CLASSES, WRITTEN, ACC)
         store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

@@ -13,6 +13,8 @@ from medloss.ops.triton_volume import Volume
 from medloss.ops.voxels import accumulation_dtype
 
 MOST_CLASSES = 256
+SHORT = (0.0, 1.0, 2.0)
+"""Exponents whose powers ``kernel.py`` multiplies."""
 LIKELIHOODS = Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
 
 
@@ -93,6 +95,14 @@ def configuration(classes: int, itemsize: int, columns: int = 4) -> tuple[int, i
     return min(warps * 32 * logits // classes, 1024), warps
 
 
+def short_power(exponent: float, known: tuple[float, ...] = SHORT) -> float | None:
+    """An exponent that kernels have a short way for; None for any other, which they are told when they are launched.
+
+    An exponent may change at every epoch: were all of them compile-time constants, each would be a kernel of its own.
+    """
+    return exponent if exponent in known else None
+
+
 def written(terms: int, activation: str) -> int:
     """A bit for each column that the kernel fills; the others are zero, as the false terms are but for the sigmoid."""
     groups = {
@@ -113,5 +123,6 @@ def _launch(args: tuple[Any, ...]) -> tuple[Volume, dict[str, Any]]:
     *of_volume, terms, gamma = args
     volume = triton_volume.volume(*of_volume)
     tiny = torch.finfo(accumulation_dtype(args[0])).tiny
-    focal = {"WRITTEN": written(terms, args[3]), "GAMMA": float(gamma) if terms & Terms.FOCAL else 0.0, "TINY": tiny}
+    gamma = float(gamma) if terms & Terms.FOCAL else 0.0
+    focal = {"WRITTEN": written(terms, args[3]), "gamma": gamma, "POWER": short_power(gamma), "TINY": tiny}
     return volume, volume.options | focal

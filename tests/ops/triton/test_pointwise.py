@@ -102,15 +102,13 @@ def launch(direction: str, classes: int, dtype: torch.dtype, penalty: str, given
 
     def call() -> None:
         x, edge = torch.empty(2, classes, 64, 64, 64, dtype=dtype), (64, 64, 64)
-        args, path = (
-            arguments(x, torch.empty(2, 1, *edge, dtype=torch.uint8), None, penalty, gamma=1.5, given=given),
-            OPERATOR.paths[-1],
-        )
-        if direction == "value":
-            path.forward(args)
-        else:
-            reduce, joined = given
-            path.backward(torch.empty(2, 1 if joined else classes, *(() if reduce else edge)), args)
+        labels, path, (reduce, joined) = torch.empty(2, 1, *edge, dtype=torch.uint8), OPERATOR.paths[-1], given
+        for gamma in (1.5, 1.6):  # which share a kernel
+            args = arguments(x, labels, None, penalty, gamma=gamma, given=given)
+            if direction == "value":
+                path.forward(args)
+            else:
+                path.backward(torch.empty(2, 1 if joined else classes, *(() if reduce else edge)), args)
 
     return Launch(call, wide=1)
 
@@ -130,3 +128,9 @@ LAUNCHES = {
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_ahead_of_time(capability: int, compile_ahead) -> None:
     check(LAUNCHES, compile_ahead(__file__, capability))
+
+
+def test_two_numbers_of_a_penalty_share_a_kernel(compile_ahead) -> None:
+    """As a schedule would else compile one at every epoch."""
+    for label, kernels in compile_ahead(__file__, 90).items():
+        assert len(kernels) == 1 + ("sums" in label), label

@@ -52,9 +52,11 @@ def launch(direction: str, classes: int, dtype: torch.dtype) -> Launch:
 
     def call() -> None:
         x, target = torch.empty(2, classes, 64, 64, 64, dtype=dtype), torch.empty(2, 1, 64, 64, 64, dtype=torch.uint8)
-        form = (QUOTIENT, torch.empty(classes), 1, False, False, BY_TARGET, None, None, 0, True)
-        args, path = (x, target, None, "softmax", True, None, int(Terms.LIKELIHOOD), 0.0, *form), OPERATOR.paths[-1]
-        path.forward(args) if direction == "value" else path.backward(torch.empty(()), args)
+        path, volume = OPERATOR.paths[-1], (x, target, None, "softmax", True, None, int(Terms.LIKELIHOOD), 0.0)
+        for weight in (1.0, 0.5):  # which share a kernel
+            quotient, share = ([weight * number for number in numbers] for numbers in (QUOTIENT, BY_TARGET))
+            args = (*volume, quotient, torch.empty(classes), 1, False, False, share, None, None, 0, True)
+            path.forward(args) if direction == "value" else path.backward(torch.empty(()), args)
 
     return Launch(call, wide=1)
 
@@ -68,3 +70,9 @@ LAUNCHES = {
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_ahead_of_time(capability: int, compile_ahead) -> None:
     check(LAUNCHES, compile_ahead(__file__, capability))
+
+
+def test_two_weights_share_a_kernel(compile_ahead) -> None:
+    """As a schedule of them would else compile one at every epoch."""
+    for kernels in compile_ahead(__file__, 90).values():
+        assert [kernel.name for kernel in kernels] == ["forward", "add_rows", "region_loss"]
