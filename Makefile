@@ -42,7 +42,10 @@ lint: $(STAMP)
 notebooks: $(STAMP)
 	for n in tutorials/*.ipynb; do $(BIN)/python tutorials/execute.py $$n || exit 1; done
 
-# torch by its exact pin and before anything that would pull another one in.
+# torch by its exact pin and before anything that would pull another one in; the native library is compiled meanwhile.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE := $(PYTHON) -c "import runpy; runpy.run_path('medloss/ops/build.py', run_name='__main__')"
+
 $(STAMP): $(INPUTS)
 	@if [ -z "$(PYTHON)" ]; then echo "medloss needs Python 3.10, 3.11 or 3.12, and none of python3, python3.12, python3.11, python3.10 is one." \
 		"Install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; fi
@@ -50,8 +53,10 @@ $(STAMP): $(INPUTS)
 	@command -v $${CC:-cc} >/dev/null || echo "note: no C compiler (cc) found: medloss runs without its native library, slower."
 	@echo "setting up $(VENV) (a few minutes, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[apps,demo,test]' ruff
+	@echo "$(INSTALL) -e '.[apps,demo,test]'"; $(COMPILE) & compiling=$$!; \
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)" && \
+	MEDLOSS_WITHOUT_NATIVE=1 $(INSTALL) -c constraints.txt -e '.[apps,demo,test]' ruff; \
+	status=$$?; wait $$compiling; exit $$status
 	@touch $@
 
 docs: $(STAMP)

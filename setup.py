@@ -6,6 +6,7 @@ platform. Without a C compiler the package is built without it, and the torch re
 
 from __future__ import annotations
 
+import os
 import runpy
 from pathlib import Path
 
@@ -17,7 +18,12 @@ ROOT = Path(__file__).resolve().parent
 
 
 def compile_native(package: Path) -> Path | None:
-    """Compile the kernels found under ``package`` into ``package/ops/_native``; None without a compiler."""
+    """Compile the kernels found under ``package`` into ``package/ops/_native``; None without a compiler.
+
+    ``MEDLOSS_WITHOUT_NATIVE=1`` leaves them out.
+    """
+    if os.environ.get("MEDLOSS_WITHOUT_NATIVE") == "1":
+        return None
     builder = runpy.run_path(str(ROOT / "medloss" / "ops" / "build.py"))
     try:
         return builder["build"](package / "ops", package / "ops" / "_native")

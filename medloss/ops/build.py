@@ -133,3 +133,10 @@ def _run(*command: str) -> None:
         raise BuildError(f"{command[0]}: {fault}") from fault
     if done.returncode:
         raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}")
+
+
+if __name__ == "__main__":  # beside an installation that is told to leave it out, as ``make`` does
+    try:
+        print(build(Path(__file__).parent, Path(__file__).parent / "_native"))
+    except BuildError as fault:
+        print(f"note: there is no native library: {fault}")
