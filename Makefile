@@ -43,7 +43,7 @@ notebooks: $(STAMP)
 	for n in tutorials/*.ipynb; do $(BIN)/python tutorials/execute.py $$n || exit 1; done
 
 # torch by its exact pin and before anything that would pull another one in; the native library is compiled meanwhile.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(PYTHON) -c "import runpy; runpy.run_path('medloss/ops/build.py', run_name='__main__')"
 
 $(STAMP): $(INPUTS)

@@ -55,13 +55,14 @@ def test_a_field_without_a_mask_compiles(case: LossCase) -> None:
 
 
 def differentiated() -> list[Any]:
-    """Cases, ranks (3 where there is no less) and masks: all for the first options of a loss, one for the others."""
+    """Cases, ranks (3 where there is no less) and masks: several for a loss's first options, one for others."""
     found = []
     for param in ranked(cell="gradient"):
         case, rank = param.values
         for masked in (False, True):
             least = max(2, case.row.least)
-            if rank <= least and (is_first(case) or (rank == least and masked)):
+            everywhere = is_first(case) and rank <= least and (masked or rank == least)
+            if everywhere or (rank == least and masked):
                 found.append(pytest.param(case, rank, masked, id=f"{param.id}{'-masked' if masked else ''}"))
     return found
 

@@ -52,7 +52,8 @@ def test_the_kernel_is_the_reference(
     single = {"error": error, "activation": activation, "indexed": True}
     if classes == 1 and error == "likelihood" and activation == "softmax":
         labels = labels * 0  # of nothing else there is a likelihood
-    for exponent, regions, both in zip(EXPONENTS, itertools.cycle([True, False]), itertools.cycle([True, True, False])):
+    exponents = EXPONENTS if dtype == torch.float32 else EXPONENTS[::2]
+    for exponent, regions, both in zip(exponents, itertools.cycle([True, False]), itertools.cycle([True, True, False])):
         options = {**single, "exponent": exponent, "regions": regions, "both": both}
         held_to_the_reference(input, labels, **options)
         held_to_the_reference(input, labels.to(torch.int16), mask, **options, ignore_index=-1)
