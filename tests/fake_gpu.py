@@ -18,7 +18,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,14 +45,24 @@ def devices(*values: Any) -> set[str]:
     return {leaf.device.type for leaf in tree_leaves(values) if isinstance(leaf, Tensor)}
 
 
+@cache
+def in_package(filename: str) -> str | None:
+    """A file's path inside the package, None for a file of others, whatever the folders above are called."""
+    import medloss
+
+    package, path = Path(medloss.__file__).resolve().parent, Path(filename).resolve()
+    return path.relative_to(package).as_posix() if path.is_relative_to(package) else None
+
+
+def innermost(frames: Iterable[traceback.FrameSummary]) -> str | None:
+    """The last line of the package among the frames."""
+    found = [f"{path}:{frame.lineno}" for frame in frames if (path := in_package(frame.filename))]
+    return found[-1] if found else None
+
+
 def place() -> str:
     """The innermost line of the package that is being run."""
-    frames = [frame for frame in traceback.extract_stack() if "/medloss/" in frame.filename]
-    return where(frames[-1]) if frames else "autograd"
-
-
-def where(frame: traceback.FrameSummary) -> str:
-    return f"{frame.filename.split('/medloss/')[-1]}:{frame.lineno}"
+    return innermost(traceback.extract_stack()) or "autograd"
 
 
 class Watch(TorchDispatchMode):
@@ -84,9 +96,9 @@ def faults_of(call: Callable[[], tuple[Tensor, ...]]) -> list[str]:
         with watch:
             results = call()
     except Exception as error:  # any: it is what the test is after
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/medloss/" in frame.filename]
         told = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        return [*watch.faults, f"{where(frames[-1]) if frames else place()}: {type(error).__name__}: {told}"]
+        line = innermost(traceback.extract_tb(error.__traceback__)) or place()
+        return [*watch.faults, f"{line}: {type(error).__name__}: {told}"]
     return watch.faults + [f"a result is on {one.device}" for one in results if one.device.type != NAME]
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from torch.utils import backend_registration
 
+import medloss
+
 HARNESS = Path(__file__).resolve().parents[1] / "fake_gpu.py"
 ALLOWED = {
     "reference": {"ops/components/reference.py": "components are numbered in rounds, until a round changes nothing"},
@@ -22,10 +24,13 @@ ALLOWED = {
 """Way -> file -> why a host may wait for its GPU there."""
 
 
-@pytest.mark.skipif(
+needs_devices_of_python = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="this torch has no devices of Python",
 )
+
+
+@needs_devices_of_python
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["reference", "triton"])
 def test_everything_stays_on_the_gpu(way: str) -> None:
@@ -41,3 +46,15 @@ def test_everything_stays_on_the_gpu(way: str) -> None:
         f"{case}: {fault}" for case, each in found.items() for fault in each if fault.split(":")[0] not in ALLOWED[way]
     ]
     assert not faults, "\n".join(faults)
+
+
+@needs_devices_of_python
+def test_lines_of_the_package_are_told_from_those_of_others(tmp_path: Path) -> None:
+    """By the package's own folder: a checkout may be called ``medloss``, and hold an environment with torch in it."""
+    fake_gpu, package = pytest.importorskip("fake_gpu"), Path(medloss.__file__).resolve().parent
+    link = tmp_path / "a link"
+    link.symlink_to(package, target_is_directory=True)
+    assert fake_gpu.in_package(str(package / "ops" / "operator.py")) == "ops/operator.py"
+    assert fake_gpu.in_package(str(link / "base.py")) == "base.py"
+    assert fake_gpu.in_package(str(package.parent / ".venv" / "torch" / "functional.py")) is None
+    assert fake_gpu.in_package(str(tmp_path / "medloss" / "torch" / "functional.py")) is None
