@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 # Objects are kept, for the tests that build the library again.
 export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
 
-.PHONY: help demo test quick lint notebooks docs bench peers cuda clean
+.PHONY: help demo test quick lint notebooks docs bench peers cuda cuda-first cuda-second clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
@@ -23,7 +23,8 @@ help:
 	@echo "make notebooks  run the tutorials again at full size, in place"
 	@echo "make docs       write the generated pages of the documentation again"
 	@echo "make bench      time and memory of this machine, ours and the peers'"
-	@echo "make cuda       tests of the kernels, times and memory on an NVIDIA GPU, with this PYTHON as it is"
+	@echo "make cuda       tests of the kernels, times and memory on an NVIDIA GPU, with this PYTHON as it is;"
+	@echo "                make cuda-first and make cuda-second are its halves, of less than six minutes each"
 	@echo "make clean      remove .venv and what was built"
 
 demo: $(STAMP)
@@ -71,15 +72,22 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/table.py
 
-# All peers in benchmarks/.peers, with MONAI and kornia: to be carried to a machine that has torch and no network.
+# All peers in benchmarks/.peers, with MONAI and kornia: to be carried to a machine that has torch and no network, and
+# the Python PEERS_PYTHON, which kornia's compiled part is fetched for.
+PEERS_PYTHON ?= 3.12
 peers: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target benchmarks/.peers \
-		-r benchmarks/peers.txt $$(grep -o '^monai==[^;]*' constraints.txt) $$(grep -o '^kornia==[^;]*' constraints.txt) kornia_rs
+		-r benchmarks/peers.txt $$(grep -o '^monai==[^;]*' constraints.txt) $$(grep -o '^kornia==[^;]*' constraints.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target benchmarks/.peers \
+		--python-version $(PEERS_PYTHON) --only-binary :all: kornia_rs
 
-# On a machine with a GPU, its own torch and Triton: installs nothing, and keeps logs and figures in OUT.
+# On a machine with a GPU, its own torch and Triton: installs nothing, and keeps logs and figures in OUT. Two calls of
+# less than six minutes each; AGAIN="tests/..." runs those again that failed in the first.
 OUT ?= build/cuda
-cuda:
-	PYTHON=$(PYTHON) bash benchmarks/on_gpu.sh $(OUT)
+cuda: cuda-first cuda-second
+
+cuda-first cuda-second: cuda-%:
+	-PYTHON=$(PYTHON) bash benchmarks/on_gpu.sh $* $(OUT)/$*
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info medloss/ops/_native

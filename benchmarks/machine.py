@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -13,21 +14,29 @@ PEERS = ("monai", "kornia", "segmentation-models-pytorch", "pytorch-msssim", "nn
 FOLDER = Path(__file__).resolve().parent / ".peers"
 
 
-def describe() -> dict[str, object]:
-    """Processor, threads, instruction set of our kernels, and versions."""
-    from medloss.ops import native
+def describe(device: str = "cpu") -> dict[str, object]:
+    """Processor, threads, instruction set of our kernels, and versions.
 
+    Of figures of a GPU the native library is no part: to ask for it would build it, for a minute of a lent machine.
+    """
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "kernels": native.unavailable() or native.level(),
+        **({"kernels": kernels()} if device == "cpu" else {}),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cuda": torch.version.cuda,
         "python": platform.python_version(),
         "torch": torch.__version__,
         **{name: version(name) for name in ("medloss", "triton", *PEERS)},
     }
+
+
+def kernels() -> str:
+    """The instruction set of the native library, or why there is none."""
+    from medloss.ops import native
+
+    return native.unavailable() or native.level()
 
 
 def processor() -> str:
@@ -46,5 +55,5 @@ def version(package: str) -> str | None:
 
 
 if __name__ == "__main__":
-    for name, value in describe().items():
+    for name, value in describe(*sys.argv[1:]).items():
         print(f"{name}: {value}")

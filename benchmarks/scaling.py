@@ -67,7 +67,7 @@ def main() -> None:
 
 def sweep(given: argparse.Namespace, path: Path) -> None:
     """Measure all curves. Whoever is missing, or has no memory left, has a gap (NaN)."""
-    report = {"machine": machine.describe(), "device": given.device, "curves": {}}
+    report = {"machine": machine.describe(given.device), "device": given.device, "curves": {}}
     for title, (axis, points) in sweeps(given.device).items():
         curve = {"axis": axis, "at": [], **{who: [] for who in WHO}}
         for place, row, threads in points:

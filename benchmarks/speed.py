@@ -130,7 +130,7 @@ def results(what: str, device: str, dtype: str = "") -> Path:
 
 def begun(given: argparse.Namespace, **about: object) -> dict[str, object]:
     """A report with its machine described. Where some rows are measured again, the others stay."""
-    report = {"machine": machine.describe(), "device": given.device, **about, "rows": {}}
+    report = {"machine": machine.describe(given.device), "device": given.device, **about, "rows": {}}
     if given.rows and given.out.is_file():
         report["rows"] = json.loads(given.out.read_text())["rows"]
     given.out.parent.mkdir(exist_ok=True, parents=True)

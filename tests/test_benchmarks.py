@@ -160,3 +160,6 @@ def test_rows_of_a_gpu_are_what_they_are_called(benchmarks) -> None:
     assert (rows["ce_n105"].classes, rows["ce_n105"].batch) == (105, 2)
     assert rows["dice_ce_uint8_n4"].labels == torch.uint8
     assert {"lncc_k9_160", "mi_gauss_160", "bending_160", "lncc_k9_192x160x224"} <= set(rows)
+    names = list(rows)
+    assert names.index("cldice") < names.index("dice_ce_n4"), "each loss once before any a second time"
+    assert [name for name in names if "compiled" in rows[name].peers] == names[-2:], "Inductor takes long"
