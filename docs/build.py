@@ -17,6 +17,7 @@ sys.path.insert(0, str(DOCS.parent / "tests"))
 from cases import KINDS, TABLE, applies  # noqa: E402
 from row import CELLS  # noqa: E402
 
+from medloss.compat.authors import authors_differences  # noqa: E402
 from medloss.compat.differences import KNOWN_DIFFERENCES  # noqa: E402
 from medloss.names import losses, snake_case  # noqa: E402
 
@@ -45,6 +46,15 @@ DIFFERENCES = """# Known differences
 
 The drop-ins `medloss.compat.monai`, `.kornia` and `.gdl` give the peers' numbers, but for the rows below. Each row is
 a test that shows both.
+"""
+AUTHORS = """
+## Beside the authors' own code
+
+What a user of the public code of a loss's authors meets here: the native losses (`medloss.*`) give its number by default
+or with the options of the fifth column. Each row is a test, by hand-made values or by the formula written again.
+
+| loss | code | theirs | ours, by default | equal with | why |
+|---|---|---|---|---|---|
 """
 
 
@@ -116,10 +126,14 @@ def cell_text(name: str, kind: str, point: int, notes: dict[str, int]) -> str:
 
 
 def differences_page() -> str:
-    """Where a drop-in differs from its peer."""
+    """Where a drop-in differs from its peer, and a loss from its authors' code."""
     parts = [NOTE, DIFFERENCES, "| peer | name | when | theirs | ours | why |", "|---|---|---|---|---|---|"]
     for row in KNOWN_DIFFERENCES:
         cells = [row.peer, f"`{row.name}`", row.when, row.theirs, row.ours, row.why]
+        parts.append("| " + " | ".join(plain(" ".join(cell.split())) for cell in cells) + " |")
+    parts.append(AUTHORS.rstrip("\n"))
+    for row in authors_differences():
+        cells = [f"`{row.name}`", row.code, row.theirs, row.ours, row.equal, row.why]
         parts.append("| " + " | ".join(plain(" ".join(cell.split())) for cell in cells) + " |")
     return "\n".join(parts) + "\n"
 

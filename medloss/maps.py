@@ -98,3 +98,23 @@ class MapLoss(LabelLoss):
         if factors is not None:
             values = values * factors[self._first(classes) :].to(values.dtype)
         return reduce(values, self.reduction, valid)
+
+
+@dataclass(eq=False, kw_only=True)
+class SummedMapLoss(MapLoss):
+    """A map loss that is arithmetic on sums over the voxels, which :meth:`total` takes; values are B N, or 1 N.
+
+    Args:
+        batch: sum over the batch before the formula, not after.
+    """
+
+    batch: bool = False
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over the voxels of B N [spatial]: B N, or 1 N with ``batch``."""
+        total = values.flatten(2).sum(-1)
+        return total.sum(0, keepdim=True) if self.batch else total
+
+    def _counting(self, maps: LabelMaps) -> Tensor:
+        counting = super()._counting(maps)
+        return counting.any(0, keepdim=True) if self.batch else counting

@@ -11,30 +11,29 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import view_labels
-from medloss.maps import LabelMaps, MapLoss
+from medloss.maps import LabelMaps, SummedMapLoss
 from medloss.ops import border_distance, soft_skeleton
 from medloss.ops.operator import without_autocast
 from medloss.segmentation.distances import inside, voxel_sizes
+from medloss.segmentation.skeletons import warn_where_lost
 
 
 class Tubes(NamedTuple):
-    """What is known of the tubes of a map, B N [spatial] each; nothing flows back but through ``skeleton``.
+    """What is known of the tubes of a map, B N [spatial] each; no gradient flows through any of it.
 
     Attributes:
         depth: distance to the border over the largest radius, 0 outside.
         line: whether a voxel lies on the skeleton.
-        skeleton: the soft skeleton there, 0 elsewhere.
-        gain: what a voxel of the skeleton weighs, the more the thinner the tube.
+        gain: what a voxel of the skeleton weighs, the more the thinner the tube; 0 off the skeleton.
     """
 
     depth: Tensor
     line: Tensor
-    skeleton: Tensor
     gain: Tensor
 
 
 @dataclass(eq=False, kw_only=True)
-class CenterlineBoundaryDiceLoss(MapLoss):
+class CenterlineBoundaryDiceLoss(SummedMapLoss):
     r"""Dice of centrelines weighed by radii (cbDice): thin vessels count like thick ones, in their middle.
 
     .. math::
@@ -42,15 +41,16 @@ class CenterlineBoundaryDiceLoss(MapLoss):
         P = \frac{\sum w g_p s_p d_t + nr}{\sum w g_p s_p r_{tp} + dr}, \quad
         R = \frac{\sum w g_t s_t d_p + nr}{\sum w g_t s_t r_{pt} + dr}
 
-    for each sample and class, over the voxels of the skeletons s of prediction p and target t, where the soft skeleton
-    is above one half. The depth d of a voxel is its distance to the region's border over the largest radius of the
-    region's skeleton; r is the depth on the skeleton, :math:`r_{tp}` that of the target where it has a skeleton at the
-    voxel, else that of the prediction, and :math:`r_{pt}` the other way round. Depths of the prediction are times its
-    probabilities. A skeleton's voxel weighs :math:`g = (1 - r + r_{min})^{k - 1}` in k dimensions, with the radius
-    :math:`r_{min}` of its thinnest tube. So a centreline on the target's costs nothing, one beside it, where the target
-    is less deep, does. Mix it with a Dice and a cross-entropy.
+    for each sample and class. A region is where the map is above one half, and s is the map on the skeleton of its
+    region, 0 elsewhere: the skeleton has no gradient, the map on it has. The depth d of a voxel is its distance to the
+    region's border over the largest radius of the region's skeleton; r is the depth on the skeleton, :math:`r_{tp}`
+    that of the target where it has a skeleton at the voxel, else that of the prediction, and :math:`r_{pt}` the other
+    way round. Depths of the prediction are times its probabilities. A skeleton's voxel weighs
+    :math:`g = (1 - r + r_1)^{k - 1}` in k dimensions, with :math:`r_1` the depth of one voxel (of its shortest side). So
+    a centreline on the target's costs nothing, one beside it, where the target is less deep, does. Mix it with a Dice
+    and a cross-entropy.
 
-    Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N.
+    Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
 
     Range: mostly [0, 1], near 0 where both are equal. It can fall below 0 where the prediction is off the target's
     middle in a tube that it has much thinner.
@@ -59,7 +59,10 @@ class CenterlineBoundaryDiceLoss(MapLoss):
     class.
 
     Args:
-        iter_: how often the soft skeleton erodes, at least the radius of the widest vessel in voxels.
+        iter_: how often the skeleton of a region is eroded, at least the radius of the widest vessel in voxels. A region
+            that these erosions do not use up may have no skeleton at all, and then no part in the loss: a warning says
+            so, once (on a GPU under :func:`~medloss.check_values`).
+        batch: sum over the batch before the formula, not after, as in the authors' code.
         smooth_nr, smooth_dr: added to the numerators and denominators of P and R.
         smooth: epsilon, added to the denominator of their harmonic mean, above 0.
         spacing: size of a voxel along each axis, of distances; also an argument of the call.
@@ -82,7 +85,7 @@ class CenterlineBoundaryDiceLoss(MapLoss):
     0.1429
     """
 
-    iter_: int = 3
+    iter_: int = 10
     smooth_nr: float = 1.0
     smooth_dr: float = 1.0
     smooth: float = 1e-4
@@ -116,32 +119,28 @@ class CenterlineBoundaryDiceLoss(MapLoss):
         """One minus the harmonic mean of precision and recall of the centrelines."""
         predicted, true = (tubes(map, maps, self.iter_, spacing) for map in (maps.input, maps.target))
         depth = predicted.depth * maps.input
-        precision = self._share(maps, predicted, true.depth, torch.where(true.line, true.depth, depth))
-        recall = self._share(maps, true, depth, torch.where(predicted.line, depth, true.depth))
+        weight = maps.weighted(predicted.gain * maps.input)
+        precision = self._share(weight, true.depth, torch.where(true.line, true.depth, depth))
+        weight = maps.weighted(true.gain * maps.target)
+        recall = self._share(weight, depth, torch.where(predicted.line, depth, true.depth))
         return 1 - 2 * precision * recall / (precision + recall + self.smooth)
 
-    def _share(self, maps: LabelMaps, own: Tubes, depth: Tensor, radius: Tensor) -> Tensor:
+    def _share(self, weight: Tensor, depth: Tensor, radius: Tensor) -> Tensor:
         """How deep a skeleton lies in the other region, of how deep it should."""
-        weight = maps.weighted(own.gain * own.skeleton)
-        found, whole = ((weight * part).flatten(2).sum(-1) for part in (depth, radius))
-        whole = whole + self.smooth_dr
+        found, whole = self.total(weight * depth), self.total(weight * radius) + self.smooth_dr
         some = whole > 0
         return torch.where(some, found + self.smooth_nr, 0) / torch.where(some, whole, 1)
 
 
 def tubes(map: Tensor, maps: LabelMaps, iterations: int, spacing: list[float]) -> Tubes:
-    """Depths, skeleton and weights of a map of probabilities."""
-    skeleton = soft_skeleton(map, maps.weight, iterations=iterations)
+    """Depths, skeleton and weights of the region of a map of probabilities."""
     region, valid = inside(map), maps.valid
+    line = inside(soft_skeleton(region.to(map.dtype), maps.weight, iterations=iterations)) & region
+    warn_where_lost(region, line, iterations)
     distance = torch.where(region, border_distance(region, valid, spacing, map.dtype), 0)
     distance = distance if valid is None else torch.where(valid, distance, 0)
-    line = inside(skeleton) & region
-    radius = torch.where(line, distance, 0)
-    axes = tuple(range(2, map.ndim))
-    largest = radius.amax(axes, keepdim=True)
-    thinnest = torch.where(line, distance, torch.inf).amin(axes, keepdim=True)
-    known = largest > 0
-    largest = torch.where(known, largest, 1)
-    depth = torch.where(known, torch.minimum(distance, largest) / largest, 0)
-    gain = (1 - depth + torch.where(known, thinnest, 0) / largest).clamp_min(0) ** (len(spacing) - 1)
-    return Tubes(depth, line, torch.where(line, skeleton, 0), gain)
+    voxel, axes = min(spacing), tuple(range(2, map.ndim))
+    largest = torch.where(line, distance, 0).amax(axes, keepdim=True).clamp_min(voxel)
+    depth = torch.minimum(distance, largest) / largest
+    gain = torch.where(line, (1 - depth + voxel / largest) ** (len(spacing) - 1), 0)
+    return Tubes(depth, line, gain)
