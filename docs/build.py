@@ -50,8 +50,9 @@ a test that shows both.
 AUTHORS = """
 ## Beside the authors' own code
 
-What a user of the public code of a loss's authors meets here: the native losses (`medloss.*`) give its number by default
-or with the options of the fifth column. Each row is a test, by hand-made values or by the formula written again.
+What a user of the public code of a loss's authors meets here: the native losses (`medloss.*`) give its number by
+default or with the options of the fifth column. Each row is a test, by hand-made values or by the formula written
+again.
 
 | loss | code | theirs | ours, by default | equal with | why |
 |---|---|---|---|---|---|

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,10 +68,11 @@ class MapLoss(LabelLoss):
     """
 
     empty: str = "smooth"
+    EMPTY: ClassVar[tuple[str, ...]] = ("smooth", "skip")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.choice("empty", self.empty, ("smooth", "skip"))
+        checks.choice("empty", self.empty, self.EMPTY)
 
     def compare(self, maps: LabelMaps) -> Tensor:
         """The value of each sample and class, B N."""

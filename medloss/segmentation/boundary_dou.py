@@ -20,7 +20,7 @@ class BoundaryDoULoss(RegionLoss):
 
     .. math::
         L = \frac{D - 2 I + nr}{D - (1 + \alpha) I + dr}, \qquad
-        \alpha = \min\left(\max\left(1 - \frac{2 C}{T}, 0\right), \alpha_{max}\right)
+        \alpha = \min\left(\max\left(1 - \frac{2 C}{T}, \alpha_{min}\right), \alpha_{max}\right)
 
     for each sample and class, with overlap I, :math:`D = \sum w p^2 + \sum w t^2`, the size T of the target and that of
     its boundary C: its voxels with a neighbour along an axis that is outside, or beyond the border. So the overlap in
@@ -28,17 +28,22 @@ class BoundaryDoULoss(RegionLoss):
 
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
 
+    The paper has alpha in [0, 1). The authors' code cuts it off above alone: where more than half of a region is
+    boundary its alpha is negative, down to -1, and the loss goes from Jaccard's towards that of Dice. That is
+    ``alpha_min=-1``, with ``batch=True, smooth_nr=smooth_dr=1e-5``.
+
     Range: [0, 1], 0 where prediction and target are equal (but for the smoothing).
 
     Limits: a target that is all boundary has alpha = 0, and the loss is :class:`~medloss.DiceLoss` with
     ``squared_pred`` and ``jaccard`` but for the smoothing.
 
     Args:
+        alpha_min: the least that alpha may be, from -1 to 0; -1 is no bound.
         alpha_max: the most that alpha may be, from 0 to below 1; the authors recommend 0.8.
 
     Raises:
         ShapeError: target or mask does not fit the input.
-        ValueError: alpha_max outside 0 to 1, or the faults of :class:`~medloss.DiceLoss`.
+        ValueError: alpha_min outside -1 to 0, alpha_max outside 0 to 1, or the faults of :class:`~medloss.DiceLoss`.
 
     References:
         [1] Sun et al., Boundary difference over union loss for medical image segmentation, MICCAI 2023.
@@ -50,10 +55,13 @@ class BoundaryDoULoss(RegionLoss):
     tensor(0.3636)
     """
 
+    alpha_min: float = 0.0
     alpha_max: float = 0.8
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not -1 <= self.alpha_min <= 0:
+            raise ValueError(f"alpha_min={self.alpha_min!r} must be from -1 to 0: alpha is never below -1")
         if not 0 <= self.alpha_max < 1:
             raise ValueError(f"alpha_max={self.alpha_max!r} must be from 0 to below 1: at 1 a region's inside is free")
 
@@ -70,7 +78,8 @@ class BoundaryDoULoss(RegionLoss):
     def finalise(self, sums: RegionSums) -> Tensor:
         """(D - 2 I + nr) / (D - (1 + alpha) I + dr)."""
         boundary = sums.columns[..., -1]
-        alpha = (1 - 2 * boundary / sums.target.clamp_min(torch.finfo(boundary.dtype).tiny)).clamp(0, self.alpha_max)
+        share = boundary / sums.target.clamp_min(torch.finfo(boundary.dtype).tiny)
+        alpha = (1 - 2 * share).clamp(self.alpha_min, self.alpha_max)
         squares = sums.input_squares + sums.target_squares
         return (squares - 2 * sums.overlap + self.smooth_nr) / (squares - (1 + alpha) * sums.overlap + self.smooth_dr)
 

@@ -46,9 +46,9 @@ class CenterlineBoundaryDiceLoss(SummedMapLoss):
     region's border over the largest radius of the region's skeleton; r is the depth on the skeleton, :math:`r_{tp}`
     that of the target where it has a skeleton at the voxel, else that of the prediction, and :math:`r_{pt}` the other
     way round. Depths of the prediction are times its probabilities. A skeleton's voxel weighs
-    :math:`g = (1 - r + r_1)^{k - 1}` in k dimensions, with :math:`r_1` the depth of one voxel (of its shortest side). So
-    a centreline on the target's costs nothing, one beside it, where the target is less deep, does. Mix it with a Dice
-    and a cross-entropy.
+    :math:`g = (1 - r + r_1)^{k - 1}` in k dimensions, with :math:`r_1` the depth of one voxel (of its shortest side).
+    So a centreline on the target's costs nothing, one beside it, where the target is less deep, does. Mix it with a
+    Dice and a cross-entropy.
 
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
 
@@ -59,9 +59,9 @@ class CenterlineBoundaryDiceLoss(SummedMapLoss):
     class.
 
     Args:
-        iter_: how often the skeleton of a region is eroded, at least the radius of the widest vessel in voxels. A region
-            that these erosions do not use up may have no skeleton at all, and then no part in the loss: a warning says
-            so, once (on a GPU under :func:`~medloss.check_values`).
+        iter_: how often the skeleton of a region is eroded, at least the radius of the widest vessel in voxels. A
+            region that these erosions do not use up may have no skeleton at all, and then no part in the loss: a
+            warning says so, once (on a GPU under :func:`~medloss.check_values`).
         batch: sum over the batch before the formula, not after, as in the authors' code.
         smooth_nr, smooth_dr: added to the numerators and denominators of P and R.
         smooth: epsilon, added to the denominator of their harmonic mean, above 0.

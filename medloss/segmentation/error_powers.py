@@ -51,27 +51,34 @@ class ErrorPowerLoss(RegionLoss):
 
 @dataclass(eq=False, kw_only=True)
 class NoiseRobustDiceLoss(ErrorPowerLoss):
-    r"""Dice with squares in which each error counts with an exponent between those of an absolute and a squared one.
+    r"""Dice in which each error counts with an exponent between those of an absolute and a squared one.
 
-    .. math:: L = \frac{\sum_i w_i |p_i - t_i|^\gamma + dr - nr}{\sum_i w_i p_i^2 + \sum_i w_i t_i^2 + dr}
+    .. math:: L = \frac{\sum_i w_i |p_i - t_i|^\gamma + dr - nr}{\sum_i w_i p_i + \sum_i w_i t_i + dr}
 
     for each sample and class. Below 2, a voxel that is wholly wrong, as one with a wrong label is, counts less beside
     those that are a little wrong.
 
+    The denominator is that of the authors' code. The formula is printed with squares, :math:`\sum_i w_i p_i^2 + \sum_i
+    w_i t_i^2`: then a class that the target lacks and that is predicted with a small p costs about
+    :math:`p^{\gamma - 2}`, the more the *less* is predicted, and descent fills slices without a lesion. With sums of p
+    it costs about :math:`p^{\gamma - 1}`, and descent empties them. Take ``denominator="squares"`` where every class is
+    in every target, or with ``empty="skip"``.
+
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
 
-    Range: [0, inf), at gamma = 2 and for hard targets [0, 1]. A class that the target lacks and that is predicted with
-    a small p costs about :math:`p^{\gamma - 2}`, more the smaller it is: use ``empty="skip"`` where classes are absent.
+    Range: [0, 1], 0 where prediction and target are equal; with squares [0, inf), at gamma = 2 [0, 1].
 
-    Limits: gamma = 2 is :class:`~medloss.DiceLoss` with ``squared_pred``, smoothing included.
+    Limits: gamma = 1 is for hard targets :class:`~medloss.DiceLoss`, and with squares gamma = 2 is the one with
+    ``squared_pred``, smoothing included.
 
     Args:
         gamma: the exponent, in [1, 2].
+        denominator: ``"linear"``, sums of p and t; or ``"squares"``, of their squares.
         smooth_nr, smooth_dr: those of that Dice loss.
 
     Raises:
         ShapeError: target or mask does not fit the input.
-        ValueError: gamma outside [1, 2], or the faults of :class:`~medloss.DiceLoss`.
+        ValueError: gamma outside [1, 2], an unknown denominator, or the faults of :class:`~medloss.DiceLoss`.
 
     References:
         [1] Wang et al., A noise-robust framework for automatic segmentation of COVID-19 pneumonia lesions from CT
@@ -80,16 +87,18 @@ class NoiseRobustDiceLoss(ErrorPowerLoss):
     >>> import torch, medloss
     >>> input, target = torch.tensor([[[1.0, 0.25, 0.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])
     >>> loss = medloss.NoiseRobustDiceLoss(smooth_nr=0, smooth_dr=0)
-    >>> loss(input, target)  # 0.25^1.5 / (1 + 0.25^2 + 1)
-    tensor(0.0606)
+    >>> loss(input, target)  # 0.25^1.5 / (1 + 0.25 + 1)
+    tensor(0.0556)
     """
 
     gamma: float = 1.5
+    denominator: str = "linear"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.gamma <= 2:
             raise ValueError(f"gamma={self.gamma!r} lies outside [1, 2]")
+        checks.choice("denominator", self.denominator, ("linear", "squares"))
 
     @property
     def exponent(self) -> float:
@@ -97,10 +106,11 @@ class NoiseRobustDiceLoss(ErrorPowerLoss):
         return self.gamma
 
     def finalise(self, sums: RegionSums) -> Tensor:
-        """(sum |p - t|^gamma + dr - nr) / (sum p^2 + sum t^2 + dr)."""
+        """(sum |p - t|^gamma + dr - nr) / (sum p + sum t + dr), or with their squares."""
         errors = sum(self.powers(sums))
-        total = sums.input_squares + sums.target_squares + self.smooth_dr
-        return (errors + self.smooth_dr - self.smooth_nr) / total
+        squares = self.denominator == "squares"
+        total = sums.input_squares + sums.target_squares if squares else sums.input + sums.target
+        return (errors + self.smooth_dr - self.smooth_nr) / (total + self.smooth_dr)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.labels import view_labels
-from medloss.maps import LabelMaps, MapLoss
+from medloss.labels import LabelView, view_labels
+from medloss.maps import LabelMaps, MapLoss, label_maps
 from medloss.ops.operator import without_autocast
 from medloss.reduction import ratio
 from medloss.segmentation.distances import inside, voxel_sizes
@@ -29,8 +29,10 @@ class InstanceDiceLoss(MapLoss):
             all.
         max_instances: the most instances of a class in a sample; what is beyond counts as one instance together.
         smooth_nr, smooth_dr: added to numerator and denominator.
+        empty: what the mean over the instances is of a class without instances.
     """
 
+    EMPTY: ClassVar[tuple[str, ...]] = ("smooth", "skip", "skip_term", "whole")
     alpha: float = 1.0
     beta: float = 1.0
     connectivity: int | None = None
@@ -53,8 +55,20 @@ class InstanceDiceLoss(MapLoss):
         """What the voxels of slot 0, B N 1, add to the sums of every instance."""
         raise NotImplementedError
 
-    def compare(self, maps: LabelMaps, spacing: list[float], instances: Tensor | None) -> Tensor:
-        """alpha times the Dice of all plus beta times the mean Dice of the instances."""
+    def _reduced(self, view: LabelView, **given: Any) -> Tensor:
+        classes = view.input.shape[1]
+        maps = label_maps(view, self._first(classes))
+        whole, found, there = self._terms(maps, **given)
+        counting = self._counting(maps)
+        if self.empty == "skip_term":  # each term is a mean of its own
+            instances = self._pooled(self.beta * found, counting & there, classes)
+            return self._pooled(self.alpha * whole, counting, classes) + instances
+        if self.empty == "whole":
+            found = torch.where(there, found, whole)
+        return self._pooled(self.alpha * whole + self.beta * found, counting, classes)
+
+    def _terms(self, maps: LabelMaps, spacing: list[float], instances: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The Dice of all, the mean Dice of the instances, and whether there are any, B N each."""
         region = inside(maps.target)
         if instances is None:
             instances = own_instances(region, maps.valid, self.connectivity)
@@ -67,7 +81,7 @@ class InstanceDiceLoss(MapLoss):
         each = self._dice(*(sums[..., 1:] + self.shared(sums[..., :1]) for sums in (overlap, predicted, true)))
         there = true[..., 1:] > 0
         found = ratio(torch.where(there, each, 0).sum(-1), there.sum(-1).to(each.dtype))
-        return self.alpha * whole + self.beta * found
+        return whole, found, there.any(-1)
 
     def _value(
         self, input: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None, spacing: Any
@@ -92,7 +106,8 @@ class BlobDiceLoss(InstanceDiceLoss):
 
     for each sample and class, with :math:`C_1 \dots C_K` the connected components of the target. The other instances
     leave the sums; they are not turned into background. Every instance is held against all false positives of the
-    volume. A class without instances has the first term alone.
+    volume. A class without instances has the first term alone, so that the second counts half where half of the samples
+    are empty; the authors leave these out of its mean (``empty="skip_term"``).
 
     All instances are summed in one pass over the voxels, whatever their number.
 
@@ -111,6 +126,10 @@ class BlobDiceLoss(InstanceDiceLoss):
             all.
         max_instances: the most instances of a class in a sample; what is beyond counts as one instance together.
         smooth_nr, smooth_dr: added to numerator and denominator.
+        empty: what a class costs that the target lacks, so that there are no instances: ``"smooth"``, the first term
+            alone, whose value the smoothing terms decide. ``"skip_term"``: it leaves the mean of the second term, as in
+            the blob loss of its authors; so each term is a mean over what it counts. ``"whole"``: the whole volume is
+            its one region, as in the CC-DiceCE of its authors. ``"skip"``: it leaves the mean of both.
 
     The call takes ``instances``, a number from 1 for each voxel of an instance, in place of finding the components:
     one map for all classes or one per class. :class:`medloss.transforms.ComponentLabels` makes it.
@@ -154,7 +173,8 @@ class CCDiceLoss(InstanceDiceLoss):
 
     for each sample and class, with :math:`C_1 \dots C_K` the connected components of the target and Euclidean
     distances d (a voxel between two goes to the one that comes first). A false positive costs the nearest instance
-    alone. A class without instances has the first term alone.
+    alone. A class without instances has the first term alone, so that at alpha = 0 the false positives of an empty
+    patch cost nothing; to the authors the whole volume is then its one region (``empty="whole"``).
 
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial], instances B N or B 1 [spatial];
     ``"none"`` gives B N.
@@ -172,6 +192,10 @@ class CCDiceLoss(InstanceDiceLoss):
         max_instances: the most instances of a class in a sample; what is beyond counts as one instance together.
         smooth_nr, smooth_dr: added to numerator and denominator.
         spacing: size of a voxel along each axis; also an argument of the call.
+        empty: what a class costs that the target lacks, so that there are no instances: ``"smooth"``, the first term
+            alone, whose value the smoothing terms decide. ``"skip_term"``: it leaves the mean of the second term, as in
+            the blob loss of its authors; so each term is a mean over what it counts. ``"whole"``: the whole volume is
+            its one region, as in the CC-DiceCE of its authors. ``"skip"``: it leaves the mean of both.
 
     The call takes ``instances``, a number from 1 for each voxel of an instance, in place of finding the components:
     one map for all classes or one per class. :class:`medloss.transforms.ComponentLabels` makes it.

@@ -15,12 +15,21 @@ from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weig
 from medloss.segmentation.distances import inside, voxel_sizes
 from medloss.segmentation.instances import cells, fitting_instances, own_instances
 
+EMPTY = ("smooth", "skip_term", "whole")
+"""What a sample without instances may add."""
+
 
 class InstanceLoss(nn.Module):
     """A label loss of the whole volume, and its mean over the instances of the target; see the subclasses."""
 
     def __init__(
-        self, loss: LabelLoss, *, alpha: float = 1.0, beta: float = 1.0, connectivity: int | None = None
+        self,
+        loss: LabelLoss,
+        *,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        connectivity: int | None = None,
+        empty: str = "smooth",
     ) -> None:
         super().__init__()
         if not isinstance(loss, LabelLoss):
@@ -30,11 +39,13 @@ class InstanceLoss(nn.Module):
         checks.at_least("beta", beta, 0)
         if connectivity is not None:
             checks.at_least("connectivity", connectivity, 1)
+        checks.choice("empty", empty, EMPTY)
+        self.empty = empty
         self.loss, self.alpha, self.beta, self.connectivity = loss, float(alpha), float(beta), connectivity
 
     def extra_repr(self) -> str:
         """The options."""
-        return f"alpha={self.alpha}, beta={self.beta}, connectivity={self.connectivity}"
+        return f"alpha={self.alpha}, beta={self.beta}, connectivity={self.connectivity}, empty={self.empty!r}"
 
     def _value(
         self, input: Tensor, target: Tensor, mask: Any, instances: Any, sizes: Iterable[float] | float
@@ -51,13 +62,16 @@ class InstanceLoss(nn.Module):
         regions = self._regions(found, voxel_sizes(sizes, view.input.ndim - 2))
         weight = torch.ones_like(found, dtype=dtype) if weight is None else weight
         total = self.loss(input, target, mask) * self.alpha
-        for sample in range(len(found)):
+        counts = [[number for number in sample.unique().tolist() if number > 0] for sample in found]
+        if self.empty == "whole":  # 0 stands for all of the volume
+            counts = [numbers or [0] for numbers in counts]
+        samples = sum(map(bool, counts)) if self.empty == "skip_term" else len(counts)
+        for sample, numbers in enumerate(counts):
             own = slice(sample, sample + 1)
-            numbers = [number for number in found[own].unique().tolist() if number > 0]
             for number in numbers:
                 there = (regions[own] == number) | (regions[own] == 0)
                 cut = torch.where(there, weight[own], 0).reshape(1, -1, *input.shape[2:])
-                total = total + self.loss(input[own], target[own], cut) * (self.beta / len(numbers) / len(found))
+                total = total + self.loss(input[own], target[own], cut) * (self.beta / len(numbers) / samples)
         return total
 
     def _components(self, view: LabelView, weight: Tensor | None) -> Tensor:
@@ -88,7 +102,7 @@ class BlobLoss(InstanceLoss):
 
     with :math:`C_1 \dots C_{K_b}` the connected components of the classes in sample b, the background's excepted. The
     other instances are taken out by the mask; zeros in their place would be probabilities of 1/2 to a loss that takes
-    logits. A sample without instances has the first term alone.
+    logits. A sample without instances has the first term alone, but see ``empty``.
 
     The loss is called once for each instance: for Dice :class:`~medloss.BlobDiceLoss` sums all at once, class by class,
     and works under ``torch.compile(fullgraph=True)``, which a number of calls that depends on the data cannot.
@@ -99,13 +113,16 @@ class BlobLoss(InstanceLoss):
         beta: weight of the mean over the instances, at least 0.
         connectivity: along how many axes at once the voxels of one instance may touch: 1 for faces alone, None for
             all.
+        empty: what a sample without instances adds: ``"smooth"``, the first term alone. ``"skip_term"``: it leaves the
+            mean over the samples of the second term, as in the blob loss of its authors. ``"whole"``: the whole volume
+            is its one region, as in the CC-DiceCE of its authors.
 
     Shape: as of the loss; instances B 1 [spatial], numbers from 1, in place of finding the components.
 
     Raises:
         TypeError: the loss is no label loss.
         ShapeError: target, mask or instances does not fit the input.
-        ValueError: a negative weight, or a membership target whose classes overlap.
+        ValueError: a negative weight, an unknown ``empty``, or a membership target whose classes overlap.
 
     References:
         [1] Kofler et al., blob loss: instance imbalance aware loss functions for semantic segmentation, IPMI 2023.
@@ -135,7 +152,7 @@ class ConnectedComponentLoss(InstanceLoss):
 
     with :math:`C_1 \dots C_{K_b}` the connected components of the classes in sample b, the background's excepted, and
     Euclidean distances d (a voxel between two goes to the one that comes first). A sample without instances has the
-    first term alone. Around :class:`~medloss.DiceCELoss` it is the CC-DiceCE loss.
+    first term alone, but see ``empty``. Around :class:`~medloss.DiceCELoss` it is the CC-DiceCE loss.
 
     The loss is called once for each instance: for Dice :class:`~medloss.CCDiceLoss` sums all at once, class by class,
     and works under ``torch.compile(fullgraph=True)``, which a number of calls that depends on the data cannot.
@@ -147,13 +164,17 @@ class ConnectedComponentLoss(InstanceLoss):
         connectivity: along how many axes at once the voxels of one instance may touch: 1 for faces alone, None for
             all.
         spacing: size of a voxel along each axis; also an argument of the call.
+        empty: what a sample without instances adds: ``"smooth"``, the first term alone. ``"skip_term"``: it leaves the
+            mean over the samples of the second term, as in the blob loss of its authors. ``"whole"``: the whole volume
+            is its one region, as in the CC-DiceCE of its authors.
 
     Shape: as of the loss; instances B 1 [spatial], numbers from 1, in place of finding the components.
 
     Raises:
         TypeError: the loss is no label loss.
         ShapeError: target, mask or instances does not fit the input.
-        ValueError: a negative weight, a spacing that is not above 0, or a membership target whose classes overlap.
+        ValueError: a negative weight, an unknown ``empty``, a spacing that is not above 0, or a membership target whose
+            classes overlap.
 
     References:
         [1] Jaus et al., Every component counts (CC-Metrics), AAAI 2025. [2] Bouteille et al., Learning to look closer:
@@ -173,9 +194,10 @@ class ConnectedComponentLoss(InstanceLoss):
         alpha: float = 1.0,
         beta: float = 1.0,
         connectivity: int | None = None,
+        empty: str = "smooth",
         spacing: Iterable[float] | float = 1.0,
     ) -> None:
-        super().__init__(loss, alpha=alpha, beta=beta, connectivity=connectivity)
+        super().__init__(loss, alpha=alpha, beta=beta, connectivity=connectivity, empty=empty)
         voxel_sizes(spacing, None)
         self.spacing = spacing
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import view_labels
-from medloss.maps import LabelMaps, MapLoss
+from medloss.maps import LabelMaps, SummedMapLoss
 from medloss.ops import soft_skeleton
 from medloss.ops.operator import without_autocast
 from medloss.ops.tubes import TUBES, widened
@@ -17,7 +17,7 @@ from medloss.ops.voxels import blank, membership
 
 
 @dataclass(eq=False, kw_only=True)
-class SkeletonRecallLoss(MapLoss):
+class SkeletonRecallLoss(SummedMapLoss):
     r"""The part of the target's skeleton that the prediction misses.
 
     .. math:: L = 1 - \frac{\sum_i w_i p_i s_i + nr}{\sum_i w_i s_i + dr}
@@ -28,7 +28,8 @@ class SkeletonRecallLoss(MapLoss):
     the soft skeleton of the target, which may have gaps.
 
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial], skeleton B N [spatial], or B 1
-    [spatial] with the class along the skeleton and 0 elsewhere (background then has no skeleton); ``"none"`` gives B N.
+    [spatial] with the class along the skeleton and 0 elsewhere (background then has no skeleton); ``"none"`` gives B N,
+    ``batch`` 1 N.
 
     Range: [0, 1].
 
@@ -41,6 +42,7 @@ class SkeletonRecallLoss(MapLoss):
             :class:`medloss.transforms.SkeletonMap`.
         tube: what it is widened by: ``"cross"``, the voxels within ``radius`` steps along the axes (a diamond, as in
             the paper's own code), or ``"box"``, those within ``radius`` along every axis, corners and all.
+        batch: sum over the batch before the formula, not after, as the authors' trainer does where the plan says so.
         smooth_nr, smooth_dr: added to numerator and denominator.
 
     Raises:
@@ -93,7 +95,7 @@ class SkeletonRecallLoss(MapLoss):
             first = skeleton.shape[1] - maps.input.shape[1]
             skeleton = blank(skeleton[:, first:].to(maps.input.dtype), maps.weight)
         skeleton = maps.weighted(skeleton)
-        found, whole = ((part * skeleton).flatten(2).sum(-1) for part in (maps.input, torch.ones_like(skeleton)))
+        found, whole = self.total(maps.input * skeleton), self.total(skeleton)
         return 1 - (found + self.smooth_nr) / (whole + self.smooth_dr)
 
 

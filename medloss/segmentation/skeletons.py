@@ -27,7 +27,7 @@ def warn_where_lost(region: Tensor, line: Tensor, iterations: int) -> None:
 def _warn(iterations: int) -> None:
     """Say it, the first time."""
     warnings.warn(
-        f"a region has no skeleton after iter_={iterations} erosions, and no part in the loss: take an iter_ of at least "
-        "the radius of the widest vessel, in voxels",
+        f"a region has no skeleton after iter_={iterations} erosions, and no part in the loss: take an iter_ of at "
+        "least the radius of the widest vessel, in voxels",
         stacklevel=7,
     )

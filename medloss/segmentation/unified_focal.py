@@ -31,6 +31,10 @@ class UnifiedFocalLoss(RegionLoss):
     With ``sigmoid`` each channel is a problem of two classes of its own, the rare one that it predicts and the common
     rest; its value is the mean of both.
 
+    The mean over the classes averages both parts. The authors' code and MONAI *sum* the part per voxel over the classes
+    and average the part per region, so that at the same ``lambda_focal`` the first weighs N times as much, N classes
+    (with ``sigmoid`` 2): ``focal_over_classes="sum"`` is theirs, with ``smooth_nr=smooth_dr=1e-7``.
+
     Shape: input (logits) B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N,
     ``batch`` 1 N.
 
@@ -43,12 +47,15 @@ class UnifiedFocalLoss(RegionLoss):
         gamma: focus, in [0, 1): how far easy voxels count less, and badly found regions more.
         delta: weight of the rare classes and of false negatives, in [0, 1].
         lambda_focal: weight of the part per voxel, in [0, 1]; the part per region has the rest.
+        focal_over_classes: ``"mean"``; or ``"sum"``: the part per voxel is times the number of classes that count, so
+            that the mean over them is its sum.
         softmax: stands by itself; there is nothing else but ``sigmoid``.
         include_background: whether class 0 (with ``sigmoid``: channel 0) counts.
 
     Raises:
         ShapeError: target or mask does not fit the input.
-        ValueError: gamma, delta or lambda_focal out of range, or an activation other than these two.
+        ValueError: gamma, delta or lambda_focal out of range, an unknown ``focal_over_classes``, or an activation other
+            than these two.
 
     References:
         [1] Yeung et al., Unified focal loss, Computerized Medical Imaging and Graphics 2022. Its symmetric form is
@@ -64,6 +71,7 @@ class UnifiedFocalLoss(RegionLoss):
     gamma: float = 0.5
     delta: float = 0.6
     lambda_focal: float = 0.5
+    focal_over_classes: str = "mean"
 
     def __post_init__(self) -> None:
         if self.sigmoid and self.softmax:
@@ -72,6 +80,7 @@ class UnifiedFocalLoss(RegionLoss):
         super().__post_init__()
         if not 0 <= self.gamma < 1:
             raise ValueError(f"gamma={self.gamma!r} lies outside [0, 1)")
+        checks.choice("focal_over_classes", self.focal_over_classes, ("mean", "sum"))
         for name in ("delta", "lambda_focal"):
             checks.at_least(name, getattr(self, name), 0)
             checks.at_least(f"1 - {name}", 1 - getattr(self, name), 0)
@@ -91,6 +100,8 @@ class UnifiedFocalLoss(RegionLoss):
             rest = self._region(sums.voxels - sums.input - only_target, only_target, only_input)
             common, rare = (1 - self.delta) * sums.focal_false, self.delta * self._rare(sums)
             voxels, regions = (common + rare) / 2, (self._common_region(rest) + self._rare_region(found)) / 2
+        if self.focal_over_classes == "sum":
+            voxels = voxels * (2 if self.sigmoid else voxels.shape[1])
         return self.lambda_focal * ratio(voxels, sums.voxels) + (1 - self.lambda_focal) * regions
 
     def _joined(self, sums: RegionSums, found: Tensor) -> tuple[Tensor, Tensor]:

@@ -209,12 +209,15 @@ def test_asymmetric_similarity_by_hand_and_its_limits(batch) -> None:
 
 
 def test_noise_robust_dice_by_hand_and_its_limit(batch) -> None:
-    # |p - t|: 0.25, 0.5, 0, 0.25; squares of p: 2.375 and 0.375, of t: 3 and 1
+    # |p - t|: 0.25, 0.5, 0, 0.25; sums of p: 3 and 1, of t: 3 and 1; squares of p: 2.375 and 0.375
     errors = 2 * 0.25**1.5 + 0.5**1.5
-    close(medloss.NoiseRobustDiceLoss(reduction="none", **BARE)(P, T), [[errors / 5.375, errors / 1.375]])
+    close(medloss.NoiseRobustDiceLoss(reduction="none", **BARE)(P, T), [[errors / 6, errors / 2]])
+    squares = medloss.NoiseRobustDiceLoss(denominator="squares", reduction="none", **BARE)
+    close(squares(P, T), [[errors / 5.375, errors / 1.375]])
     options = {**LABELS, "smooth_nr": 0.2, "smooth_dr": 0.5}
+    close(medloss.NoiseRobustDiceLoss(gamma=1, **options)(*batch), medloss.DiceLoss(**options)(*batch))
     squared = medloss.DiceLoss(squared_pred=True, **options)(*batch)
-    close(medloss.NoiseRobustDiceLoss(gamma=2, **options)(*batch), squared)
+    close(medloss.NoiseRobustDiceLoss(gamma=2, denominator="squares", **options)(*batch), squared)
 
 
 def test_dsc_plus_plus_by_hand_and_its_limit(batch) -> None:

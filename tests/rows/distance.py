@@ -22,7 +22,7 @@ ROWS = {
         joined=lambda case: "weight" in case.options,
         saved=3.1,
     ),
-    "BlobDiceLoss": Row(options=[{**MULTICLASS, "max_instances": 8}], neighbourhood=True, saved=4.1),
+    "BlobDiceLoss": Row(options=[{**MULTICLASS, "max_instances": 8, "empty": "whole"}], neighbourhood=True, saved=4.1),
     "CCDiceLoss": Row(
         options=[{"sigmoid": True, "spacing": 0.5, "alpha": 0.5, "max_instances": 8, "connectivity": 1}],
         neighbourhood=True,

@@ -38,7 +38,9 @@ ROWS = {
         neighbourhood=True,
         saved=MAPS,
     ),
-    "BoundaryDoULoss": Row(options=[{**MULTICLASS, "weight": WEIGHT, "alpha_max": 0.5}], neighbourhood=True),
+    "BoundaryDoULoss": Row(
+        options=[{**MULTICLASS, "weight": WEIGHT, "alpha_min": -1.0, "alpha_max": 0.5}], neighbourhood=True
+    ),
     "DuoLoss": Row(
         options=[{**MULTICLASS, "theta": 1}],
         none="",

@@ -23,9 +23,9 @@ ROWS = {
     "MCCLoss": Row(),
     "FocalTverskyLoss": Row(options=[{**MULTICLASS, "soft_label": True}]),
     "AsymmetricSimilarityLoss": Row(),
-    "UnifiedFocalLoss": Row(options=[CLASSES]),
+    "UnifiedFocalLoss": Row(options=[CLASSES, {**CLASSES, "focal_over_classes": "sum"}]),
     "AsymmetricUnifiedFocalLoss": Row(options=[{"sigmoid": True}]),
-    "NoiseRobustDiceLoss": Row(),
+    "NoiseRobustDiceLoss": Row(options=[MULTICLASS, {**MULTICLASS, "denominator": "squares"}]),
     "DSCPlusPlusLoss": Row(),
     "SensitivitySpecificityLoss": Row(options=[{"sigmoid": True}]),
     "DiceFocalLoss": Row(
