@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 # Objects are kept, for the tests that build the library again.
 export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
 
-.PHONY: help demo test quick lint notebooks docs bench peers cuda cuda-first cuda-second clean
+.PHONY: help demo test quick lint notebooks docs bench peers cuda cuda-first cuda-second oldest-triton clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench      time and memory of this machine, ours and the peers'"
 	@echo "make cuda       tests of the kernels, times and memory on an NVIDIA GPU, with this PYTHON as it is;"
 	@echo "                make cuda-first and make cuda-second are its halves, of less than six minutes each"
+	@echo "make oldest-triton  compile every kernel with Triton 3.6, and for AMD"
 	@echo "make clean      remove .venv and what was built"
 
 demo: $(STAMP)
@@ -80,6 +81,14 @@ peers: $(STAMP)
 		-r benchmarks/peers.txt $$(grep -o '^monai==[^;]*' constraints.txt) $$(grep -o '^kornia==[^;]*' constraints.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target benchmarks/.peers \
 		--python-version $(PEERS_PYTHON) --only-binary :all: kornia_rs
+
+# The kernels with the first Triton that compiles them all (see medloss/ops/triton_path.py), and for AMD's MI300: some ten
+# minutes. The oldest lies in a folder of its own.
+OLDEST_TRITON := 3.6.0
+oldest-triton: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/triton-$(OLDEST_TRITON) triton==$(OLDEST_TRITON)
+	PYTHONPATH=build/triton-$(OLDEST_TRITON) $(BIN)/python tests/compile_kernels.py cuda:90 --stack 8
+	$(BIN)/python tests/compile_kernels.py hip:gfx942
 
 # On a machine with a GPU, its own torch and Triton: installs nothing, and keeps logs and figures in OUT. Two calls of
 # less than six minutes each; AGAIN="tests/..." runs those again that failed in the first.

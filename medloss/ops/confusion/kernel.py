@@ -1,6 +1,7 @@
 """``confusion`` on the GPU: a product of matrices per tile, memberships by probabilities, on the tensor cores.
 
-In three passes of TF32 the product has the digits of float32. A program leaves its own matrix; they are added in order.
+In three passes of TF32 (or, on AMD's GPUs, as it is) the product has the digits of float32. A program leaves its own
+matrix; they are added in order.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from medloss.ops.kernel import activate, before_activation, load_class, load_til
 def forward(
     input, target, mask, partials, ignore, voxels, input_steps, target_steps, mask_steps,
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
-    ACTIVATION: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
+    ACTIVATION: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One matrix CLASSES CLASSES, true by predicted, for each program of a sample."""
     program, programs, b = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
@@ -29,7 +30,7 @@ def forward(
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
         p, _, _ = activate(z, ACTIVATION, False)
-        matrix = tl.dot(w * t, tl.trans(p), matrix, input_precision="tf32x3")
+        matrix = tl.dot(w * t, tl.trans(p), matrix, input_precision=PRECISION)
     to = partials + (b * programs + program) * (CLASSES * CLASSES) + c[:, None] * CLASSES + c[None, :]
     tl.store(to, matrix, (c < CLASSES)[:, None] & (c < CLASSES)[None, :])
 
@@ -38,7 +39,7 @@ def forward(
 def backward(
     input, target, mask, cotangent, gradient, ignore, voxels, input_steps, target_steps, mask_steps, gradient_steps,
     CLASSES: tl.constexpr, INDEXED: tl.constexpr, IGNORE: tl.constexpr, MASK: tl.constexpr, ACC: tl.constexpr,
-    ACTIVATION: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
+    ACTIVATION: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """dL/dp is the transposed cotangent by the memberships, a look-up for labels; then through the activation."""
     program, programs, b = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
@@ -60,6 +61,6 @@ def backward(
             slope *= tl.sum(w * t, 0)[None, :]
         else:
             table = tl.load(prices + c[None, :] * CLASSES + c[:, None], known[:, None] & known[None, :], 0)
-            slope = tl.dot(table, w * t, input_precision="tf32x3")
+            slope = tl.dot(table, w * t, input_precision=PRECISION)
         g = before_activation(p, slope, ACTIVATION)
         store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

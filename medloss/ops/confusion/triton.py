@@ -76,6 +76,7 @@ def configuration(volume: Volume) -> dict[str, Any]:
         "C": classes,
         "TILE": tile,
         "EVEN": volume.voxels % tile == 0,
+        "PRECISION": triton_path.precision(torch.float32),
         "num_warps": 4 if classes <= 64 else 8,
         "num_stages": 1,
     }

@@ -19,8 +19,6 @@ LEAST_BINS = 16
 """Below this no product of matrices is made: the rest is filled up with bins that take nothing."""
 PROGRAMS = 512
 """Per sample at most; a fixed number, so that the order of the sums depends on the image alone."""
-PRECISION = {torch.float32: "tf32x3", torch.float64: "ieee"}
-"""Of the products: three of 10 bits have float32's digits."""
 
 
 class TritonJointHistogram:
@@ -95,7 +93,7 @@ class _Call:
         self.block, warps = configuration(bins, self.dtype)
         self.options = {
             "KIND": SPLINE if kind == "b-spline" else GAUSSIAN, "MASKED": mask is not None, "BINS": bins,
-            "BLOCK": self.block, "PRECISION": PRECISION[self.dtype], "num_warps": warps,
+            "BLOCK": self.block, "PRECISION": triton_path.precision(self.dtype), "num_warps": warps,
         }  # fmt: skip
 
 
