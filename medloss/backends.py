@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from medloss.ops import native
 from medloss.ops.dispatch import BackendError, backend, listen
 
 __all__ = ["BackendError", "backend", "explain"]
@@ -14,7 +15,7 @@ __all__ = ["BackendError", "backend", "explain"]
 def explain(loss: Any, *args: Any, **kwargs: Any) -> str:
     """Which backend serves each operator of a loss for these inputs, and why the faster ones do not.
 
-    The loss is called once, without gradients.
+    The loss is called once, without gradients. Where a native kernel serves, the last line names its library.
 
     >>> import medloss
     >>> with medloss.backend("reference"):
@@ -27,4 +28,6 @@ def explain(loss: Any, *args: Any, **kwargs: Any) -> str:
     for decision in heard:
         why = "; ".join(f"not {name}: {', '.join(reasons)}" for name, reasons in decision.reasons.items() if reasons)
         lines.append(f"{decision.operator}: {decision.backend}" + (f" ({why})" if why else ""))
+    if any(decision.backend == "native" for decision in heard):
+        lines.append(f"native library: {native.serving()}")
     return "\n".join(lines)

@@ -9,12 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
 # Never -ffast-math: compiled with it a NaN turns into a finite loss, linked with it denormals vanish process-wide.
@@ -28,9 +34,16 @@ LEVELS = {
 UNVECTORISED = ("components", "distance_map", "nth_largest")
 """Kernels that serve an x86-64 without AVX2, too; there torch is faster at what the others do."""
 
+ROOM = 2**24
+"""Bytes that a build may want; where fewer are free, the disk is to blame for its failure."""
+
 
 class BuildError(RuntimeError):
     """The native library cannot be built here; the message says why."""
+
+
+class FolderError(BuildError):
+    """A folder cannot take a library; another one may."""
 
 
 def machine() -> str:
@@ -59,80 +72,225 @@ def sources(ops: Path) -> list[Path]:
     return sorted(ops.glob("*/kernel.c"))
 
 
-def library_name(ops: Path, only: str | None = None) -> str:
-    """The library's file name, which changes with any source, flag, system or architecture."""
-    digest = hashlib.sha256(repr((FLAGS, levels(), only, UNVECTORISED, sys.platform, machine())).encode())
-    for path in [*sorted(ops.glob("*.[ch]")), *sorted(ops.glob("*/*.[ch]"))]:
+def sources_digest(ops: Path) -> str:
+    """A digest of all C sources, which the library carries inside.
+
+    Raises:
+        OSError: there are none, or they cannot be read.
+    """
+    paths = [*sorted(ops.glob("*.[ch]")), *sorted(ops.glob("*/*.[ch]"))]
+    if not paths:
+        raise FileNotFoundError(f"there are no C sources in {ops}")
+    digest = hashlib.sha256()
+    for path in paths:
         digest.update(path.read_bytes())
-    return f"libmedloss-{digest.hexdigest()[:16]}.so"
+    return digest.hexdigest()[:16]
 
 
-def build(ops: Path, folder: Path, only: str | None = None) -> Path:
+def library_name(ops: Path, only: str | None = None, digest: str | None = None) -> str:
+    """The library's file name, which changes with any source, flag, system or architecture.
+
+    Args:
+        ops: the folder of the operators.
+        only: the one instruction set that the library has; None where it has all.
+        digest: that of the sources, where it is known already.
+    """
+    told = (digest or sources_digest(ops), FLAGS, own_flags(), levels(), only, UNVECTORISED, sys.platform, machine())
+    return f"libmedloss-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.so"
+
+
+def name_with_content(name: str, content: bytes) -> str:
+    """A library's file name with a digest of its content, by which a damaged file is told from a sound one."""
+    return f"{name.removesuffix('.so')}-{hashlib.sha256(content).hexdigest()[:32]}.so"
+
+
+def own_flags() -> tuple[str, ...]:
+    """Further flags for compiler and linker, by ``MEDLOSS_BUILD_FLAGS``: sanitizers, say."""
+    return _words("MEDLOSS_BUILD_FLAGS")
+
+
+def compiler() -> tuple[str, ...]:
+    """The C compiler as a command: ``$CC``, which may be several words, or the first one found.
+
+    Raises:
+        BuildError: there is none.
+    """
+    named = os.environ.get("CC", "").strip()
+    if named:
+        return (named,) if shutil.which(named) else _words("CC")
+    found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not found:
+        raise BuildError("no C compiler found (looked for $CC, cc, gcc, clang)")
+    return (found,)
+
+
+def _words(variable: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(os.environ.get(variable, "")))
+    except ValueError as fault:
+        raise BuildError(f"{variable}={os.environ[variable]!r} is not a command line: {fault}") from fault
+
+
+def build(ops: Path, folder: Path, only: str | None = None, with_content: bool = False) -> Path:
     """Compile the kernels under ``ops`` into ``folder``; the library appears there whole or not at all.
 
     Args:
         ops: the folder of the operators.
         folder: where the library is put.
         only: the one instruction set that is wanted, by its name; all of the architecture's where it is None.
+        with_content: whether its name carries a digest of its content, too.
 
     Raises:
         BuildError: no compiler, or it failed.
+        FolderError: the folder cannot be made or written.
     """
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not compiler:
-        raise BuildError("no C compiler found (looked for $CC, cc, gcc, clang)")
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / library_name(ops, only)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    command = compiler()
+    try:
+        name, digest = library_name(ops, only), sources_digest(ops)
+    except OSError as fault:
+        raise BuildError(f"the sources cannot be read: {fault}") from fault
+    with _scratch(folder) as scratch:
         try:
-            built = _compile(compiler, ops, Path(scratch), only, ("-fopenmp",))
-        except BuildError:  # clang of macOS has no OpenMP: one thread then
-            built = _compile(compiler, ops, Path(scratch), only, ())
-        os.replace(built, target)
+            built = _Build(ops, scratch, command, digest).library(only)
+            built.chmod(0o755)  # whatever the umask: a library that others may write is not loaded
+            target = folder / (name_with_content(name, built.read_bytes()) if with_content else name)
+            os.replace(built, target)
+        except OSError as fault:
+            raise FolderError(f"{folder}: {fault}") from fault
+        except BuildError as fault:
+            if shutil.disk_usage(scratch).free < ROOM:
+                raise FolderError(f"{folder} has no space left: {fault}") from fault
+            raise
     return target
 
 
-def _compile(compiler: str, ops: Path, scratch: Path, only: str | None, openmp: tuple[str, ...]) -> Path:
-    jobs = [(ops / "native.c", "native.o", ())]
-    for source in sources(ops):
-        for level, flags in levels().items():
-            if only in (None, level) and holds(source.parent.name, level):
-                jobs.append((source, f"{source.parent.name}_{level}.o", (*flags, f"-DMEDLOSS_LEVEL={level}")))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(lambda job: _object(compiler, ops, scratch, *job, openmp), jobs))
-    library = scratch / "library.so"
-    _run(compiler, "-shared", *openmp, *map(str, objects), "-lm", "-o", str(library))
-    return library
-
-
-def _object(
-    compiler: str, ops: Path, scratch: Path, source: Path, name: str, flags: tuple[str, ...], openmp: tuple[str, ...]
-) -> Path:
-    """One source at one level, compiled anew or, with ``MEDLOSS_OBJECTS=folder``, taken from there if it stands."""
-    command = (compiler, *FLAGS, *openmp, *flags, "-c", str(source))
-    kept = os.environ.get("MEDLOSS_OBJECTS")
-    if not kept:
-        _run(*command, "-o", str(scratch / name))
-        return scratch / name
-    digest = hashlib.sha256(repr((compiler, FLAGS, openmp, flags)).encode())
-    for path in (*sorted(ops.glob("*.h")), *sorted(source.parent.glob("*.[ch]"))):
-        digest.update(path.read_bytes())
-    found = Path(kept) / f"{digest.hexdigest()[:16]}_{name}"
-    if not found.is_file():
-        found.parent.mkdir(parents=True, exist_ok=True)
-        _run(*command, "-o", str(scratch / name))
-        shutil.copyfile(scratch / name, found.with_suffix(f".{os.getpid()}"))
-        os.replace(found.with_suffix(f".{os.getpid()}"), found)
-    return found
-
-
-def _run(*command: str) -> None:
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder for objects inside ``folder``, removed at the end; those that killed builds left are removed, too."""
+    host = re.sub(r"\W", "_", platform.node())
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise BuildError(f"{command[0]}: {fault}") from fault
-    if done.returncode:
-        raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}")
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("building-*"):
+            if _abandoned(left, host):
+                shutil.rmtree(left, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder, prefix=f"building-{host}-{os.getpid()}-"))
+    except OSError as fault:
+        raise FolderError(f"{folder} cannot be written: {fault}") from fault
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _abandoned(scratch: Path, host: str) -> bool:
+    """Whether the process that made a folder of objects is no more; on another host, whether a day has passed."""
+    name, process = [*scratch.name.split("-"), "", ""][1:3]
+    try:
+        if name == host and process.isdigit() and os.name == "posix":
+            os.kill(int(process), 0)
+            return False
+        return time.time() - scratch.stat().st_mtime > 86400
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+
+
+class _Build(NamedTuple):
+    """One build: where the sources and the objects are, and who compiles."""
+
+    ops: Path
+    scratch: Path
+    compiler: tuple[str, ...]
+    digest: str
+    openmp: tuple[str, ...] = ()
+
+    def library(self, only: str | None) -> Path:
+        """The library, linked in the scratch folder."""
+        told = self._replace(openmp=("-fopenmp",))
+        try:
+            # clang of macOS has no OpenMP: one thread then
+            told.run("-shared", "-fPIC", *self.own(), str(self.ops / "native.c"), "-o", str(self.scratch / "probe.so"))
+        except BuildError:
+            told = self
+        library = self.scratch / "library.so"
+        told.run("-shared", *map(str, told.objects(only)), "-lm", "-o", str(library))
+        return library
+
+    def own(self) -> tuple[str, ...]:
+        """What the library says of itself."""
+        return (f'-DMEDLOSS_SOURCES="{self.digest}"',)
+
+    def objects(self, only: str | None) -> list[Path]:
+        """Every kernel at every instruction set, compiled; a fault ends it at once."""
+        jobs = [(self.ops / "native.c", "native.o", self.own())]
+        for source in sources(self.ops):
+            for level, flags in levels().items():
+                if only in (None, level) and holds(source.parent.name, level):
+                    jobs.append((source, f"{source.parent.name}_{level}.o", (*flags, f"-DMEDLOSS_LEVEL={level}")))
+        pool = ThreadPoolExecutor(_processors())
+        try:
+            return list(pool.map(lambda job: self.compiled(*job), jobs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def compiled(self, source: Path, name: str, flags: tuple[str, ...]) -> Path:
+        """One source at one level, compiled anew or, with ``MEDLOSS_OBJECTS=folder``, taken from there if it stands."""
+        command = (*FLAGS, *flags, "-c", str(source))
+        kept = os.environ.get("MEDLOSS_OBJECTS")
+        if not kept:
+            self.run(*command, "-o", str(self.scratch / name))
+            return self.scratch / name
+        try:
+            return self.kept(Path(kept), source, name, flags)
+        except OSError as fault:
+            raise BuildError(f"MEDLOSS_OBJECTS={kept}: {fault}") from fault
+
+    def kept(self, folder: Path, source: Path, name: str, flags: tuple[str, ...]) -> Path:
+        """An object of an earlier build, or one that is put there for a later one."""
+        told = (shlex.join(self.compiler), FLAGS + own_flags(), self.openmp, flags)
+        digest = hashlib.sha256(repr(told).encode())
+        for path in (*sorted(self.ops.glob("*.h")), *sorted(source.parent.glob("*.[ch]"))):
+            digest.update(path.read_bytes())
+        found = folder / f"{digest.hexdigest()[:16]}_{name}"
+        if not found.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            self.run(*FLAGS, *flags, "-c", str(source), "-o", str(self.scratch / name))
+            partial = found.with_suffix(f".{os.getpid()}")
+            shutil.copyfile(self.scratch / name, partial)
+            os.replace(partial, found)
+        return found
+
+    def run(self, *arguments: str) -> None:
+        """Call the compiler; its own scratch files go where ours are.
+
+        What it says goes to a file and not through a pipe: a process that another thread forks meanwhile would hold the
+        pipe open, and wait for this build, which would wait for the end of the pipe.
+        """
+        command = (*self.compiler, *own_flags(), *self.openmp, *arguments)
+        environment = {**os.environ, "TMPDIR": str(self.scratch)}
+        try:
+            with tempfile.TemporaryFile(dir=self.scratch) as said:
+                # without close_fds there is no pipe of subprocess' own either
+                done = subprocess.run(
+                    command, stdout=said, stderr=said, timeout=300, check=False, env=environment, close_fds=False
+                )
+                said.seek(0)
+                told = said.read().decode("utf-8", errors="replace").strip()
+        except (OSError, subprocess.TimeoutExpired) as fault:
+            raise BuildError(f"{self.compiler[0]}: {fault}") from fault
+        if done.returncode:
+            told = told or f"exit status {done.returncode}"
+            first = next(
+                (line for line in told.splitlines() if "error:" in line and "collect2" not in line),
+                told.splitlines()[-1],
+            )
+            raise BuildError(f"{self.compiler[0]} failed: {first}\n{shlex.join(command)}\n{told[-2000:]}")
+
+
+def _processors() -> int:
+    """How many compilers may run at once: the processors of this process, not those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":  # beside an installation that is told to leave it out, as ``make`` does

@@ -1,6 +1,13 @@
 /* What the loader asks of the library itself. */
 #include "native.h"
 
+#ifndef MEDLOSS_SOURCES
+#define MEDLOSS_SOURCES ""
+#endif
+
+/* The digest of the sources that this was compiled from. */
+MEDLOSS_EXPORT const char *medloss_sources(void) { return MEDLOSS_SOURCES; }
+
 /* The best instruction set of this processor for which kernels were compiled: 4, 3, or 0 for the baseline. */
 MEDLOSS_EXPORT int medloss_level(void) {
 #if defined(__x86_64__)

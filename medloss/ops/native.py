@@ -1,8 +1,4 @@
-"""Finds, or builds at first use, the native library, and calls it without copying.
-
-The library is looked for beside this file (a wheel or ``pip install -e .`` puts it there), then in the user's cache,
-then built into the cache. Without a compiler the reference serves, and :func:`unavailable` says why.
-"""
+"""Calls the kernels of the native library without copying; :mod:`medloss.ops.library` finds it or builds it."""
 
 from __future__ import annotations
 
@@ -17,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.ops import build
+from medloss.ops import build, library
 
-OPS = Path(__file__).resolve().parent
 LABELS = {
     torch.uint8: 0,
     torch.bool: 0,
@@ -32,51 +27,34 @@ LABELS = {
 }
 WORTH_THREADS = 32768
 """Entries of the largest tensor from which on waking other threads pays."""
-LEAST = {"v4": 4, "v3": 3, "base": 0}
-"""What ``medloss_level`` of native.c must answer for an instruction set to run here."""
 REALS = {torch.float32: "f32", torch.float64: "f64"}
-
-
-def cache_folder() -> Path:
-    """Where a library built at first use is kept: ``$MEDLOSS_CACHE`` or the user's cache folder."""
-    base = os.environ.get("MEDLOSS_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medloss"
 
 
 @functools.cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    try:
-        # torch is imported before, so that one OpenMP runtime, torch's own, serves both
-        library = ctypes.CDLL(str(_found()))
-        library.medloss_level.restype = ctypes.c_int
-        return library, ""
-    except (build.BuildError, OSError) as fault:
-        return None, str(fault).splitlines()[0]
-
-
-def _found() -> Path:
-    """The library of a wheel, which has every instruction set, or the one of this processor's alone, built here."""
-    shipped = OPS / "_native" / build.library_name(OPS)
-    own = cache_folder() / build.library_name(OPS, _own_level())
-    for place in (shipped, own):
-        if place.is_file():
-            return place
-    logging.getLogger(__name__).warning(
-        "medloss builds its native library in %s, once: about two minutes of one core. A wheel brings it built.",
-        own.parent,
-    )
-    return build.build(OPS, own.parent, _own_level())
-
-
-def _own_level() -> str | None:
-    """The best instruction set of those offered, by what torch found this processor to have; None where in doubt."""
-    best = {"AVX512": "v4", "AVX2": "v3"}.get(torch.backends.cpu.get_cpu_capability(), "base")
-    return best if best in build.levels() else None
+    """The library, or None and why there is none; it never raises."""
+    # torch is imported before, so that one OpenMP runtime, torch's own, serves both
+    found = library.loaded()
+    return found.library, found.reason
 
 
 def unavailable() -> str:
     """Why there is no native library; empty where there is one."""
     return _load()[1]
+
+
+def serving() -> str:
+    """Which library serves, and with which instruction set; why there is none where there is none."""
+    path = library.loaded().path
+    return f"{_short(path)} ({level()})" if path else unavailable()
+
+
+def _short(path: Path) -> str:
+    """A path as it reads on any machine: from the package or from the user's home, where it lies in one of them."""
+    for name, folder in ("medloss/ops", library.OPS), ("~", Path(os.path.expanduser("~"))):
+        if path.is_relative_to(folder):
+            return f"{name}/{path.relative_to(folder).as_posix()}"
+    return str(path)
 
 
 @functools.cache
@@ -85,16 +63,11 @@ def level() -> str:
 
     ``MEDLOSS_LEVEL`` asks for a lower one.
     """
-    library, _ = _load()
-    found = library.medloss_level() if library else 0
-    able = [name for name in build.levels() if LEAST[name] <= found and _holds(library, name)]
+    able = library.loaded().levels
     wanted = os.environ.get("MEDLOSS_LEVEL")
+    if wanted and able and wanted not in able:
+        logging.getLogger(__name__).warning("MEDLOSS_LEVEL=%s is none of %s: %s runs", wanted, ", ".join(able), able[0])
     return wanted if wanted in able else able[0] if able else "base"
-
-
-def _holds(library: ctypes.CDLL | None, level: str) -> bool:
-    """Whether the library was built for an instruction set; every one has the components."""
-    return hasattr(library, f"components_f32_{level}")
 
 
 @functools.cache
