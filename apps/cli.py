@@ -1,27 +1,33 @@
-"""The command ``medloss``: mounts the applications and turns the user's faults into one clear message."""
+"""The command ``medloss``: runs the applications, and turns the user's faults into one clear message.
 
+At import it needs the standard library alone, so that it can say what is not installed.
+"""
+
+import importlib.util
 import sys
 
-import typer
-
+from medloss._version import __version__
 from medloss.apps.common.errors import UserError
-from medloss.apps.demo.cli import demo
-from medloss.apps.registration.cli import app as registration_app
-from medloss.apps.segmentation.cli import app as segmentation_app
 
-app = typer.Typer(
-    name="medloss",
-    help="Losses for medical imaging, at work: train a 3D segmentation network, register volumes, see a demonstration.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(segmentation_app, name="segment")
-app.add_typer(registration_app, name="register")
-app.command("demo")(demo)
+PACKAGES = (
+    "ignite", "itk", "matplotlib", "monai", "nibabel", "omegaconf", "pydantic", "scipy", "tensorboard", "tqdm", "typer",
+    "yaml",
+)  # fmt: skip
+"""What the applications import, and ``pip install medloss`` alone does not bring."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0 (done), 1 (the run failed) or 2 (a fault in the input)."""
+    if (sys.argv[1:] if arguments is None else arguments) == ["--version"]:  # answered without typer, too
+        print(f"medloss {__version__}")
+        return
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        needs = "error: the command medloss needs packages that are not installed"
+        print(f"{needs} ({', '.join(missing)}): pip install 'medloss[apps]'", file=sys.stderr)
+        sys.exit(2)
+    from medloss.apps.commands import app
+
     try:
         app(args=arguments, prog_name="medloss")
     except Exception as error:

@@ -5,44 +5,195 @@
 >>> logits = torch.zeros(1, 3, 8, 8, 8, requires_grad=True)
 >>> labels = torch.zeros(1, 1, 8, 8, 8, dtype=torch.uint8)
 >>> loss(logits, labels).backward()
+
+Names and submodules are imported when they are first used: ``import medloss`` alone imports no torch. A program that
+loads a graph with medloss operators, and uses nothing else of medloss, imports ``medloss.ops``, which registers them.
 """
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING
+from typing import Any as _Any
 
-from medloss import image, registration, segmentation
 from medloss._version import __version__
-from medloss.backends import BackendError, backend, explain
-from medloss.base import FieldLoss, ImageLoss, LabelLoss, Loss, PointLoss, Term
-from medloss.checks import ShapeError, check_values
-from medloss.composite import MaskedLoss, Schedule, WeightedSum
-from medloss.image import *
-from medloss.multiscale import MultiScaleLoss
-from medloss.registration import *
-from medloss.segmentation import *
-from medloss.supervision import DeepSupervisionLoss
 
-__all__ = [
-    "BackendError",
-    "DeepSupervisionLoss",
-    "FieldLoss",
-    "ImageLoss",
-    "LabelLoss",
-    "Loss",
-    "MaskedLoss",
-    "MultiScaleLoss",
-    "PointLoss",
-    "Schedule",
-    "ShapeError",
-    "Term",
-    "WeightedSum",
-    "__version__",
-    "backend",
-    "check_values",
-    "explain",
-]
-__all__ += segmentation.__all__
-__all__ += registration.__all__
-__all__ += image.__all__
+_NAMES = {
+    "backends": ("BackendError", "backend", "explain"),
+    "base": ("FieldLoss", "ImageLoss", "LabelLoss", "Loss", "PointLoss", "Term"),
+    "checks": ("ShapeError", "check_values"),
+    "composite": ("MaskedLoss", "Schedule", "WeightedSum"),
+    "image": (
+        "CauchyLoss",
+        "CharbonnierLoss",
+        "FocalFrequencyLoss",
+        "GemanMcClureLoss",
+        "GradientDifferenceLoss",
+        "HeatmapJSDivLoss",
+        "HeatmapKLDivLoss",
+        "HuberLoss",
+        "InverseDepthSmoothnessLoss",
+        "L1Loss",
+        "MSELoss",
+        "MSSSIML1Loss",
+        "MultiScaleSSIMLoss",
+        "PSNRLoss",
+        "RobustLoss",
+        "SSIMLoss",
+        "SpectralAmplitudeLoss",
+        "TotalVariationLoss",
+        "TukeyLoss",
+        "WelschLoss",
+    ),
+    "multiscale": ("MultiScaleLoss",),
+    "registration": (
+        "BendingEnergyLoss",
+        "ChamferLoss",
+        "CorrelationRatioLoss",
+        "CurvatureLoss",
+        "CycleConsistencyLoss",
+        "DiffusionLoss",
+        "DivergenceLoss",
+        "FieldGradientLoss",
+        "FieldTotalVariationLoss",
+        "GlobalMutualInformationLoss",
+        "GradICONLoss",
+        "HyperelasticLoss",
+        "InverseConsistencyLoss",
+        "JacobianLoss",
+        "LandmarkLoss",
+        "LinearElasticityLoss",
+        "LocalMutualInformationLoss",
+        "LocalNormalizedCrossCorrelationLoss",
+        "MINDSSCLoss",
+        "NormalizedCrossCorrelationLoss",
+        "NormalizedGradientFieldLoss",
+        "NormalizedMutualInformationLoss",
+    ),
+    "segmentation": (
+        "ACELoss",
+        "ActiveContourLoss",
+        "AsymmetricSimilarityLoss",
+        "AsymmetricUnifiedFocalLoss",
+        "BlobDiceLoss",
+        "BlobLoss",
+        "BoundaryDoULoss",
+        "BoundaryF1Loss",
+        "BoundaryLoss",
+        "CCDiceLoss",
+        "CenterlineBoundaryDiceLoss",
+        "ComboLoss",
+        "ConnectedComponentLoss",
+        "CrossEntropyLoss",
+        "DSCPlusPlusLoss",
+        "DiceCELoss",
+        "DiceFocalLoss",
+        "DiceLoss",
+        "DiceTopKLoss",
+        "DistancePenalisedCELoss",
+        "DuoLoss",
+        "ExclusionLoss",
+        "ExpLogLoss",
+        "FocalLoss",
+        "FocalTverskyLoss",
+        "GeneralizedCrossEntropyLoss",
+        "GeneralizedDiceFocalLoss",
+        "GeneralizedDiceLoss",
+        "GeneralizedSurfaceLoss",
+        "GeneralizedWassersteinDiceLoss",
+        "HausdorffDTLoss",
+        "HausdorffERLoss",
+        "JaccardLoss",
+        "LogCoshDiceLoss",
+        "LogHausdorffDTLoss",
+        "LovaszHingeLoss",
+        "LovaszSoftmaxLoss",
+        "MCCLoss",
+        "MarginalDiceCELoss",
+        "MaskedDiceLoss",
+        "MbLSLoss",
+        "NACLLoss",
+        "NoiseRobustDiceLoss",
+        "OhemCrossEntropyLoss",
+        "PenaltyGeneralizedDiceLoss",
+        "PolyLoss",
+        "SensitivitySpecificityLoss",
+        "SizeConstraintLoss",
+        "SkeletonRecallLoss",
+        "SoftBCELoss",
+        "SoftDiceclDiceLoss",
+        "SoftclDiceLoss",
+        "SpatiallyVaryingLabelSmoothingLoss",
+        "SymmetricCrossEntropyLoss",
+        "TLoss",
+        "TargetAdaptiveLoss",
+        "TopKLoss",
+        "TverskyCELoss",
+        "TverskyFocalLoss",
+        "TverskyLoss",
+        "UnifiedFocalLoss",
+    ),
+    "supervision": ("DeepSupervisionLoss",),
+}
+"""Every public name, under the module that it is imported from."""
+_MODULES = (
+    "apps", "backends", "base", "checks", "compat", "composite", "config", "forms", "functional", "image", "labels",
+    "maps", "multiscale", "names", "ops", "reduction", "registration", "segmentation", "sums", "supervision",
+    "transforms",
+)  # fmt: skip
+"""Submodules that are attributes of the package without an import statement."""
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+if TYPE_CHECKING:  # what type checkers and editors see: the same names
+    from medloss import image, registration, segmentation
+    from medloss.backends import BackendError, backend, explain
+    from medloss.base import FieldLoss, ImageLoss, LabelLoss, Loss, PointLoss, Term
+    from medloss.checks import ShapeError, check_values
+    from medloss.composite import MaskedLoss, Schedule, WeightedSum
+    from medloss.image import *
+    from medloss.multiscale import MultiScaleLoss
+    from medloss.registration import *
+    from medloss.segmentation import *
+    from medloss.supervision import DeepSupervisionLoss
+
+    __all__ = [
+        "BackendError",
+        "DeepSupervisionLoss",
+        "FieldLoss",
+        "ImageLoss",
+        "LabelLoss",
+        "Loss",
+        "MaskedLoss",
+        "MultiScaleLoss",
+        "PointLoss",
+        "Schedule",
+        "ShapeError",
+        "Term",
+        "WeightedSum",
+        "__version__",
+        "backend",
+        "check_values",
+        "explain",
+    ]
+    __all__ += segmentation.__all__
+    __all__ += registration.__all__
+    __all__ += image.__all__
+else:
+    __all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _MODULES:
+        return _import_module(f"medloss.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'medloss' has no attribute {name!r}")
+    found = getattr(_import_module(f"medloss.{_MODULE_OF[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
+
 
 # In a checkout the folders `transforms` and `apps` stand beside this package and are its subpackages; an installed
 # medloss has them inside.

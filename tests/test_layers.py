@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "compat": CORE,
     "transforms": CORE | {""},
     "apps": CORE | {"", "transforms", "compat"},
+    "__main__": {"apps"},
 }
 # layer -> what it may import from outside, beside the standard library. None: anything
 OUTSIDE = {

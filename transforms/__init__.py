@@ -7,6 +7,14 @@ other meta data.
 
 from __future__ import annotations
 
+try:
+    import monai  # noqa: F401
+except ModuleNotFoundError as fault:
+    if fault.name != "monai":
+        raise
+    needs = "medloss.transforms needs MONAI, which is not installed: pip install 'medloss[transforms]'"
+    raise ModuleNotFoundError(needs, name="monai") from None
+
 from medloss.transforms.border_weights import BorderWeightMap, BorderWeightMapd
 from medloss.transforms.components import ComponentLabels, ComponentLabelsd
 from medloss.transforms.distances import DistanceMap, DistanceMapd

@@ -19,7 +19,7 @@ from typing import Any
 
 from medloss.apps.common.errors import UserError
 
-PACKAGES = ("medloss", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk")
+PACKAGES = ("medloss", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk-io")
 
 
 @contextmanager

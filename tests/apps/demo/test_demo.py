@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
     """The run folder of ``medloss demo --quick``, and what it printed."""
     from typer.testing import CliRunner
 
-    from medloss.apps.cli import app
+    from medloss.apps.commands import app
 
     folder = tmp_path_factory.mktemp("demo") / "run"
     result = CliRunner().invoke(app, ["demo", "--quick", "--output", str(folder)], catch_exceptions=False)
