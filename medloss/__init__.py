@@ -143,56 +143,46 @@ _MODULES = (
 """Submodules that are attributes of the package without an import statement."""
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
-if TYPE_CHECKING:  # what type checkers and editors see: the same names
-    from medloss import image, registration, segmentation
-    from medloss.backends import BackendError, backend, explain
-    from medloss.base import FieldLoss, ImageLoss, LabelLoss, Loss, PointLoss, Term
-    from medloss.checks import ShapeError, check_values
-    from medloss.composite import MaskedLoss, Schedule, WeightedSum
+if TYPE_CHECKING:  # what type checkers and editors see: the same names, and an error for any other
+    from medloss import config as config
+    from medloss import functional as functional
+    from medloss import image as image
+    from medloss import ops as ops
+    from medloss import registration as registration
+    from medloss import segmentation as segmentation
+    from medloss.backends import BackendError as BackendError
+    from medloss.backends import backend as backend
+    from medloss.backends import explain as explain
+    from medloss.base import FieldLoss as FieldLoss
+    from medloss.base import ImageLoss as ImageLoss
+    from medloss.base import LabelLoss as LabelLoss
+    from medloss.base import Loss as Loss
+    from medloss.base import PointLoss as PointLoss
+    from medloss.base import Term as Term
+    from medloss.checks import ShapeError as ShapeError
+    from medloss.checks import check_values as check_values
+    from medloss.composite import MaskedLoss as MaskedLoss
+    from medloss.composite import Schedule as Schedule
+    from medloss.composite import WeightedSum as WeightedSum
     from medloss.image import *
-    from medloss.multiscale import MultiScaleLoss
+    from medloss.multiscale import MultiScaleLoss as MultiScaleLoss
     from medloss.registration import *
     from medloss.segmentation import *
-    from medloss.supervision import DeepSupervisionLoss
-
-    __all__ = [
-        "BackendError",
-        "DeepSupervisionLoss",
-        "FieldLoss",
-        "ImageLoss",
-        "LabelLoss",
-        "Loss",
-        "MaskedLoss",
-        "MultiScaleLoss",
-        "PointLoss",
-        "Schedule",
-        "ShapeError",
-        "Term",
-        "WeightedSum",
-        "__version__",
-        "backend",
-        "check_values",
-        "explain",
-    ]
-    __all__ += segmentation.__all__
-    __all__ += registration.__all__
-    __all__ += image.__all__
+    from medloss.supervision import DeepSupervisionLoss as DeepSupervisionLoss
 else:
     __all__ = ["__version__", *_MODULE_OF]
 
+    def __getattr__(name: str) -> _Any:
+        if name in _MODULES:
+            return _import_module(f"medloss.{name}")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'medloss' has no attribute {name!r}")
+        found = getattr(_import_module(f"medloss.{_MODULE_OF[name]}"), name)
+        globals()[name] = found
+        return found
 
-def __getattr__(name: str) -> _Any:
-    if name in _MODULES:
-        return _import_module(f"medloss.{name}")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'medloss' has no attribute {name!r}")
-    found = getattr(_import_module(f"medloss.{_MODULE_OF[name]}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_MODULES})
 
 
 # In a checkout the folders `transforms` and `apps` stand beside this package and are its subpackages; an installed
