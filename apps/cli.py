@@ -7,7 +7,7 @@ import importlib.util
 import sys
 
 from medloss._version import __version__
-from medloss.apps.common.errors import UserError
+from medloss.apps.common.errors import fault_of_the_input
 
 PACKAGES = (
     "ignite", "itk", "matplotlib", "monai", "nibabel", "omegaconf", "pydantic", "scipy", "tensorboard", "tqdm", "typer",
@@ -31,13 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="medloss")
     except Exception as error:
-        if not _is_input_fault(error):
+        told = fault_of_the_input(error)
+        if told is None:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(2)
-
-
-def _is_input_fault(error: Exception) -> bool:
-    # Whoever raised a LossConfigError has imported medloss.config: looking it up here keeps ``--help`` free of torch.
-    config = sys.modules.get("medloss.config")
-    return isinstance(error, UserError) or (config is not None and isinstance(error, config.LossConfigError))

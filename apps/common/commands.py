@@ -10,14 +10,29 @@ from typing import Annotated, Any
 
 import typer
 
+from medloss.apps.common.interrupt import interruptible
+
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write to.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the full configuration.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, exactly.")]
+AllowChanges = Annotated[
+    bool, typer.Option("--allow-changes", help="Resume although data, split, losses or network have changed.")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the processor.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all data, try one step, write nothing.")]
 Configs = Annotated[
     list[str] | None,
     typer.Argument(metavar="CONFIG... [key=value ...]", help="YAML files, later ones win, then overrides."),
+]
+Nan = Annotated[str | None, typer.Option(help="NaN and infinite intensities: refuse, or zero (read them as 0).")]
+Space = Annotated[
+    str | None,
+    typer.Option(help="Headers that nibabel and ITK place differently: warn, itk (take ITK's place), or refuse."),
+]
+TrustArrays = Annotated[
+    bool, typer.Option("--trust-arrays", help="Use a mask voxel by voxel although its header places it elsewhere.")
 ]
 Last = Annotated[bool, typer.Option("--last", help="Use the last checkpoint instead of the best.")]
 
@@ -32,6 +47,7 @@ def run_training(
     dry_run: bool,
     print_config: bool,
     quiet: bool,
+    allow_changes: bool,
 ) -> Path | None:
     """Print the configuration, try one step, or train; the run folder where a training ended.
 
@@ -50,11 +66,19 @@ def run_training(
         typer.echo(module.dry_run(settings))
         return None
     folder = output or Path("runs") / f"{date.today().isoformat()}-{command}"
-    try:
-        return module.train(settings, folder, resume, progress=not quiet).path
-    except KeyboardInterrupt:
-        typer.echo("stopped; the last finished epoch is kept: go on with --output RUN --resume", err=True)
-        raise typer.Exit(130) from None
+    with interruptible("the last finished epoch is kept: go on with --output RUN --resume"):
+        return module.train(settings, folder, resume, progress=not quiet, allow_changes=allow_changes).path
+
+
+def reading_options(nan: str | None, space: str | None, trust_arrays: bool = False) -> dict[str, Any]:
+    """The options for reading that were given, checked."""
+    from medloss.apps.common.config import validate
+    from medloss.apps.common.reading import Reading
+
+    given = {"nan": nan, "space": space, "trust_arrays": trust_arrays or None}
+    given = {name: value for name, value in given.items() if value is not None}
+    validate(Reading, given, "the options")
+    return given
 
 
 def load_settings(command: str, model: type, arguments: list[str] | None, output: Path | None, resume: bool) -> Any:

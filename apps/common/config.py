@@ -16,12 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 from medloss.apps.common.errors import UserError
 
 LossMapping = dict[str, Any]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
+"""What every generator takes, NumPy's too."""
 
 
 class Model(pydantic.BaseModel):
     """Base of every configuration section: unknown keys are faults, and assignments are checked too."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 M = TypeVar("M", bound=Model)

@@ -34,7 +34,7 @@ Terms = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 class Validation:
     """When and how to validate: ``measure()`` returns metrics by name, ``metric`` is the one that picks the best.
 
-    ``measured(epoch, is_best)`` is called after the checkpoints of that epoch are written (previews, tables).
+    ``measured(epoch, is_best)`` is called before the checkpoints of that epoch are written (previews, tables).
     """
 
     measure: Callable[[], Mapping[str, float]]
@@ -51,17 +51,18 @@ class Trainer:
     def __init__(self, engine: SupervisedTrainer, checkpoints: Checkpoints, run: RunFolder):
         self.engine, self.checkpoints, self.run_folder = engine, checkpoints, run
         self.history: History | None = None  # opened when it is known whether this is a resumed run
+        self.rows: list[dict[str, Any]] = []
 
     def resume(self) -> int:
         """Go on from ``checkpoints/last.pt``; returns the number of finished epochs."""
         state = self.engine.state
-        state.epoch, state.iteration = self.checkpoints.load()
+        state.epoch, state.iteration, self.rows = self.checkpoints.load()
         return state.epoch
 
     def run(self) -> None:
         """Train until the last epoch. After an interruption, ``last.pt`` holds the last finished epoch."""
         state = self.engine.state
-        self.history = History(self.run_folder, state.epoch)
+        self.history = History(self.run_folder, state.epoch, self.rows)
         try:
             if state.epoch == 0:
                 self.checkpoints.save(0, 0)
@@ -195,11 +196,15 @@ def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Val
         metrics = dict(validation.measure()) if due else {}
         row |= {"seconds": time.perf_counter() - started[0], **metrics}
         score = metrics.get(validation.metric) if due else None
-        is_best = trainer.checkpoints.save(epoch, engine.state.iteration, score)
-        trainer.history.end_epoch(row)
-        trainer.run_folder.log(_line(row, engine.state.max_epochs, metrics, is_best))
+        is_best = trainer.checkpoints.is_best(score)
         if due and validation.measured:
             validation.measured(epoch, is_best)
+        # last.pt says that the epoch is over; what comes before it is repeated after a kill, what comes after it is
+        # made again from it
+        trainer.history.rows.append(row)
+        trainer.checkpoints.save(epoch, engine.state.iteration, score, trainer.history.rows)
+        trainer.history.end_epoch(row)
+        trainer.run_folder.log(_line(row, engine.state.max_epochs, metrics, is_best))
 
     engine.add_event_handler(Events.EPOCH_STARTED, start)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: trainer.history.add(engine.state.output))

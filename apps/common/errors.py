@@ -1,4 +1,9 @@
-"""The one exception that means *the input is at fault*, as opposed to a fault in this program."""
+"""Faults of the input, as opposed to faults in this program, and what is told of them."""
+
+from __future__ import annotations
+
+import os
+import sys
 
 
 class UserError(Exception):
@@ -6,3 +11,22 @@ class UserError(Exception):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def fault_of_the_input(error: BaseException) -> str | None:
+    """What is told of an error that the user can mend; None where it is a fault in this program.
+
+    A full disk, a place that cannot be written, a name that is too long (OSError) and too little memory are the
+    user's to mend, as is every UserError and every fault in the configuration of a loss.
+    """
+    # Whoever raised a LossConfigError has imported medloss.config: looking it up here keeps ``--help`` free of torch.
+    config = sys.modules.get("medloss.config")
+    if isinstance(error, UserError) or (config is not None and isinstance(error, config.LossConfigError)):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        name = f" {os.fspath(error.filename)!r}" if isinstance(error.filename, (str, os.PathLike)) else ""
+        return f"cannot read or write{name}: {error.strerror}; free some space, or give another place with --output"
+    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+        told = str(error).splitlines()[0] if str(error) else "no more memory"
+        return f"out of memory ({told}); use smaller patches, batches or images (patch, batch, spacing), or more memory"
+    return None

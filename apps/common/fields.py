@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from medloss.apps.common.errors import UserError
+from medloss.apps.common.nifti import nifti_image, read_nibabel
 from medloss.apps.common.output import atomic_write
 
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
@@ -42,11 +43,8 @@ def save_displacement(path: Path | str, ddf_voxels: np.ndarray, affine: np.ndarr
         raise ValueError(f"a displacement field is (3, i, j, k) in voxels, this one is {ddf_voxels.shape}")
     lps = np.moveaxis(voxels_to_world(ddf_voxels, affine), 0, -1) * RAS_TO_LPS
     # five axes, as ITK and ANTs write it: the fourth is time
-    image = nib.Nifti1Image(lps[:, :, :, None, :].astype(np.float32), affine)
+    image = nifti_image(lps[:, :, :, None, :].astype(np.float32), affine)
     image.header.set_intent("vector")
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
     with atomic_write(path) as temporary:
         nib.save(image, temporary)
 
@@ -56,18 +54,18 @@ def load_displacement(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
 
     Takes what ITK and ANTs write (intent 1007, LPS) and intent 1006 (RAS).
     """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file (a displacement field was expected here)")
     try:
-        image = nib.load(path)
-        vectors = np.asarray(image.dataobj, dtype=np.float64)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file (a displacement field was expected here)") from None
-    except Exception as fault:
+        stored = read_nibabel(path)
+    except Exception as fault:  # nibabel and gzip raise almost anything at a damaged file
         raise UserError(f"{path}: cannot be read as a NIfTI displacement field ({fault})") from fault
-    intent = int(image.header["intent_code"]) if "intent_code" in image.header else 0
+    vectors, affine, intent = stored.array, stored.affine, stored.intent
     if vectors.ndim != 5 or vectors.shape[3:] != (1, 3) or intent not in (VECTOR_LPS, DISPLACEMENT_RAS):
         raise UserError(
             f"{path}: not a displacement field: its shape is {vectors.shape} with NIfTI intent {intent}, expected "
             f"(i, j, k, 1, 3) with intent {VECTOR_LPS}, as medloss, ITK and ANTs write it"
         )
     ras = vectors[:, :, :, 0] * (RAS_TO_LPS if intent == VECTOR_LPS else 1.0)
-    return world_to_voxels(np.moveaxis(ras, -1, 0), image.affine).astype(np.float32), image.affine
+    return world_to_voxels(np.moveaxis(ras, -1, 0), affine).astype(np.float32), affine

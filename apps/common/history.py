@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medloss.apps.common.output import RunFolder, read_csv, write_csv
+from medloss.apps.common.output import RunFolder, write_csv
 
 SECONDS_BETWEEN_DRAWINGS = 30.0  # drawing takes about a second
 
@@ -14,17 +14,17 @@ SECONDS_BETWEEN_DRAWINGS = 30.0  # drawing takes about a second
 class History:
     """Collects the loss terms of an epoch (each raw, weight and weighted) and writes one row when it ends.
 
-    ``state_dict`` is not needed: a resumed run reads ``history.csv`` and drops what lies beyond its checkpoint.
+    A resumed run is given the rows of its checkpoint and writes ``history.csv`` anew.
     """
 
-    def __init__(self, run: RunFolder, epoch: int = 0):
+    def __init__(self, run: RunFolder, epoch: int = 0, rows: Sequence[Mapping[str, Any]] = ()):
         from torch.utils.tensorboard import SummaryWriter
 
         self.run = run
         self.file = run.path / "history.csv"
-        self.rows: list[Mapping[str, Any]] = []
-        if epoch and self.file.is_file():
-            self.rows = [row for row in read_csv(self.file) if int(row["epoch"]) <= epoch]
+        self.rows: list[Mapping[str, Any]] = list(rows)
+        if epoch:
+            write_csv(self.file, self.rows)
         self.writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=epoch + 1 if epoch else None)
         self.drawn_at = time.monotonic()
         self.start_epoch()
@@ -46,7 +46,6 @@ class History:
 
     def end_epoch(self, row: Mapping[str, Any]) -> None:
         """Store one epoch: the CSV row, the TensorBoard scalars and, every half minute, the curves."""
-        self.rows.append(dict(row))
         write_csv(self.file, self.rows)
         for name, value in row.items():
             if name != "epoch" and value is not None:

@@ -1,190 +1,238 @@
-"""Volumes on disk: NIfTI through nibabel, everything else through ITK, with the geometry kept in millimetres (RAS)."""
+"""Volumes on disk, read to their last byte and checked, with the geometry kept in millimetres (RAS).
+
+Every command reads through :func:`load_volume`, :func:`load_image` and, for label maps, ``labels.load_labels``.
+"""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.itk_runtime import import_itk
+from medloss.apps.common.formats import (
+    FREESURFER,
+    ITK,
+    NIFTI,
+    PAIRED_NIFTI,
+    SUFFIXES,
+    has_suffix,
+    image_suffix,
+    is_dicom_folder,
+)
+from medloss.apps.common.itk_files import itk_place, read_dicom_folder, read_itk, write_itk
+from medloss.apps.common.nifti import Forms, Stored, apart, nifti_image, read_nibabel, same_place, voxel_sizes
+from medloss.apps.common.notes import note
 from medloss.apps.common.output import atomic_write
+from medloss.apps.common.reading import DEFAULT, Reading
 
-NIFTI = (".nii.gz", ".nii")
-SUFFIXES = (*NIFTI, ".mha", ".mhd", ".nrrd")
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's axes point left, posterior, superior; ours right, anterior
+SAME_GRID = 0.01
+SIMILAR_GRID = 0.1
+"""Shares of a voxel: up to the first, two headers are the same; up to the second they differ slightly, with a note."""
 
 
 class Volume(NamedTuple):
-    """A scalar 3D volume: ``array`` (i, j, k), ``affine`` voxel to RAS mm, ``spacing`` mm, NIfTI ``header`` if any."""
+    """A scalar 3D volume.
+
+    ``array`` is (i, j, k); ``affine`` 4 x 4, voxel to RAS mm; ``spacing`` in mm; ``forms`` the two forms of a NIfTI
+    header; ``step`` the distance between two values of scaled integers, 0 without scaling.
+    """
 
     array: np.ndarray
     affine: np.ndarray
     spacing: tuple[float, float, float]
-    header: Any = None
+    forms: Forms | None = None
+    step: float = 0.0
 
 
-def load_volume(path: Path | str) -> Volume:
-    """Read a 3D volume in its stored dtype; a trailing axis of length one is dropped.
+def load_volume(path: Path | str, reading: Reading = DEFAULT) -> Volume:
+    """Read a 3D volume in its stored dtype; trailing axes of length one are dropped. A folder may hold DICOM slices.
 
-    Raises UserError when the file is missing, cannot be read, or is not a 3D scalar volume.
+    Raises:
+        UserError: the file is missing, damaged, of another kind, or not one real number per voxel of a 3D grid.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"image {path} does not exist")
-    try:
-        array, affine, header = _read_nifti(path) if is_nifti(path) else _read_itk(path)
-    except (ImageFileError, OSError, EOFError, ValueError, RuntimeError, zlib.error, KeyError) as error:
-        raise UserError(f"cannot read {path} as an image (damaged, or not an image?): {_first_line(error)}") from error
-    shape = array.shape
+    stored = _read(path)
+    array, shape = stored.array, stored.array.shape
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 3 or 0 in array.shape:
         raise UserError(f"{path} has shape {shape}, expected a 3D scalar volume (one time point, one channel)")
+    return _volume(path, stored._replace(array=array), reading)
+
+
+def load_channels(path: Path | str, reading: Reading = DEFAULT) -> Volume:
+    """Read a 3D or 4D file as :func:`load_volume` does; the array is (i, j, k, channels).
+
+    Raises:
+        UserError: as :func:`load_volume`.
+    """
+    path = Path(path)
+    stored = _read(path)
+    array = stored.array if stored.array.ndim != 3 else stored.array[..., None]
+    if array.ndim != 4 or 0 in array.shape:
+        raise UserError(f"{path} has shape {array.shape}, expected a 3D volume or a 4D stack of volumes")
+    return _volume(path, stored._replace(array=array), reading)
+
+
+def _volume(path: Path, stored: Stored, reading: Reading) -> Volume:
+    affine = _placed(path, stored, reading)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise UserError(f"{path} has a singular affine, so its voxels have no size; repair the header first")
-    return Volume(array, affine, tuple(float(size) for size in np.linalg.norm(affine[:3, :3], axis=0)), header)
+    sizes = tuple(float(size) for size in voxel_sizes(affine))
+    return Volume(stored.array, affine, sizes, stored.forms, stored.step)
+
+
+def load_image(path: Path | str, reading: Reading = DEFAULT) -> Volume:
+    """Read intensities: as :func:`load_volume`, and finite.
+
+    Raises:
+        UserError: also where values are NaN or infinite and ``reading.nan`` is ``"refuse"``.
+    """
+    volume = load_volume(path, reading)
+    if volume.array.dtype.kind != "f":
+        return volume
+    finite = np.isfinite(volume.array)
+    odd = int(volume.array.size - np.count_nonzero(finite))
+    if not odd:
+        return volume
+    if reading.nan == "refuse":
+        raise UserError(
+            f"image {path} holds {odd} NaN or infinite values of {volume.array.size}; replace them first, or read them "
+            "as 0 with nan=zero (see the options for reading)"
+        )
+    note(f"{path}: {odd} NaN or infinite values are read as 0")
+    return volume._replace(array=np.where(finite, volume.array, 0).astype(volume.array.dtype))
 
 
 def save_volume(path: Path | str, array: np.ndarray, like: Volume) -> None:
-    """Write ``array`` (i, j, k or i, j, k, channels) on the grid of ``like``, atomically.
+    """Write ``array`` (i, j, k or i, j, k, channels) on the grid of ``like``, whole or not at all.
 
-    Affine, qform and sform codes and units are those of ``like``; the dtype is that of ``array`` (bool becomes uint8).
+    NIfTI files carry both forms of the header and mm (see ``nifti.nifti_image``), and no name, comment or intent of the
+    file that ``like`` was read from. The dtype is that of ``array``; bool becomes uint8, 64-bit integers become int32
+    where they fit.
+
+    Raises:
+        UserError: another grid, an unknown suffix, or integers that the format cannot hold.
     """
     path, array = Path(path), _storable(np.asarray(array))
     if array.shape[:3] != like.array.shape:
         raise UserError(f"cannot write {path}: array of shape {array.shape} on a grid of shape {like.array.shape}")
+    if not image_suffix(path):
+        raise UserError(f"cannot write {path}: its name says no image format, expected one of {', '.join(SUFFIXES)}")
+    if has_suffix(path, ITK) and array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        raise UserError(f"cannot write {path}: values beyond 32 bits; write NIfTI (.nii.gz), which has 64-bit integers")
     with atomic_write(path) as temporary:
-        if is_nifti(path):
-            nib.save(_nifti_image(array, like), temporary)
+        if has_suffix(path, ITK):
+            write_itk(temporary, array, like.affine)
         else:
-            _write_itk(temporary, array, like.affine)
+            _save_nibabel(temporary, array, like)
 
 
-def is_nifti(path: Path) -> bool:
-    """Whether the name says NIfTI (.nii or .nii.gz)."""
-    return path.name.lower().endswith(NIFTI)
+def check_same_grid(a: Volume, b: Volume, what_a: str, what_b: str, reading: Reading = DEFAULT) -> None:
+    """Raise UserError unless both volumes have the same shape and lie at the same place.
 
-
-def strip_suffix(path: Path | str) -> str:
-    """File name without its image suffix, the double one included: ``case_1.nii.gz`` gives ``case_1``."""
-    name = Path(path).name
-    return next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), Path(name).stem)
-
-
-def list_images(folder: Path | str) -> list[Path]:
-    """The image files of a folder, hidden ones (``._x.nii.gz`` from a Mac) left out, sorted by name."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"image folder {folder} does not exist")
-    files = (file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-    return sorted(file for file in files if file.name.lower().endswith(SUFFIXES))
-
-
-def check_same_grid(a: Volume, b: Volume, what_a: str, what_b: str) -> None:
-    """Raise UserError unless both volumes have the same shape and, to a hundredth of a voxel, the same affine."""
+    Up to a hundredth of a voxel apart they are the same, up to a tenth a note is printed. ``reading.trust_arrays``
+    accepts any distance, with a note.
+    """
     if a.array.shape != b.array.shape:
         raise UserError(
             f"{what_a} has shape {a.array.shape} but {what_b} has {b.array.shape}; they must lie on the same grid: "
             "resample one onto the other first"
         )
-    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * [*a.array.shape, 1]
-    apart = np.linalg.norm(((a.affine - b.affine) @ corners.T)[:3], axis=0).max()
-    if apart > 0.01 * min(a.spacing):
+    distance, voxel = apart(a.affine, b.affine, a.array.shape), min(a.spacing)
+    if distance <= SAME_GRID * voxel or same_place(a.affine, b.affine, a.array.shape):
+        return
+    told = f"{what_a} and {what_b} have the same shape but lie up to {distance:.3g} mm apart in space"
+    if not reading.trust_arrays and distance > SIMILAR_GRID * voxel:
         raise UserError(
-            f"{what_a} and {what_b} have the same shape but lie up to {apart:.3g} mm apart in space "
-            "(their affines differ); copy the right header or resample one onto the other"
+            f"{told} (their affines differ); copy the right header, resample one onto the other, or, if the voxels are "
+            "known to correspond, say trust_arrays=true"
         )
+    note(f"{told}; their voxels are taken to correspond")
 
 
-def label_values_check(array: np.ndarray, classes: Iterable[int], path: Path | str) -> None:
-    """Raise UserError unless every value of a label map is one of ``classes``."""
-    known = sorted(set(classes))
-    strange = np.setdiff1d(label_values(array, path), known)
-    if strange.size:
-        listed = ", ".join(str(value) for value in strange[:10]) + (", ..." if strange.size > 10 else "")
-        raise UserError(
-            f"{path} holds label{'s' * (strange.size > 1)} {listed} outside the classes {known}; "
-            "add a name for it under data.labels, or declare it with data.ignore"
+def _read(path: Path) -> Stored:
+    if path.is_dir():
+        if not is_dicom_folder(path):
+            raise UserError(f"{path} is a folder without DICOM slices, expected an image file or one DICOM series")
+        reader = read_dicom_folder
+    elif not path.exists():
+        broken = " (a broken link: was the file fetched?)" if path.is_symlink() else ""
+        raise UserError(f"image {path} does not exist{broken}")
+    elif has_suffix(path, (*NIFTI, *PAIRED_NIFTI, *FREESURFER)):
+        reader = read_nibabel
+    elif has_suffix(path, ITK):
+        reader = read_itk
+    else:
+        raise UserError(f"{path} has no suffix of an image that can be read: {', '.join(SUFFIXES)}, or a DICOM folder")
+    try:
+        return reader(path)
+    except Exception as error:  # nibabel, gzip and ITK raise almost anything at a damaged file
+        raise UserError(f"cannot read {path} as an image: {_first_line(error)}") from error
+
+
+def _placed(path: Path, stored: Stored, reading: Reading) -> np.ndarray:
+    """Where the voxels are, after a word on headers that nibabel and ITK read differently."""
+    if stored.forms is None or not stored.forms.ambiguous(stored.affine):
+        return stored.affine
+    other = itk_place(path)
+    if isinstance(other, np.ndarray) and same_place(stored.affine, other, stored.array.shape):
+        return stored.affine
+    if isinstance(other, str):
+        told = f"ITK, ANTs and 3D Slicer cannot place {path} ({other}); nibabel reads {_in_words(stored.affine)}"
+    else:
+        told = (
+            f"readers place {path} differently, up to {apart(stored.affine, other, stored.array.shape):.3g} mm apart "
+            f"({_why(stored.forms)}): nibabel {_in_words(stored.affine)}, ITK, ANTs and 3D Slicer {_in_words(other)}"
         )
+    if reading.space == "refuse" or (reading.space == "itk" and isinstance(other, str)):
+        raise UserError(f"{told}; repair the header (write one affine as sform and qform)")
+    if reading.space == "itk":
+        return other
+    note(f"{told}. The first is used; say space=itk for the second")
+    return stored.affine
 
 
-def label_values(array: np.ndarray, path: Path | str) -> np.ndarray:
-    """The distinct values of a label map, as integers; UserError when they are not whole numbers."""
-    values = np.unique(array)
-    if not np.all(np.isfinite(values)) or np.any(values != np.round(values)):
-        odd = values[~(values == np.round(values))][:3]
-        raise UserError(f"{path} is not a label map: it holds fractions such as {', '.join(f'{v:g}' for v in odd)}")
-    return values.astype(np.int64)
+def _why(forms: Forms) -> str:
+    if forms.sform is None and forms.qform is None:
+        return "the header has neither sform nor qform"
+    if forms.sform is not None and forms.qform is not None:
+        return f"sform of code {forms.sform_code}, qform of code {forms.qform_code}"
+    return "the axes are not perpendicular (shear)"
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, Any]:
-    image = nib.load(path)
-    return np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64), image.header
+def _in_words(affine: np.ndarray) -> str:
+    return "[" + "; ".join(" ".join(f"{value:.4g}" for value in row) for row in affine[:3]) + "]"
 
 
-def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray, None]:
-    itk = import_itk()
-
-    image = itk.imread(str(path))
-    affine = np.eye(4)
-    direction, spacing = itk.array_from_matrix(image.GetDirection()), np.asarray(image.GetSpacing())
-    size = len(spacing)
-    affine[:size, :size] = direction * spacing
-    affine[:size, 3] = np.asarray(image.GetOrigin())
-    return itk.array_from_image(image).T, _LPS @ affine, None  # ITK's arrays come as (k, j, i)
-
-
-def _write_itk(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    itk = import_itk()
-
-    lps = _LPS @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    flipped = np.ascontiguousarray(np.moveaxis(array, (0, 1, 2), (2, 1, 0)))
-    image = itk.image_from_array(flipped, is_vector=array.ndim > 3)
-    image.SetSpacing(spacing)
-    image.SetOrigin(lps[:3, 3])
-    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(lps[:3, :3] / spacing)))
-    itk.imwrite(image, str(path), compression=True)
-
-
-def _nifti_image(array: np.ndarray, like: Volume) -> nib.Nifti1Image:
-    if like.header is None:
-        image = nib.Nifti1Image(array, like.affine)
-        image.set_qform(like.affine, 1)
-        image.set_sform(like.affine, 1)
-        image.header.set_xyzt_units("mm")
-        return image
-    stored = like.header.get_data_shape()
-    if array.ndim == 3 and stored[:3] == array.shape and set(stored[3:]) <= {1}:
-        array = array.reshape(stored)
-    header = like.header.copy()
-    header.set_data_dtype(array.dtype)
-    header["scl_slope"], header["scl_inter"] = np.nan, np.nan
-    header["cal_min"], header["cal_max"] = 0, 0
-    return _type_of(header)(array, like.affine, header)
-
-
-def _type_of(header: Any) -> type[nib.Nifti1Image]:
-    """The nibabel image class that goes with a header: NIfTI-1 or NIfTI-2."""
-    return nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+def _save_nibabel(path: Path, array: np.ndarray, like: Volume) -> None:
+    if has_suffix(path, FREESURFER):
+        kind = np.int32 if array.dtype.kind in "iu" and array.dtype != np.uint8 else array.dtype
+        nib.save(nib.MGHImage(array.astype(np.float32 if kind == np.float64 else kind), like.affine), path)
+        return
+    image = nifti_image(array, like.affine, like.forms)
+    if has_suffix(path, PAIRED_NIFTI):
+        pair = nib.Nifti1Pair(array, like.affine, image.header)
+        pair.set_data_dtype(array.dtype)
+        image = pair
+    nib.save(image, path)
 
 
 def _storable(array: np.ndarray) -> np.ndarray:
-    """The array in a dtype that common readers take: no bool, half precision or 64-bit integers."""
+    """The array in a dtype that common readers take: no bool or half precision, 64-bit integers only where needed."""
     if array.dtype == bool:
         return array.astype(np.uint8)
     if array.dtype == np.float16:
         return array.astype(np.float32)
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
-        return array.astype(np.int32)
+        low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+        return array.astype(np.int32) if low >= -(2**31) and high < 2**31 else array
     return array
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

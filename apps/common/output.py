@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
+import itertools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +23,8 @@ from typing import Any
 
 from medloss.apps.common.errors import UserError
 
+UNFINISHED = ".medloss-unfinished-"
+"""How the folders begin in which files are written; what is left of a killed process carries this name."""
 PACKAGES = ("medloss", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk-io")
 
 
@@ -26,18 +32,27 @@ PACKAGES = ("medloss", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` with the same suffixes; it takes the name ``path`` only on success.
 
-    A reader therefore sees the old file or the complete new one, and a failure leaves nothing behind.
+    A reader therefore sees the old file or the complete new one, and a failure leaves nothing behind. Where a format
+    puts a second file beside it (the voxels of a ``.mhd``), that one comes first.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=path.parent))
     try:
         yield folder / path.name  # the same name, so that writers see the suffix (.nii.gz) they go by
+        for other in sorted(each for each in folder.iterdir() if each.name != path.name):
+            os.replace(other, path.with_name(other.name))
         os.replace(folder / path.name, path)
     finally:
         for left in folder.iterdir():
             left.unlink()
         folder.rmdir()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of unfinished files below ``folder``, to which nobody else writes."""
+    for left in folder.rglob(f"{UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -66,6 +81,23 @@ def read_csv(path: Path | str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def read_json(path: Path | str) -> Any:
+    """What :func:`write_json` wrote; None where there is no such file, or it is no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def digest_of(path: Path | str) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run: ``config.yaml``, ``environment.json``, ``log.txt``, ``checkpoints/``, ``previews/`` ..."""
@@ -92,10 +124,10 @@ class RunFolder:
     def create(cls, path: Path | str, config: str = "", **facts: Any) -> RunFolder:
         """Make the folder and write ``config.yaml`` (text ``config``) and ``environment.json`` (with ``facts``).
 
-        Nothing is ever overwritten: where ``path`` exists and is not empty, ``path-2``, ``path-3``, ... is made.
+        Nothing is ever overwritten: where ``path`` exists and is not empty, ``path-2``, ``path-3``, ... is made. Two
+        processes never get the same folder.
         """
-        run = cls(_free(Path(path)))
-        run.path.mkdir(parents=True, exist_ok=True)
+        run = cls(_claim(Path(path).absolute()))
         write_text(run.config, config)
         write_json(run.path / "environment.json", {**environment(), **facts})
         return run
@@ -119,9 +151,23 @@ class RunFolder:
             stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n")
 
     def best(self) -> Path | None:
-        """The checkpoint with the highest score in its name ``best_<metric>=<score>.pt``; None when there is none."""
-        scored = [(float(each.stem.rsplit("=", 1)[1]), each) for each in self.checkpoints.glob("best_*=*.pt")]
-        return max(scored)[1] if scored else None
+        """The best checkpoint: the first of ``best.json`` that exists; None when there is none."""
+        listed = read_json(self.path / "best.json")
+        names = listed if isinstance(listed, list) else []
+        return next((file for name in names if (file := self.checkpoints / Path(str(name)).name).is_file()), None)
+
+
+@contextlib.contextmanager
+def opened_first(run: RunFolder) -> Iterator[RunFolder]:
+    """Within the block a new run folder is filled; where that fails, and nothing but its description was written, it
+    goes again.
+    """
+    try:
+        yield run
+    except BaseException:
+        if {each.name for each in run.path.iterdir()} <= {"config.yaml", "environment.json"}:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def environment() -> dict[str, Any]:
@@ -141,14 +187,21 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _free(path: Path) -> Path:
+def _claim(path: Path) -> Path:
+    """A new folder ``path``, or ``path-2``, ...; an empty one that stands is taken by the first who marks it."""
     if path.exists() and not path.is_dir():
-        raise UserError(f"cannot make the folder {path}: a file of that name exists")
-    candidate, count = path, 1
-    while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
-        count += 1
-        candidate = path.with_name(f"{path.name}-{count}")
-    return candidate
+        raise UserError(f"cannot make the folder {path}: a file of that name exists; give another --output")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for count in itertools.count(1):
+        candidate = path if count == 1 else path.with_name(f"{path.name or 'run'}-{count}")
+        if candidate.is_dir() and any(candidate.iterdir()):
+            continue
+        with contextlib.suppress(FileExistsError):
+            if not candidate.is_dir():
+                candidate.mkdir()
+            os.close(os.open(candidate / "config.yaml", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return candidate
+    raise AssertionError("unreachable")
 
 
 def _version(package: str) -> str | None:

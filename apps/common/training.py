@@ -11,34 +11,36 @@ import torch
 
 from medloss.apps.common.config import Model
 
+MOST_EPOCHS = 10**6
+
 
 class OptimizerConfig(Model):
     """Optimizer by name; ``lr`` is the highest learning rate, after the warm-up."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = pydantic.Field(1e-3, gt=0)
-    weight_decay: float = pydantic.Field(1e-5, ge=0)
+    lr: float = pydantic.Field(1e-3, gt=0, le=1e6)
+    weight_decay: float = pydantic.Field(1e-5, ge=0, le=100)
 
 
 class ScheduleConfig(Model):
     """Learning rate over time: ``warmup`` epochs of linear rise, then constant or a cosine down to zero."""
 
     name: Literal["cosine", "constant"] = "cosine"
-    warmup: float = pydantic.Field(0, ge=0)
+    warmup: float = pydantic.Field(0, ge=0, le=MOST_EPOCHS)
 
 
 class TrainConfig(Model):
     """How long and how to train. ``steps`` (rounded up to whole epochs) wins over ``epochs``."""
 
-    epochs: int = pydantic.Field(20, ge=1)
-    steps: int | None = pydantic.Field(None, ge=1)
-    batch: int = pydantic.Field(2, ge=1)
-    accumulate: int = pydantic.Field(1, ge=1)
+    epochs: int = pydantic.Field(20, ge=1, le=MOST_EPOCHS)
+    steps: int | None = pydantic.Field(None, ge=1, le=10**9)
+    batch: int = pydantic.Field(2, ge=1, le=4096)
+    accumulate: int = pydantic.Field(1, ge=1, le=10**6)
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip: float | None = pydantic.Field(1.0, gt=0)
-    workers: int = pydantic.Field(0, ge=0)
+    workers: int = pydantic.Field(0, ge=0, le=256)
 
     def count_epochs(self, steps_per_epoch: int) -> int:
         """Number of epochs for a loader of ``steps_per_epoch`` batches."""
@@ -67,8 +69,3 @@ def build_schedule(
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (update - warm) / max(1, total - warm))))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def pick_device() -> torch.device:
-    """The GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from medloss.apps.common.compute import pick_device
 from medloss.apps.common.config import dump_config
 from medloss.apps.common.figures import registration_preview, segmentation_preview
 from medloss.apps.common.images import save_volume
 from medloss.apps.common.output import RunFolder, write_json
 from medloss.apps.common.report import write_report
-from medloss.apps.common.training import pick_device
 from medloss.apps.demo import recovery, tissues
 from medloss.apps.demo.config import DemoConfig
 from medloss.apps.demo.corruption import BIAS, NOISE

@@ -11,11 +11,11 @@ from monai.data import DataLoader
 from monai.transforms import Randomizable
 from torch.utils.data import Dataset
 
+from medloss.apps.common.compute import pick_device
 from medloss.apps.common.engine import build_trainer
 from medloss.apps.common.output import RunFolder
 from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.common.region_metrics import dice
-from medloss.apps.common.training import pick_device
 from medloss.apps.demo.baseline import Thresholds, apply_thresholds, best_thresholds
 from medloss.apps.demo.config import TissueConfig
 from medloss.apps.demo.corruption import corrupt

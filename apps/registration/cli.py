@@ -6,16 +6,20 @@ from typing import Annotated
 import typer
 
 from medloss.apps.common.commands import (
+    AllowChanges,
     Configs,
+    Device,
     DryRun,
     Last,
     Output,
     PrintConfig,
     Quiet,
     Resume,
+    Threads,
     load_settings,
     run_training,
 )
+from medloss.apps.common.interrupt import interruptible
 
 # torch and MONAI are imported inside the commands: ``medloss --help`` answers at once.
 
@@ -48,16 +52,9 @@ def pair(
         return
     from medloss.apps.registration.pair import register_pair
 
-    run = register_pair(
-        fixed,
-        moving,
-        settings,
-        output,
-        fixed_label=fixed_label,
-        moving_label=moving_label,
-        mask=mask,
-        progress=not quiet,
-    )
+    labels = {"fixed_label": fixed_label, "moving_label": moving_label}
+    with interruptible("nothing was written: the result of a pair is written at its end"):
+        run = register_pair(fixed, moving, settings, output, **labels, mask=mask, progress=not quiet)
     typer.echo(f"wrote {run.path}")
 
 
@@ -66,6 +63,7 @@ def train(
     config: Configs = None,
     output: Output = None,
     resume: Resume = False,
+    allow_changes: AllowChanges = False,
     dry_run: DryRun = False,
     print_config: PrintConfig = False,
     quiet: Quiet = False,
@@ -90,6 +88,7 @@ def train(
         dry_run=dry_run,
         print_config=print_config,
         quiet=quiet,
+        allow_changes=allow_changes,
     )
     if run is not None:
         typer.echo(f"predict with: medloss register predict {run}")
@@ -102,6 +101,9 @@ def predict(
     pairs: Annotated[Path | None, typer.Option(help="CSV: fixed, moving (name, fixed_label, moving_label).")] = None,
     output: Output = None,
     last: Last = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Register pairs anew that are there.")] = False,
+    device: Device = None,
+    threads: Threads = None,
     quiet: Quiet = False,
 ):
     """Register pairs with a trained network: for each what ``pair`` writes, and a table over all of them.
@@ -110,7 +112,9 @@ def predict(
     """
     from medloss.apps.registration.predict import predict as run_prediction
 
-    result = run_prediction(run, output, split=split, pairs=pairs, last=last, progress=not quiet)
+    options = {"split": split, "pairs": pairs, "last": last, "overwrite": overwrite, "progress": not quiet}
+    with interruptible("the pairs that are written are whole; the same command goes on with the others"):
+        result = run_prediction(run, output, device=device, threads=threads, **options)
     typer.echo(result.table())
     typer.echo(f"wrote {result.folder}")
 

@@ -7,12 +7,16 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from medloss.apps.common.config import Model, loss_mapping
-from medloss.apps.common.training import TrainConfig
+from medloss.apps.common.compute import Device, Threads
+from medloss.apps.common.config import Model, Seed, loss_mapping
+from medloss.apps.common.reading import Reading
+from medloss.apps.common.training import MOST_EPOCHS, TrainConfig
 
 Initialise = Literal["none", "centre_of_mass", "resize"]
-Positive = Annotated[float, pydantic.Field(gt=0)]
-Size = Annotated[int, pydantic.Field(ge=8)]
+Positive = Annotated[float, pydantic.Field(gt=0, le=1000)]
+Millimetres = Annotated[float, pydantic.Field(ge=0.01, le=1000)]
+Factor = Annotated[float, pydantic.Field(ge=1, le=1000)]
+Size = Annotated[int, pydantic.Field(ge=8, le=4096)]
 Folder = Annotated[Path, pydantic.AfterValidator(lambda path: path.expanduser().absolute())]  # loads from anywhere
 
 
@@ -26,7 +30,7 @@ class Losses(Model):
     image: loss_mapping("image") = {}
     label: loss_mapping("label") = {}
     field: loss_mapping("field") = {}
-    label_scales: list[Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field([0], min_length=1)
+    label_scales: list[Annotated[float, pydantic.Field(ge=0, le=100)]] = pydantic.Field([0], min_length=1)
     """Label losses are averaged over labels blurred with these sigmas in voxels: far regions then attract each
     other.
     """
@@ -39,7 +43,9 @@ class Losses(Model):
 
 
 class _Registration(Model):
-    seed: int = pydantic.Field(0, ge=0)
+    seed: Seed = 0
+    device: Device = "auto"
+    threads: Threads | None = None
 
     def _check_field(self, transform: str, regularise: str) -> None:
         if regularise == "velocity" and transform == "ddf":
@@ -49,26 +55,27 @@ class _Registration(Model):
 class PairConfig(_Registration):
     """``medloss register pair``: optimisation of one pair, coarse to fine, without training."""
 
-    device: str = pydantic.Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     transform: Literal["dvf", "ddf"] = "dvf"
     """dvf: a stationary velocity field, integrated (invertible, folds rarely); ddf: the displacement itself."""
     initialise: Initialise = "none"
     """none: trust the headers; centre_of_mass: shift one centre of mass onto the other; resize: lay box over box."""
-    spacing: Positive | None = None
+    spacing: Millimetres | None = None
     """Voxel size in mm at the finest level; None takes the fixed image's finest.
 
     Outputs are on the fixed grid anyway.
     """
-    pyramid: list[Positive] = pydantic.Field([4, 2, 1], min_length=1)
+    pyramid: list[Factor] = pydantic.Field([4, 2, 1], min_length=1, max_length=16)
     """Voxel size of each level, as multiples of ``spacing``."""
-    iterations: list[Annotated[int, pydantic.Field(ge=0)]] = [100, 60, 20]
-    control: Positive = 2
+    iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [100, 60, 20]
+    control: Factor = 2
     """Voxel of the grid that carries the field, in voxels of its level: 2 is smoother and 8 times cheaper than 1."""
     lr: Positive = 0.1
     """Adam's step in voxels of the control grid."""
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
     regularise: Literal["displacement", "velocity"] = "displacement"
     """Which field the field losses see."""
+    read: Reading = Reading()
+    """What to do with files that can be read in more than one way."""
     loss: Losses = Losses(
         image={"lncc": {"kernel_size": 7}}, field={"diffusion": {"weight": 0.5, "stencil": "forward"}}
     )
@@ -122,6 +129,8 @@ class Data(Model):
     """Left out: no label is read."""
     pairs: Literal["random", "all"] = "random"
     """Of unpaired images: as many random pairs as there are images (by the seed), or every ordered pair."""
+    read: Reading = Reading()
+    """What to do with files that can be read in more than one way."""
     size: tuple[Size, Size, Size] | None = None
     """Voxels of the grid that the network works on; none: each fixed image's own grid."""
     initialise: Initialise = "resize"
@@ -145,7 +154,7 @@ class Network(Model):
     name: Literal["unet", "local", "voxelmorph"] = "unet"
     """unet: MONAI's RegUNet; local: DeepReg's LocalNet, whose 7 x 7 x 7 convolutions are slow on a CPU; voxelmorph."""
     output: Literal["ddf", "dvf"] = "ddf"
-    channels: int = pydantic.Field(8, ge=1)
+    channels: int = pydantic.Field(8, ge=1, le=4096)
     """At full resolution; each level below has twice as many (voxelmorph: as many)."""
     depth: int = pydantic.Field(3, ge=1, le=6)
     """How many times the resolution is halved."""
@@ -155,15 +164,15 @@ class Network(Model):
 class RegistrationTrain(TrainConfig):
     """How long and how to train; one pair at a time by default, since fixed grids differ."""
 
-    epochs: int = pydantic.Field(50, ge=1)
-    batch: int = pydantic.Field(1, ge=1)
+    epochs: int = pydantic.Field(50, ge=1, le=MOST_EPOCHS)
+    batch: int = pydantic.Field(1, ge=1, le=4096)
 
 
 class Validate(Model):
     """Validation every so many epochs by the mean Dice of all regions (by the loss, without labels)."""
 
-    every: int = pydantic.Field(1, ge=1)
-    keep: int = pydantic.Field(1, ge=1)
+    every: int = pydantic.Field(1, ge=1, le=10**6)
+    keep: int = pydantic.Field(1, ge=1, le=1000)
 
 
 class RegistrationConfig(_Registration):

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.images import Volume, check_same_grid, is_nifti, label_values, load_volume
+from medloss.apps.common.images import Volume, check_same_grid
+from medloss.apps.common.labels import label_values, load_label_channels, load_labels
+from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.registration.config import Data, Labels
 from medloss.apps.registration.files import PairFiles
 from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
@@ -36,8 +37,10 @@ class PairDataset(Dataset):
 
     def load(self) -> PairDataset:
         """Read and check everything now, so that a fault in the last file does not come an hour later."""
-        classes = all_classes(self.pairs, self.data.labels)
-        self.cache = [prepare(load_files(files, self.data.labels, classes), self.data) for files in self.pairs]
+        classes = all_classes(self.pairs, self.data.labels, self.data.read)
+        self.cache = [
+            prepare(load_files(files, self.data.labels, classes, self.data.read), self.data) for files in self.pairs
+        ]
         return self
 
     def __len__(self) -> int:
@@ -70,7 +73,9 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-def all_classes(pairs: Sequence[PairFiles], labels: Labels | None) -> tuple[int, ...] | None:
+def all_classes(
+    pairs: Sequence[PairFiles], labels: Labels | None, reading: Reading = DEFAULT
+) -> tuple[int, ...] | None:
     """The classes of label maps: as configured, or all that any of the files holds; None for masks and without
     labels.
     """
@@ -79,17 +84,25 @@ def all_classes(pairs: Sequence[PairFiles], labels: Labels | None) -> tuple[int,
     if labels.classes:
         return tuple(labels.classes)
     paths = {path for pair in pairs for path in (pair.fixed_label, pair.moving_label) if path}
-    found = {int(value) for path in paths for value in label_values(load_volume(path).array, path)}
+    found = {int(value) for path in paths for value in label_values(load_labels(path, reading).array)}
     return tuple(sorted(found - {0}))
 
 
-def load_files(files: PairFiles, labels: Labels | None, classes: tuple[int, ...] | None) -> Pair:
+def load_files(
+    files: PairFiles, labels: Labels | None, classes: tuple[int, ...] | None, reading: Reading = DEFAULT
+) -> Pair:
     """Read a pair; labels come as ``(i, j, k)`` maps or ``(C, i, j, k)`` masks."""
-    fixed, moving = (load_intensities(path) for path in (files.fixed, files.moving))
+    fixed, moving = (load_intensities(path, reading) for path in (files.fixed, files.moving))
     if labels is None or files.fixed_label is None or files.moving_label is None:
         return Pair(files.name, fixed, moving)
     read = load_map if labels.kind == "map" else _load_masks
-    both = [read(files.fixed_label, fixed, files.fixed), read(files.moving_label, moving, files.moving)]
+    both = [
+        read(path, image, image_path, reading)
+        for path, image, image_path in (
+            (files.fixed_label, fixed, files.fixed),
+            (files.moving_label, moving, files.moving),
+        )
+    ]
     if both[0].ndim == 4 and both[0].shape[0] != both[1].shape[0]:
         raise UserError(
             f"{files.fixed_label} has {both[0].shape[0]} regions and {files.moving_label} {both[1].shape[0]}: "
@@ -133,17 +146,19 @@ def as_channels(label: Tensor, classes: Sequence[int] | None) -> Tensor:
     return torch.stack([label == value for value in classes]).float()
 
 
-def load_map(path: Path, image: Volume, image_path: Path) -> Tensor:
+def load_map(path: Path, image: Volume, image_path: Path, reading: Reading = DEFAULT) -> Tensor:
     """An integer label map ``(i, j, k)`` that lies on the grid of its image; UserError otherwise."""
-    volume = load_volume(path)
-    check_same_grid(volume, image, f"label map {path}", f"its image {image_path}")
-    label_values(volume.array, path)
-    return torch.from_numpy(np.ascontiguousarray(volume.array).astype(np.int32))
+    volume = load_labels(path, reading)
+    check_same_grid(volume, image, f"label map {path}", f"its image {image_path}", reading)
+    return integers(volume.array)
 
 
-def _load_masks(path: Path, image: Volume, image_path: Path) -> Tensor:
-    """DeepReg's label files: ``(C, i, j, k)`` of 0 and 1 from a 3D or 4D file."""
-    array = _read_channels(path)
+def _load_masks(path: Path, image: Volume, image_path: Path, reading: Reading = DEFAULT) -> Tensor:
+    """DeepReg's label files: ``(C, i, j, k)`` of 0 and 1 from a 3D or 4D file.
+
+    They have no header worth the name: their arrays alone must agree with the image's.
+    """
+    array = load_label_channels(path, reading).array
     if array.shape[:3] != image.array.shape:
         shape = image.array.shape
         raise UserError(f"labels {path} have shape {array.shape}, but image {image_path} {shape}: they must agree")
@@ -155,15 +170,9 @@ def _load_masks(path: Path, image: Volume, image_path: Path) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array.astype(np.uint8), -1, 0)))
 
 
-def _read_channels(path: Path) -> np.ndarray:
-    if not is_nifti(path):
-        return load_volume(path).array[..., None]
-    if not path.is_file():
-        raise UserError(f"labels {path} do not exist")
-    try:
-        array = np.asarray(nib.load(path).dataobj)
-    except Exception as fault:
-        raise UserError(f"cannot read {path} as an image: {fault}") from fault
-    if array.ndim not in (3, 4):
-        raise UserError(f"{path} has shape {array.shape}, expected a 3D mask or a 4D stack of masks")
-    return array if array.ndim == 4 else array[..., None]
+def integers(array: np.ndarray) -> Tensor:
+    """Labels as int32, or as int64 where an id needs it."""
+    narrow = np.can_cast(array.dtype, np.int32) or (
+        array.size > 0 and int(array.min()) >= -(2**31) and int(array.max()) < 2**31
+    )
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int32 if narrow else np.int64))

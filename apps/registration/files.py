@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import itertools
 import random
@@ -10,8 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from medloss.apps.common.case_names import check_case_name
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.images import list_images, strip_suffix
+from medloss.apps.common.formats import SUFFIXES, strip_suffix
+from medloss.apps.common.listing import list_images, tell_left_out
+from medloss.apps.common.notes import note
+from medloss.apps.common.tables import read_table
 from medloss.apps.registration.config import Data
 
 
@@ -26,10 +29,13 @@ class PairFiles(NamedTuple):
 
 
 def _named(folder: Path) -> dict[str, Path]:
-    files = {strip_suffix(path): path for path in list_images(folder)}
-    if not files:
-        raise UserError(f"{folder} holds no images (.nii, .nii.gz, .mha, .mhd, .nrrd)")
-    return files
+    found = list_images(folder)
+    tell_left_out(found.left_out)
+    if not found.images:
+        raise UserError(
+            f"{folder} holds no images that can be read ({', '.join(SUFFIXES)}, or folders of DICOM slices)"
+        )
+    return found.images
 
 
 def _same_names(first: dict[str, Path], second: dict[str, Path], where: Sequence[Path]) -> None:
@@ -107,21 +113,18 @@ def _apart(pairs: list[PairFiles], held: int) -> tuple[list[PairFiles], list[Pai
 
 def read_pairs(path: Path, labelled: bool) -> list[PairFiles]:
     """Pairs of a CSV with the columns fixed, moving (and name, fixed_label, moving_label); paths relative to it."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a CSV with the columns fixed and moving")
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    if not rows or not {"fixed", "moving"} <= set(rows[0]):
-        found = ", ".join(rows[0]) if rows else "no rows"
-        raise UserError(f"{path}: expected the columns fixed and moving, found {found}")
     pairs = []
-    for number, row in enumerate(rows, 1):
+    for line, row in read_table(path, ("fixed", "moving")):
         columns = ("fixed", "moving", "fixed_label", "moving_label")
         fixed, moving, *labels = (path.parent / row[key] if row.get(key) else None for key in columns)
         if fixed is None or moving is None:
-            raise UserError(f"{path}, row {number}: fixed and moving are both needed")
+            raise UserError(f"{path}, line {line}: fixed and moving are both needed")
+        if (labels[0] is None) != (labels[1] is None):
+            note(f"{path}, line {line}: one of fixed_label and moving_label is empty: registered without labels")
         if not labelled or None in labels:
             labels = [None, None]
-        name = row.get("name") or f"{strip_suffix(moving)}-to-{strip_suffix(fixed)}"
-        pairs.append(PairFiles(name, fixed, moving, *labels))
+        name = row.get("name") or row.get("id") or f"{strip_suffix(moving)}-to-{strip_suffix(fixed)}"
+        pairs.append(PairFiles(check_case_name(name, f"{path}, line {line}"), fixed, moving, *labels))
+    if not pairs:
+        raise UserError(f"{path} holds no pairs below its header")
     return pairs

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,8 @@ def pull(image: Tensor, matrix: np.ndarray, at: Tensor, mode: str = "bilinear", 
     out.
 
     Args:
-        image: any dtype; comes back as float32.
+        image: any dtype. Integers read by ``"nearest"`` keep their dtype and every digit; the rest comes back as
+            float32.
         matrix: 4 x 4, from the space of ``at`` to voxels of the image.
         at: positions ``(3, *shape)``.
         mode: ``"bilinear"`` (which is linear in 3D) or ``"nearest"``.
@@ -46,6 +48,8 @@ def pull(image: Tensor, matrix: np.ndarray, at: Tensor, mode: str = "bilinear", 
     """
     voxels = _transform(matrix, at.double())
     sizes = torch.tensor(image.shape[1:], dtype=torch.float64, device=image.device).reshape(3, 1, 1, 1)
+    if mode == "nearest" and not image.is_floating_point():
+        return _pull_nearest(image, voxels, sizes, 0 if fill is None else int(fill), fill is not None)
     unit = 2 * voxels / (sizes - 1).clamp(min=1) - 1
     grid = unit.flip(0).movedim(0, -1)[None].float()
     pulled = F.grid_sample(image[None].float(), grid, mode=mode, padding_mode="border", align_corners=True)[0]
@@ -55,9 +59,28 @@ def pull(image: Tensor, matrix: np.ndarray, at: Tensor, mode: str = "bilinear", 
     return pulled
 
 
-def pull_moving(
-    moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray, mode: str = "bilinear"
+def _pull_nearest(image: Tensor, voxels: Tensor, sizes: Tensor, fill: int, filled: bool) -> Tensor:
+    """The entries of ``image`` ``(C, i, j, k)`` nearest to ``voxels``, without a float in between."""
+    index = voxels.round().clamp(min=0).minimum(sizes - 1).long()
+    found = image[:, index[0], index[1], index[2]]
+    if not filled:
+        return found
+    inside = ((voxels >= -0.5) & (voxels <= sizes - 0.5)).all(0)
+    return torch.where(inside, found, torch.as_tensor(fill, dtype=image.dtype, device=image.device))
+
+
+def pull_labels(
+    labels: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray, background: int = 0
 ) -> Tensor:
+    """Integer labels or masks ``(C, i, j, k)`` through a total DDF onto the fixed grid by nearest neighbour.
+
+    Outside the moving image comes the background.
+    """
+    at = grid_points(total_ddf.shape[1:], total_ddf.device) + total_ddf
+    return pull(labels, np.linalg.inv(moving_affine) @ fixed_affine, at, "nearest", fill=background)
+
+
+def pull_moving(moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray) -> Tensor:
     """The original moving image ``(C, i, j, k)`` through a total DDF ``(3, *fixed)`` onto the fixed grid,
     interpolated once.
 
@@ -65,7 +88,7 @@ def pull_moving(
     """
     at = grid_points(total_ddf.shape[1:], total_ddf.device) + total_ddf
     matrix = np.linalg.inv(moving_affine) @ fixed_affine
-    return pull(moving, matrix, at, mode, fill=float(moving.min()))
+    return pull(moving, matrix, at, fill=float(moving.min()))
 
 
 def fold_in_initial(ddf: Tensor, initial: np.ndarray, fixed_affine: np.ndarray) -> Tensor:
@@ -111,10 +134,20 @@ def _centres_of_mass(fixed: Volume, moving: Volume) -> np.ndarray:
 
 
 def _resized(fixed: Volume, moving: Volume) -> np.ndarray:
-    """The two boxes laid over each other, whatever their headers say: DeepReg's rule."""
-    ratio = np.array(moving.array.shape) / np.array(fixed.array.shape)
-    stretch = np.diag([*ratio, 1.0])
-    stretch[:3, 3] = (ratio - 1) / 2  # voxel edges on voxel edges: (x + 1/2) ratio - 1/2
+    """The two boxes laid over each other, whatever sizes and origins their headers say: DeepReg's rule.
+
+    The directions of the axes are believed: left lies on left, and head on head.
+    """
+    stretch = np.zeros((4, 4))
+    stretch[3, 3] = 1.0
+    orientations = [nib.io_orientation(each.affine) for each in (fixed, moving)]
+    for axis, (world, sign) in enumerate(orientations[0]):
+        other = int(np.flatnonzero(orientations[1][:, 0] == world)[0])
+        ratio = moving.array.shape[other] / fixed.array.shape[axis]
+        # voxel edges on voxel edges: (x + 1/2) ratio - 1/2, counted from the other end where the axes are opposite
+        same = sign == orientations[1][other, 1]
+        stretch[other, axis] = ratio if same else -ratio
+        stretch[other, 3] = (ratio - 1) / 2 if same else moving.array.shape[other] - (ratio + 1) / 2
     return moving.affine @ stretch @ np.linalg.inv(fixed.affine)
 
 

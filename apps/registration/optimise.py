@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from medloss.apps.common.errors import UserError
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.registration.losses import RegistrationLoss, numbers, total
 from medloss.apps.registration.pyramid import Level, coarser_shape, grid_spacing, plan_levels, resize, resize_field
@@ -61,12 +62,22 @@ def optimise(
             optimiser.zero_grad(set_to_none=True)
             terms = terms_of(field)
             value = total(terms)
+            if not torch.isfinite(value):
+                raise UserError(_not_finite(number, iteration, numbers(terms)))
             value.backward()
             optimiser.step()
             history.append({"level": number, "iteration": iteration, "loss": float(value.detach()), **numbers(terms)})
             if report:
                 report(history[-1])
     return field.detach(), history
+
+
+def _not_finite(level: int, iteration: int, terms: dict[str, float]) -> str:
+    odd = [name for name, value in terms.items() if value - value != 0 and not name.endswith("_weighted")]
+    return (
+        f"the optimisation stopped: {', '.join(odd) or 'the loss'} is not finite at level {level + 1}, iteration "
+        f"{iteration + 1}; lower lr, or look at the intensities of both images (is one of them almost empty?)"
+    )
 
 
 class _Terms:

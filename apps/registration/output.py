@@ -13,7 +13,7 @@ from medloss.apps.common.deformation import describe, inverse_consistency
 from medloss.apps.common.fields import save_displacement
 from medloss.apps.common.images import Volume, save_volume
 from medloss.apps.common.output import write_json
-from medloss.apps.registration.geometry import fold_in_initial, pull_moving
+from medloss.apps.registration.geometry import fold_in_initial, pull_labels, pull_moving
 from medloss.apps.registration.intensity import intensity_range, rescale
 from medloss.apps.registration.losses import RegistrationLoss
 from medloss.apps.registration.measure import DEFINITIONS, overlap_rows, peak_gib, regions, similarity
@@ -77,13 +77,14 @@ def like_dtype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _channels_last(label: Tensor) -> np.ndarray:
     array = label.numpy()
-    array = array.astype(np.uint8 if array.max(initial=0) < 256 and array.min(initial=0) >= 0 else np.int32)
+    if array.max(initial=0) < 256 and array.min(initial=0) >= 0:
+        array = array.astype(np.uint8)
     return array if array.ndim == 3 else np.moveaxis(array, 0, -1)
 
 
 def _overlaps(pair: Pair, result: PairResult, before: Tensor) -> list[dict[str, Any]]:
     channels = pair.moving_label.reshape(-1, *pair.moving_label.shape[-3:])
-    at_first = pull_moving(channels, pair.moving.affine, before, pair.fixed.affine, "nearest")
+    at_first = pull_labels(channels, pair.moving.affine, before, pair.fixed.affine)
     at_first = at_first.reshape(result.moved_label.shape)
     found = [regions(label, pair.classes) for label in (pair.fixed_label, at_first, result.moved_label)]
     return overlap_rows(*found, pair.fixed.spacing)

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medloss.apps.common.compute import pick_device
 from medloss.apps.common.config import dump_config
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.images import Volume, check_same_grid, load_volume, strip_suffix
-from medloss.apps.common.output import RunFolder, write_csv
+from medloss.apps.common.formats import strip_suffix
+from medloss.apps.common.images import Volume, check_same_grid, load_image
+from medloss.apps.common.output import RunFolder, opened_first, write_csv
 from medloss.apps.common.progress import hidden
+from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.registration.data import load_map
 from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
@@ -51,14 +54,15 @@ def register(
         report: called after each iteration with its row of the history.
     """
     config = config or PairConfig()
-    device = resolve_device(config.device)
+    device = pick_device(config.device, config.threads)
     fixed, moving = fixed.to(device), moving.to(device)
     fixed_affine = np.eye(4) if fixed_affine is None else np.asarray(fixed_affine, dtype=np.float64)
     moving_affine = fixed_affine if moving_affine is None else np.asarray(moving_affine, dtype=np.float64)
     _check_labels(config, fixed_label, moving_label)
     initial = INITIALISERS[config.initialise](_volume(fixed, fixed_affine), _volume(moving, moving_affine))
     geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.shape), initial)
-    views = _views(fixed, moving, geometry, (fixed_label, moving_label), mask)
+    seen = (fixed_label, moving_label) if config.loss.label else (None, None)  # a float channel per class costs memory
+    views = _views(fixed, moving, geometry, seen, mask)
     torch.manual_seed(config.seed)
     field, history = optimise(views, _volume(fixed, fixed_affine).spacing, config, report)
     to_displacement = ToDisplacement(config.transform, config.integration_steps)
@@ -80,10 +84,23 @@ def register_pair(
     good.
     """
     config = config or PairConfig()
-    pair = load_pair(fixed, moving, fixed_label, moving_label)
-    inside = None if mask is None else _load_mask(mask, pair.fixed)
-    levels, count = len(config.pyramid), sum(config.iterations)
-    with _Bar(count, levels, progress) as report:
+    pair = load_pair(fixed, moving, fixed_label, moving_label, config.read)
+    inside = None if mask is None else _load_mask(mask, pair.fixed, config.read)
+    folder = output or Path("runs") / f"{strip_suffix(moving)}-to-{strip_suffix(fixed)}"
+    files = {"fixed": fixed, "moving": moving, "fixed_label": fixed_label, "moving_label": moving_label, "mask": mask}
+    pick_device(config.device)  # a device that is not there is told before a folder is made
+    with opened_first(RunFolder.create(folder, dump_config(config), inputs=files)) as run:
+        result, seconds = _timed(pair, config, inside, progress)
+        # before: what the headers say, unless the configuration says that they mean nothing
+        start = result.initial if config.initialise == "resize" else np.eye(4)
+        write_csv(run.path / "losses.csv", result.history)
+        metrics = write_pair(run.path, pair, result, start, RegistrationLoss(config.loss), seconds)
+    run.log(describe(metrics))
+    return run
+
+
+def _timed(pair: Pair, config: PairConfig, mask: Tensor | None, progress: bool) -> tuple[PairResult, float]:
+    with _Bar(sum(config.iterations), len(config.pyramid), progress) as report:
         begin = time.perf_counter()
         result = register(
             as_tensor(pair.fixed),
@@ -93,24 +110,10 @@ def register_pair(
             moving_affine=pair.moving.affine,
             fixed_label=pair.fixed_label,
             moving_label=pair.moving_label,
-            mask=inside,
+            mask=mask,
             report=report,
         )
-        seconds = time.perf_counter() - begin
-    folder = output or Path("runs") / f"{strip_suffix(moving)}-to-{strip_suffix(fixed)}"
-    files = {"fixed": fixed, "moving": moving, "fixed_label": fixed_label, "moving_label": moving_label, "mask": mask}
-    run = RunFolder.create(folder, dump_config(config), inputs=files)
-    # before: what the headers say, unless the configuration says that they mean nothing
-    start = result.initial if config.initialise == "resize" else np.eye(4)
-    write_csv(run.path / "losses.csv", result.history)
-    metrics = write_pair(run.path, pair, result, start, RegistrationLoss(config.loss), seconds)
-    run.log(describe(metrics))
-    return run
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        return result, time.perf_counter() - begin
 
 
 def label_classes(*labels: Tensor) -> tuple[int, ...]:
@@ -123,15 +126,20 @@ def soft_labels(label: Tensor, classes: Sequence[int]) -> Tensor:
     return torch.stack([label == value for value in (0, *classes)]).float()
 
 
-def load_pair(fixed: Path, moving: Path, fixed_label: Path | None, moving_label: Path | None) -> Pair:
+def load_pair(
+    fixed: Path, moving: Path, fixed_label: Path | None, moving_label: Path | None, reading: Reading = DEFAULT
+) -> Pair:
     """Read two images and, if both are given, their label maps; every fault of theirs is a UserError."""
     if (fixed_label is None) != (moving_label is None):
         raise UserError("one label map was given, expected none or both of --fixed-label and --moving-label")
-    images = [load_intensities(path) for path in (fixed, moving)]
+    images = [load_intensities(path, reading) for path in (fixed, moving)]
     name = f"{strip_suffix(moving)} to {strip_suffix(fixed)}"
     if fixed_label is None or moving_label is None:
         return Pair(name, *images)
-    labels = [load_map(fixed_label, images[0], fixed), load_map(moving_label, images[1], moving)]
+    labels = [
+        load_map(fixed_label, images[0], fixed, reading),
+        load_map(moving_label, images[1], moving, reading),
+    ]
     return Pair(name, *images, *labels, label_classes(*labels))
 
 
@@ -184,9 +192,9 @@ def _views(
     return Views(rescale(fixed, limits)[None, None], pulled, *soft, None if bool(compared.all()) else compared[None])
 
 
-def _load_mask(path: Path, fixed: Volume) -> Tensor:
-    volume = load_volume(path)
-    check_same_grid(volume, fixed, f"mask {path}", "the fixed image")
+def _load_mask(path: Path, fixed: Volume, reading: Reading) -> Tensor:
+    volume = load_image(path, reading)
+    check_same_grid(volume, fixed, f"mask {path}", "the fixed image", reading)
     return torch.from_numpy(np.ascontiguousarray(volume.array > 0))
 
 

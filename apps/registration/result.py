@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medloss.apps.registration.geometry import fold_in_initial, inverse_on_moving_grid, pull_moving
+from medloss.apps.registration.geometry import fold_in_initial, inverse_on_moving_grid, pull_labels, pull_moving
 from medloss.apps.registration.pyramid import resize_field
 from medloss.apps.registration.transform import ToDisplacement
 
@@ -65,6 +65,6 @@ def conclude(
     moved_label = None
     if moving_label is not None:
         channels = moving_label.to(ddf.device).reshape(-1, *moving_label.shape[-3:])
-        moved_label = pull_moving(channels, moving_affine, ddf, fixed_affine, "nearest").to(moving_label.dtype).cpu()
+        moved_label = pull_labels(channels, moving_affine, ddf, fixed_affine).cpu()
         moved_label = moved_label.reshape(*moving_label.shape[:-3], *shape)
     return PairResult(ddf.cpu(), inverse, moved, moved_label, initial, [])

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from medloss.apps.common.compute import pick_device
 from medloss.apps.common.config import dump_config
 from medloss.apps.common.engine import Validation, build_trainer, to_device
+from medloss.apps.common.origin import describe_origin, open_run
 from medloss.apps.common.output import RunFolder, write_text
 from medloss.apps.common.random_state import seed_epoch
-from medloss.apps.common.training import pick_device
 from medloss.apps.registration.config import RegistrationConfig
 from medloss.apps.registration.data import PairDataset, collate
 from medloss.apps.registration.files import train_and_valid
@@ -63,16 +64,23 @@ class Prepared(NamedTuple):
     device: torch.device
 
 
-def train(config: RegistrationConfig, run_path: Path | str, resume: bool = False, progress: bool = True) -> RunFolder:
+def train(
+    config: RegistrationConfig,
+    run_path: Path | str,
+    resume: bool = False,
+    progress: bool = True,
+    allow_changes: bool = False,
+) -> RunFolder:
     """Train as ``config`` says into a run folder, or go on with the one at ``run_path``.
+
+    A run is resumed only with the data, split, losses and network that it was made of, unless ``allow_changes`` is set.
 
     All pairs are read and checked before the folder is made: a faulty configuration or data set leaves nothing behind.
     """
     if resume:
         RunFolder.open(run_path)
     prepared = prepare(config)
-    text = dump_config(config)
-    run = RunFolder.open(run_path) if resume else RunFolder.create(run_path, text, device_used=str(prepared.device))
+    run = open_run(run_path, config, _origin(prepared, config), prepared.device, resume, allow_changes)
     terms = Terms(prepared.network, prepared.loss, config)
     validator = Validator(prepared.valid, terms, prepared.device) if len(prepared.valid) else None
     trainer = build_trainer(
@@ -89,7 +97,7 @@ def train(config: RegistrationConfig, run_path: Path | str, resume: bool = False
     )
     if resume:
         run.log(f"resumed after epoch {trainer.resume()}")
-        write_text(run.config, text)
+        write_text(run.config, dump_config(config))
     run.log(facts(prepared, config))
     run.log(validator.before() if validator else "no pairs held out: only last.pt will be written")
     trainer.run()
@@ -129,7 +137,7 @@ def prepare(config: RegistrationConfig) -> Prepared:
     if config.train.batch > 1:  # pairs of unlike sizes make no batch: said now, not in the middle of an epoch
         collate([dataset[index] for index in range(len(dataset))])
     seed_epoch(config.seed, 0)
-    device = pick_device()
+    device = pick_device(config.device, config.threads)
     network, loss = build_network(config.model).to(device), RegistrationLoss(config.loss).to(device)
     loader = DataLoader(
         dataset, batch_size=config.train.batch, shuffle=True, num_workers=config.train.workers, collate_fn=collate
@@ -144,6 +152,13 @@ def facts(prepared: Prepared, config: RegistrationConfig) -> str:
         f"{len(prepared.loader.dataset)} {config.data.kind} pairs to train on, {len(prepared.valid)} held out; "
         f"{config.model.name} with {count:,} parameters predicts a {config.model.output} on {prepared.device}"
     )
+
+
+def _origin(prepared: Prepared, config: RegistrationConfig) -> dict[str, Any]:
+    parts = {"train": prepared.loader.dataset.pairs, "valid": prepared.valid.pairs}
+    files = {pair.name: [path for path in pair[1:] if path is not None] for pairs in parts.values() for pair in pairs}
+    names = {part: [pair.name for pair in pairs] for part, pairs in parts.items()}
+    return describe_origin(config.model_dump(mode="json", by_alias=True), files, names)
 
 
 def _validation(run: RunFolder, config: RegistrationConfig, validator: Validator) -> Validation:

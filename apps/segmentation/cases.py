@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from medloss.apps.common.case_names import check_case_name, check_distinct
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.images import list_images, strip_suffix
-from medloss.apps.common.output import read_csv
+from medloss.apps.common.formats import strip_suffix
+from medloss.apps.common.listing import LeftOut, Listing, list_images, match
+from medloss.apps.common.tables import read_table
 from medloss.apps.segmentation.config import Data, Split
 
 
@@ -24,25 +26,33 @@ class Case(NamedTuple):
     part: str = ""
 
 
-def find_cases(data: Data) -> tuple[list[Case], dict[str, int]]:
-    """All cases, sorted by id (numbers in order of size), and the label names that the data set itself declares."""
-    names: dict[str, int] = {}
+class Found(NamedTuple):
+    """What a data set holds: its cases, the label names that it declares itself, and the files that are left out."""
+
+    cases: list[Case]
+    names: dict[str, int]
+    left_out: list[LeftOut]
+
+
+def find_cases(data: Data) -> Found:
+    """All cases, sorted by id (numbers in order of size).
+
+    Raises:
+        UserError: no case; files that do not exist (all of them are counted); ids that repeat or cannot name a file.
+    """
     if data.kind == "msd":
-        cases, names = _from_msd(data.root)
+        found = _from_json(data.root)
     elif data.kind == "csv":
-        cases = _from_csv(data.file)
+        found = Found(_from_csv(data.file), {}, [])
     else:
-        cases = _from_folders(*_folders(data))
-    if not cases:
-        raise UserError(f"no images found in {data.file or data.images or data.root}")
-    missing = [str(path) for case in cases for path in (case.image, case.label) if not path.is_file()]
+        found = _from_folders(*_folders(data))
+    if not found.cases:
+        raise UserError(f"no images found in {data.file or data.images or data.root}" + _first_left_out(found.left_out))
+    missing = [str(path) for case in found.cases for path in (case.image, case.label) if not path.exists()]
     if missing:
         raise UserError(f"{len(missing)} file(s) of the data set do not exist: {_some(missing)}")
-    ids = [case.id for case in cases]
-    repeated = sorted({each for each in ids if ids.count(each) > 1})
-    if repeated:
-        raise UserError(f"several cases have the same id: {_some(repeated)}; give each row of the CSV an id of its own")
-    return sorted(cases, key=lambda case: natural_key(case.id)), names
+    check_distinct([case.id for case in found.cases], str(data.file or data.root or data.images))
+    return found._replace(cases=sorted(found.cases, key=lambda case: natural_key(case.id)))
 
 
 def split_cases(cases: Sequence[Case], split: Split) -> tuple[list[Case], list[Case]]:
@@ -76,49 +86,63 @@ def _folders(data: Data) -> tuple[Path, Path]:
     return chosen[0], chosen[1]
 
 
-def _from_folders(images: Path, labels: Path) -> list[Case]:
-    by_id = {strip_suffix(path): path for path in list_images(labels)}
-    cases, lonely = [], []
-    for image in list_images(images):
-        name = strip_suffix(image)
-        key = name if name in by_id else re.sub(r"_0000$", "", name)
-        if key in by_id:
-            cases.append(Case(key, image, by_id[key]))
-        else:
-            lonely.append(image.name)
+def _from_folders(images: Path, labels: Path) -> Found:
+    cases, lonely, left_out = match(list_images(images, skip=[labels]), list_images(labels, skip=[images]))
     if lonely:
-        raise UserError(f"{len(lonely)} image(s) of {images} have no label of that name in {labels}: {_some(lonely)}")
-    return cases
+        raise UserError(
+            f"{len(lonely)} image(s) of {images} have no label of that name in {labels}: {_some(lonely)}"
+            + _first_left_out(left_out)
+        )
+    return Found([Case(name, image, label) for name, (image, label) in cases.items()], {}, left_out)
 
 
 def _from_csv(file: Path) -> list[Case]:
-    if not file.is_file():
-        raise UserError(f"data.file {file} does not exist")
-    rows = read_csv(file)
-    columns = set(rows[0]) if rows else set()
-    if not {"image", "label"} <= columns:
-        raise UserError(f"{file} needs the columns image and label, got {sorted(columns) or 'no rows'}")
     cases = []
-    for number, row in enumerate(rows, 2):
-        part = (row.get("split") or "").strip()
+    for line, row in read_table(file, ("image", "label")):
+        part = row.get("split", "").lower()
         if not row["image"] or not row["label"] or part not in ("", "train", "valid"):
-            raise UserError(f"{file} line {number}: needs an image, a label and a split of train, valid or nothing")
+            raise UserError(f"{file} line {line}: needs an image, a label and a split of train, valid or nothing")
         image, label = file.parent / row["image"], file.parent / row["label"]  # absolute paths stay as they are
-        cases.append(Case(row.get("id") or strip_suffix(image), image, label, part))
+        name = check_case_name(row.get("id") or strip_suffix(image), f"{file}, line {line}")
+        cases.append(Case(name, image, label, part))
     return cases
 
 
-def _from_msd(root: Path) -> tuple[list[Case], dict[str, int]]:
+def _from_json(root: Path) -> Found:
+    """The Decathlon's ``dataset.json``, which lists the cases, or nnU-Net's, which names the labels alone."""
     file = root / "dataset.json"
     if not file.is_file():
-        raise UserError(f"{file} does not exist; data.kind msd needs the Decathlon's dataset.json in data.root")
+        raise UserError(f"{file} does not exist; data.kind msd needs the dataset.json of the Decathlon or of nnU-Net")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        pairs = [(root / each["image"], root / each["label"]) for each in content["training"]]
-        names = {str(name): int(value) for value, name in content.get("labels", {}).items() if int(value) != 0}
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        labels = dict(content.get("labels", {}))
+        if "training" not in content and ("channel_names" in content or "file_ending" in content):
+            names = {str(name): int(value) for name, value in labels.items() if int(value) != 0}
+            return _from_folders(root / "imagesTr", root / "labelsTr")._replace(names=names)
+        pairs = [(root / str(each["image"]), root / str(each["label"])) for each in content["training"]]
+        names = {str(name): int(value) for value, name in labels.items() if int(value) != 0}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is not a Decathlon dataset.json with training and labels: {error!r}") from error
-    return [Case(strip_suffix(image), image, label) for image, label in pairs], names
+        raise UserError(
+            f"{file} is neither a Decathlon dataset.json with training and labels nor nnU-Net's: {error!r}"
+        ) from error
+    cases = [Case(check_case_name(strip_suffix(image), str(file)), image, label) for image, label in pairs]
+    return Found(cases, names, _not_listed(cases))
+
+
+def _not_listed(cases: Sequence[Case]) -> list[LeftOut]:
+    """Images and labels that lie beside those of the list and are not in it."""
+    used = {path.resolve() for case in cases for path in (case.image, case.label)}
+    folders = dict.fromkeys(path.parent for case in cases for path in (case.image, case.label) if path.parent.is_dir())
+    listings: list[Listing] = [list_images(folder) for folder in folders]
+    unlisted = [path for each in listings for path in each.images.values() if path.resolve() not in used]
+    return [
+        *(left for each in listings for left in each.left_out if left.path.resolve() not in used),
+        *(LeftOut(path, "not in dataset.json") for path in unlisted),
+    ]
+
+
+def _first_left_out(left_out: Sequence[LeftOut]) -> str:
+    return f"; left out: {left_out[0].path}, {left_out[0].reason}" if left_out else ""
 
 
 def _pick(cases: Sequence[Case], ids: list[str] | str) -> set[str]:

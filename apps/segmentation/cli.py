@@ -6,16 +6,24 @@ from typing import Annotated
 import typer
 
 from medloss.apps.common.commands import (
+    AllowChanges,
     Configs,
+    Device,
     DryRun,
     Last,
+    Nan,
     Output,
     PrintConfig,
     Quiet,
     Resume,
+    Space,
+    Threads,
+    TrustArrays,
     load_settings,
+    reading_options,
     run_training,
 )
+from medloss.apps.common.interrupt import interruptible
 
 # torch and MONAI are imported inside the commands: ``medloss --help`` answers at once.
 
@@ -27,6 +35,7 @@ def train(
     config: Configs = None,
     output: Output = None,
     resume: Resume = False,
+    allow_changes: AllowChanges = False,
     dry_run: DryRun = False,
     print_config: PrintConfig = False,
     quiet: Quiet = False,
@@ -51,6 +60,7 @@ def train(
         dry_run=dry_run,
         print_config=print_config,
         quiet=quiet,
+        allow_changes=allow_changes,
     )
     if run is not None:
         typer.echo(f"predict with: medloss segment predict {run} IMAGE...")
@@ -63,8 +73,12 @@ def predict(
     output: Output = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average over the mirrored copies known from training.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make masks anew that exist.")] = False,
+    nan: Nan = None,
+    space: Space = None,
     last: Last = False,
+    device: Device = None,
+    threads: Threads = None,
     quiet: Quiet = False,
 ):
     """Write a mask for each image: the image's affine and shape, the label ids of the training data.
@@ -73,16 +87,10 @@ def predict(
     """
     from medloss.apps.segmentation.predict import predict as run_prediction
 
-    masks = run_prediction(
-        run,
-        inputs,
-        output,
-        tta=tta,
-        probabilities=probabilities,
-        overwrite=overwrite,
-        checkpoint="last" if last else "best",
-        progress=not quiet,
-    )
+    options = {"tta": tta, "probabilities": probabilities, "overwrite": overwrite, "progress": not quiet}
+    options |= {"checkpoint": "last" if last else "best", "reading": reading_options(nan, space)}
+    with interruptible("the masks that are written are whole; the same command goes on with the others"):
+        masks = run_prediction(run, inputs, output, device=device, threads=threads, **options)
     typer.echo(f"wrote {len(masks)} mask{'s' * (len(masks) != 1)} to {masks[0].parent}")
 
 
@@ -93,15 +101,25 @@ def evaluate(
     output: Output = None,
     tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
     ignore: Annotated[int | None, typer.Option(help="Label of voxels that do not count.")] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Exit code 0 although references have no prediction.")
+    ] = False,
+    space: Space = None,
+    trust_arrays: TrustArrays = False,
     quiet: Quiet = False,
 ):
     """Dice, HD95 (mm), ASD (mm) and surface Dice per case and label: metrics.csv, metrics.json and a table.
 
     Example: medloss segment evaluate masks references --output results
     """
+    from medloss.apps.common.reading import Reading
     from medloss.apps.segmentation.evaluate import evaluate as run_evaluation
 
-    result = run_evaluation(predictions, references, output, tolerance=tolerance, ignore=ignore, progress=not quiet)
+    reading = Reading(**reading_options(None, space, trust_arrays))
+    options = {"tolerance": tolerance, "ignore": ignore, "progress": not quiet, "reading": reading}
+    result = run_evaluation(predictions, references, output, **options)
     typer.echo(result.table())
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
     typer.echo(f"wrote {folder / 'metrics.csv'} and {folder / 'metrics.json'}")
+    if result.missing and not allow_missing:
+        raise typer.Exit(1)

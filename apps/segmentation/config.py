@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from medloss.apps.common.config import Model, loss_mapping
+from medloss.apps.common.compute import Device, Threads
+from medloss.apps.common.config import Model, Seed, loss_mapping
+from medloss.apps.common.reading import Reading
 from medloss.apps.common.training import TrainConfig
 from medloss.apps.segmentation.losses import complete_losses
 
-Positive = Annotated[float, pydantic.Field(gt=0)]
-Size = Annotated[int, pydantic.Field(ge=1)]
+Millimetres = Annotated[float, pydantic.Field(ge=0.01, le=1000)]
+Size = Annotated[int, pydantic.Field(ge=1, le=4096)]
 
 
 def _absolute(path: Path) -> Path:
@@ -71,8 +73,8 @@ class Data(Model):
     """Where the volumes are and how they are prepared.
 
     ``folders``: ``root`` holds images/ and labels/ (or imagesTr/ and labelsTr/), or both folders are named; names are
-    equal, but for nnU-Net's ``_0000``. ``msd``: ``root`` holds a Medical Segmentation Decathlon dataset.json. ``csv``:
-    ``file`` has the columns image and label, and may have id and split (train or valid).
+    equal, but for nnU-Net's ``_0000``. ``msd``: ``root`` holds the dataset.json of the Decathlon or of nnU-Net.
+    ``csv``: ``file`` has the columns image and label, and may have id and split (train or valid).
     """
 
     kind: Literal["folders", "msd", "csv"] = "folders"
@@ -83,10 +85,11 @@ class Data(Model):
     labels: dict[str, int | list[int]] = {}  # name: id in the files; empty: as found, or as dataset.json says
     ignore: int | None = None  # label of voxels that nobody annotated: neither loss nor Dice counts them
     valid: Split = Split()
-    spacing: tuple[Positive, Positive, Positive] | None = None  # mm along the axes right, anterior, superior
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None  # mm along the axes right, anterior, superior
     patch: tuple[Size, Size, Size] | None = None  # voxels; none: from the median shape, at most 96
     intensity: Intensity = Intensity()
     cache: float = pydantic.Field(1.0, ge=0, le=1)  # share of the volumes kept in memory
+    read: Reading = Reading()  # what to do with files that can be read in more than one way
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -120,7 +123,7 @@ class DeepSupervision(Model):
     ``max``, which loses no small lesion.
     """
 
-    outputs: int = pydantic.Field(0, ge=0)
+    outputs: int = pydantic.Field(0, ge=0, le=16)
     weights: Literal["exp", "same", "two"] | list[Annotated[float, pydantic.Field(ge=0)]] = "exp"
     resize: Literal["nearest", "max"] = "nearest"
 
@@ -143,7 +146,7 @@ class Network(Model):
     """
 
     name: Literal["unet", "basicunet", "dynunet", "segresnet"] = "unet"
-    channels: list[Size] = pydantic.Field([16, 32, 64, 128], min_length=2)
+    channels: list[Size] = pydantic.Field([16, 32, 64, 128], min_length=2, max_length=10)
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)
     norm: Literal["instance", "batch"] = "instance"
     deep_supervision: DeepSupervision = DeepSupervision()  # of dynunet and segresnet
@@ -189,22 +192,24 @@ class SegmentationTrain(TrainConfig):
 class Validate(Model):
     """Validation every so many epochs, by Dice on whole volumes; the ``keep`` best checkpoints stay."""
 
-    every: int = pydantic.Field(1, ge=1)
-    keep: int = pydantic.Field(1, ge=1)
+    every: int = pydantic.Field(1, ge=1, le=10**6)
+    keep: int = pydantic.Field(1, ge=1, le=1000)
     previews: int = pydantic.Field(1, ge=0)  # cases drawn whenever the network is the best so far
 
 
 class Inference(Model):
     """The sliding window: overlap of neighbouring windows (share of the patch) and windows per forward pass."""
 
-    overlap: float = pydantic.Field(0.5, ge=0, lt=1)
-    batch: int = pydantic.Field(2, ge=1)
+    overlap: float = pydantic.Field(0.5, ge=0, le=0.95)
+    batch: int = pydantic.Field(2, ge=1, le=4096)
 
 
 class Config(Model):
     """Everything that a segmentation training needs; a run folder's config.yaml is one of these, complete."""
 
-    seed: int = pydantic.Field(0, ge=0)
+    seed: Seed = 0
+    device: Device = "auto"
+    threads: Threads | None = None
     data: Data
     loss: loss_mapping("label", complete_losses) = pydantic.Field(min_length=1)
     model: Network = Network()

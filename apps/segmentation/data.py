@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose, EnsureTyped
 
 from medloss.apps.common.errors import UserError
+from medloss.apps.common.listing import LeftOut, tell_left_out
+from medloss.apps.common.origin import describe_origin
 from medloss.apps.segmentation.cases import Case, find_cases, split_cases
 from medloss.apps.segmentation.classes import Classes, scan
 from medloss.apps.segmentation.config import Config
@@ -27,24 +29,25 @@ class Prepared:
     classes: Classes
     train: list[Case]
     valid: list[Case]
+    left_out: list[LeftOut]
 
-    def fingerprint(self) -> str:
-        """A short hash of ids and file sizes, to tell whether two runs saw the same data."""
-        digest = hashlib.sha256()
-        for case in (*self.train, *self.valid):
-            digest.update(f"{case.id} {case.image.stat().st_size} {case.label.stat().st_size}\n".encode())
-        return digest.hexdigest()[:16]
+    def origin(self) -> dict[str, Any]:
+        """What the run is made of, for :mod:`medloss.apps.common.origin`."""
+        files = {case.id: (case.image, case.label) for case in (*self.train, *self.valid)}
+        parts = {"train": [case.id for case in self.train], "valid": [case.id for case in self.valid]}
+        return describe_origin(self.config.model_dump(mode="json", by_alias=True), files, parts)
 
 
 def prepare(config: Config) -> Prepared:
     """Read and check every file once, and settle what the configuration left open. Writes nothing."""
-    cases, names = find_cases(config.data)
+    cases, names, left_out = find_cases(config.data)
+    tell_left_out(left_out)
     train, valid = split_cases(cases, config.data.valid)
-    seen = scan(cases, config.data.labels or names, config.data.ignore)
+    seen = scan(cases, config.data.labels or names, config.data.ignore, config.data.read)
     patch = choose_patch(config.data.patch, config.model, seen.shapes, seen.spacings, config.data.spacing)
     labels = {name: list(ids) if len(ids) > 1 else ids[0] for name, ids in zip(seen.classes.names, seen.classes.ids)}
     data = config.data.model_copy(update={"labels": labels, "patch": patch})
-    return Prepared(config.model_copy(update={"data": data}), seen.classes, train, valid)
+    return Prepared(config.model_copy(update={"data": data}), seen.classes, train, valid, left_out)
 
 
 def build_loaders(prepared: Prepared) -> tuple[DataLoader, DataLoader | None]:

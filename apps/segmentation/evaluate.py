@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,21 +12,28 @@ import numpy as np
 from tqdm import tqdm
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.images import check_same_grid, label_values, list_images, load_volume, strip_suffix
+from medloss.apps.common.formats import strip_suffix
+from medloss.apps.common.images import check_same_grid
+from medloss.apps.common.labels import label_values, load_labels
+from medloss.apps.common.listing import LeftOut, list_images, tell_left_out, without_channel
 from medloss.apps.common.output import write_csv, write_json
 from medloss.apps.common.progress import hidden
+from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.common.region_metrics import MEASURES, region_measures
 from medloss.apps.common.summary import mean_and_interval, summarise
-from medloss.apps.segmentation.predict import NAMES_FILE
+from medloss.apps.segmentation.predict import NAMES_FILE, RECORD_FILE
 
 MEAN = "mean"
 
 
 class Evaluation(NamedTuple):
-    """``rows``: one per case and label; ``summary``: per label and over the labels' mean of each case."""
+    """``rows``: one per case and label; ``summary``: per label and over the labels' mean of each case; ``missing``: the
+    references without a prediction.
+    """
 
     rows: list[dict[str, Any]]
     summary: dict[str, Any]
+    missing: list[str]
 
     def table(self) -> str:
         """The summary as text: mean and 95 % interval per label."""
@@ -35,6 +41,12 @@ class Evaluation(NamedTuple):
         for label, entry in self.summary["labels"].items():
             cells = " ".join(f"{_cell(entry[name]):>26}" for name in MEASURES)
             lines.append(f"{label:<20} {entry['dice']['n']:>4} {cells}")
+        if self.missing:
+            count = len(self.missing) + self.summary["cases"]
+            lines.append(
+                f"{len(self.missing)} of {count} references have no prediction and are not in the table: "
+                f"{', '.join(self.missing[:10])}{', ...' * (len(self.missing) > 10)}"
+            )
         return "\n".join(lines)
 
 
@@ -46,6 +58,7 @@ def evaluate(
     tolerance: float = 1.0,
     ignore: int | None = None,
     progress: bool = True,
+    reading: Reading = DEFAULT,
 ) -> Evaluation:
     """Compare masks with the references of the same name; both are folders, or both files.
 
@@ -56,26 +69,32 @@ def evaluate(
     predictions, references = Path(predictions), Path(references)
     if not tolerance > 0:
         raise UserError(f"the tolerance of the surface Dice must be above 0 mm, got {tolerance:g}")
-    pairs, absent = _pairs(predictions, references)
+    pairs, missing = _pairs(predictions, references)
     names = _names(predictions)
     measured = [
-        _case(case, prediction, reference, names, tolerance, ignore)
+        _case(case, prediction, reference, names, tolerance, ignore, reading)
         for case, prediction, reference in tqdm(pairs, desc="evaluate", disable=hidden(progress))
     ]
     rows = [row for case_rows in measured for row in case_rows]
-    summary = _summary(rows, tolerance, absent)
+    summary = _summary(rows, tolerance, len(missing))
     folder = Path(output) if output is not None else (predictions if predictions.is_dir() else predictions.parent)
     write_csv(folder / "metrics.csv", rows)
     write_json(folder / "metrics.json", summary)
-    return Evaluation(rows, summary)
+    return Evaluation(rows, summary, missing)
 
 
 def _case(
-    case: str, prediction: Path, reference: Path, names: Mapping[int, str], tolerance: float, ignore: int | None
+    case: str,
+    prediction: Path,
+    reference: Path,
+    names: Mapping[int, str],
+    tolerance: float,
+    ignore: int | None,
+    reading: Reading,
 ) -> list[dict[str, Any]]:
-    found, truth = load_volume(prediction), load_volume(reference)
-    check_same_grid(found, truth, f"prediction {prediction}", f"reference {reference}")
-    present = set(label_values(found.array, prediction).tolist()) | set(label_values(truth.array, reference).tolist())
+    found, truth = load_labels(prediction, reading), load_labels(reference, reading)
+    check_same_grid(found, truth, f"prediction {prediction}", f"reference {reference}", reading)
+    present = set(label_values(found.array).tolist()) | set(label_values(truth.array).tolist())
     counted = np.ones(truth.array.shape, bool) if ignore is None else truth.array != ignore
     rows = []
     for label in sorted((present | set(names)) - {0, ignore}):
@@ -85,17 +104,16 @@ def _case(
     return rows
 
 
-def _pairs(predictions: Path, references: Path) -> tuple[list[tuple[str, Path, Path]], int]:
-    """Case id, prediction and reference, and the number of references without a prediction."""
+def _pairs(predictions: Path, references: Path) -> tuple[list[tuple[str, Path, Path]], list[str]]:
+    """Case id, prediction and reference, and the references without a prediction."""
     for given in (predictions, references):
         if not given.exists():
             raise UserError(f"{given} does not exist")
     if predictions.is_dir() != references.is_dir():
         raise UserError(f"give two folders or two files, not one of each: {predictions} and {references}")
     if predictions.is_file():
-        return [(_case_id(predictions), predictions, references)], 0
-    found = {_case_id(file): file for file in list_images(predictions) if "_probabilities." not in file.name}
-    truth = {_case_id(file): file for file in list_images(references)}
+        return [(without_channel(strip_suffix(predictions)), predictions, references)], []
+    found, truth = _masks(predictions), _masks(references)
     lonely = sorted(set(found) - set(truth))
     if lonely:
         raise UserError(
@@ -103,11 +121,18 @@ def _pairs(predictions: Path, references: Path) -> tuple[list[tuple[str, Path, P
         )
     if not found:
         raise UserError(f"no masks found in {predictions}")
-    return [(case, found[case], truth[case]) for case in sorted(found)], len(truth) - len(found)
+    return [(case, found[case], truth[case]) for case in sorted(found)], sorted(set(truth) - set(found))
 
 
-def _case_id(file: Path) -> str:
-    return re.sub(r"_0000$", "", strip_suffix(file))  # nnU-Net's mark of the first channel
+def _masks(folder: Path) -> dict[str, Path]:
+    """The masks of a folder by case, without the tables and probabilities that ``predict`` and ``evaluate`` wrote."""
+    listing = list_images(folder)
+    tell_left_out([each for each in listing.left_out if not _is_ours(each)])
+    return {without_channel(name): path for name, path in listing.images.items() if "_probabilities" not in name}
+
+
+def _is_ours(left: LeftOut) -> bool:
+    return left.path.name in (NAMES_FILE, RECORD_FILE, "metrics.csv", "metrics.json")
 
 
 def _names(predictions: Path) -> dict[int, str]:

@@ -12,6 +12,7 @@ from monai.networks.nets import BasicUNet, DynUNet, SegResNet, SegResNetDS, UNet
 from medloss.apps.common.errors import UserError
 from medloss.apps.segmentation.config import Inference, Network
 
+LONGEST_AXIS = 4096  # voxels of a volume along an axis, after resampling
 LARGEST_PATCH = 96  # voxels along an axis, when the configuration leaves the patch open
 
 
@@ -72,14 +73,25 @@ def choose_patch(
                 f"data.patch {list(patch)}: each axis must be a multiple of {unit} for {config.name} with "
                 f"{len(config.channels)} channels; nearest is {nearest}"
             )
+        if config.norm == "instance" and all(size == unit for size in patch):
+            raise UserError(
+                f"data.patch {list(patch)} leaves one voxel at the deepest level of {config.name} with "
+                f"{len(config.channels)} channels, where instance norm has nothing to compare: take "
+                f"{[2 * unit] * 3} or more, fewer channels, or model.norm=batch"
+            )
         return tuple(patch)
     sizes = []
     for axis in range(3):
         scale = [old[axis] / spacing[axis] if spacing else 1.0 for old in spacings]
         lengths = sorted(shape[axis] * factor for shape, factor in zip(shapes, scale, strict=True))
         median = lengths[len(lengths) // 2]
+        if median > LONGEST_AXIS:
+            raise UserError(
+                f"data.spacing {list(spacing or ())} makes {median:.3g} voxels of an axis, at most {LONGEST_AXIS} are "
+                "possible: is it in mm?"
+            )
         sizes.append(max(unit, min(math.ceil(median / unit) * unit, LARGEST_PATCH // unit * unit)))
-    return tuple(sizes)
+    return tuple(2 * unit if max(sizes) == unit else size for size in sizes)
 
 
 def build_inferer(config: Inference, patch: Sequence[int]) -> SlidingWindowInferer:

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from medloss.apps.common.compute import pick_device
 from medloss.apps.common.config import dump_config
 from medloss.apps.common.engine import Validation, build_trainer, to_device
 from medloss.apps.common.errors import UserError
+from medloss.apps.common.listing import describe_left_out
+from medloss.apps.common.origin import open_run
 from medloss.apps.common.output import RunFolder, write_text
 from medloss.apps.common.random_state import seed_epoch
-from medloss.apps.common.training import pick_device
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data import Prepared, build_loaders, faults_of_the_data, prepare
 from medloss.apps.segmentation.network import build_inferer, build_network
@@ -33,8 +35,17 @@ class Terms:
         return self.loss.terms(self.network(batch[IMAGE]), batch[LABEL], mask=batch.get(MASK))
 
 
-def train(config: Config, run_path: Path | str, resume: bool = False, progress: bool = True) -> RunFolder:
+def train(
+    config: Config,
+    run_path: Path | str,
+    resume: bool = False,
+    progress: bool = True,
+    allow_changes: bool = False,
+) -> RunFolder:
     """Train as ``config`` says into a run folder, or go on with the one at ``run_path``.
+
+    A run is resumed only with the data, labels, split, losses and network that it was made of, unless
+    ``allow_changes`` is set.
 
     All files are read and checked, and the volumes cached, before the folder is made: a faulty configuration or data
     set leaves nothing behind. The best checkpoint by validation Dice and the last one stay in ``checkpoints/``.
@@ -43,11 +54,9 @@ def train(config: Config, run_path: Path | str, resume: bool = False, progress: 
         RunFolder.open(run_path)
     prepared = prepare(config)
     loaders = build_loaders(prepared)
-    device = pick_device()
+    device = pick_device(config.device, config.threads)
     network, loss = _build(prepared, device)
-    facts = {"dataset": prepared.fingerprint(), "device_used": str(device)}
-    text = dump_config(prepared.config)
-    run = RunFolder.open(run_path) if resume else RunFolder.create(run_path, text, **facts)
+    run = open_run(run_path, prepared.config, prepared.origin(), device, resume, allow_changes)
     validator = _validator(prepared, loaders[1], network, device)
     trainer = build_trainer(
         run=run,
@@ -63,7 +72,7 @@ def train(config: Config, run_path: Path | str, resume: bool = False, progress: 
     )
     if resume:
         run.log(f"resumed after epoch {trainer.resume()}")
-        write_text(run.config, text)
+        write_text(run.config, dump_config(prepared.config))
     _announce(run, prepared, network, device)
     with faults_of_the_data():
         trainer.run()
@@ -77,7 +86,7 @@ def dry_run(config: Config) -> str:
     """One training step and one validation volume, without writing anything: what was found, sizes and times."""
     prepared = prepare(config)
     train_loader, valid_loader = build_loaders(prepared)
-    device = pick_device()
+    device = pick_device(config.device, config.threads)
     network, loss = _build(prepared, device)
     seed_epoch(config.seed, 1, train_loader.dataset)
     batch = to_device(next(iter(train_loader)), device)
@@ -98,7 +107,9 @@ def dry_run(config: Config) -> str:
         lines.append(f"one validation volume {tuple(volume.shape[2:])}: {time.perf_counter() - started:.2f} s")
     if device.type == "cuda":
         lines.append(f"peak memory: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
-    return "\n".join(lines)
+    for part, cases in (("train", prepared.train), ("valid", prepared.valid)):
+        lines.append(f"{part}: {' '.join(case.id for case in cases)}")
+    return "\n".join([*lines, *describe_left_out(prepared.left_out)])
 
 
 def _build(prepared: Prepared, device: torch.device) -> tuple[torch.nn.Module, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
@@ -28,7 +29,9 @@ from monai.transforms import (
     SpatialPadd,
 )
 
-from medloss.apps.common.images import load_volume
+from medloss.apps.common.images import load_image
+from medloss.apps.common.labels import load_labels
+from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Data, Intensity, SegmentationTrain
 from medloss.transforms import LossMaskd, RemapLabelsd
@@ -37,22 +40,36 @@ IMAGE, LABEL, MASK = "image", "label", "mask"
 
 
 class LoadVolumed(MapTransform):
-    """Read files into ``MetaTensor`` 1[i, j, k] with their affine, by the reader that every application uses."""
+    """Read files into ``MetaTensor`` 1[i, j, k] with their affine, by the reader that every application uses.
+
+    Images come as float32, labels as int32 (int64 where an id needs it).
+    """
+
+    def __init__(self, keys: KeysCollection, reading: Reading = DEFAULT) -> None:
+        super().__init__(keys)
+        self.reading = reading
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            volume = load_volume(Path(result[key]))
-            kind = np.float32 if key == IMAGE or volume.array.dtype.kind == "f" else np.int32
-            array = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=kind))
+            load = load_image if key == IMAGE else load_labels
+            volume = load(Path(result[key]), self.reading)
+            array = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=_dtype(key, volume.array)))
             result[key] = MetaTensor(array[None], affine=torch.from_numpy(volume.affine))
         return result
+
+
+def _dtype(key: Hashable, array: np.ndarray) -> type[np.generic]:
+    if key == IMAGE:
+        return np.float32
+    narrow = np.can_cast(array.dtype, np.int32) or np.abs(array).max(initial=0) < 2**31
+    return np.int32 if narrow else np.int64
 
 
 def fixed_transforms(data: Data, classes: Classes | None) -> Compose:
     """Load, orient to RAS, resample and normalise; with ``classes`` the label too, as channel indices."""
     keys = [IMAGE] if classes is None else [IMAGE, LABEL]
-    steps: list[Any] = [LoadVolumed(keys)]
+    steps: list[Any] = [LoadVolumed(keys, data.read)]
     if classes is not None:
         steps += [RemapLabelsd(LABEL, classes.to_channels(), dtype=torch.int32)]
     steps += [Orientationd(keys, axcodes="RAS", labels=None)]

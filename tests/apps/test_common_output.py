@@ -54,12 +54,14 @@ def test_open_only_run_folders(tmp_path):
         RunFolder.open(tmp_path)
 
 
-def test_best_goes_by_the_number_not_the_name(tmp_path):
+def test_best_goes_by_the_books(tmp_path):
     run = RunFolder.create(tmp_path / "run")
     run.checkpoints.mkdir()
-    for score in ("0.9000", "0.1000", "10.5000"):
-        (run.checkpoints / f"best_dice={score}.pt").touch()
-    assert run.best().name == "best_dice=10.5000.pt"
+    for name in ("b.pt", "a.pt"):
+        (run.checkpoints / name).touch()
+    assert run.best() is None
+    write_json(run.path / "best.json", ["gone.pt", "b.pt", "a.pt"])
+    assert run.best().name == "b.pt"
 
 
 def test_log_is_appended(tmp_path, capsys):

@@ -18,7 +18,7 @@ def ids(cases):
 
 def test_folders_in_natural_order_without_hidden_files(dataset):
     (dataset / "images" / "._case_1.nii.gz").write_bytes(b"a Mac was here")
-    cases, _ = find_cases(Data(root=dataset))
+    cases, _, _ = find_cases(Data(root=dataset))
     assert ids(cases) == ["case_1", "case_2", "case_3", "case_9", "case_10"]
 
 
@@ -40,7 +40,7 @@ def test_csv_paths_are_relative_to_it(dataset):
         for n, part in ((1, "train"), (2, "valid"), (3, "train"))
     ]
     write_csv(dataset / "all.csv", rows)
-    cases, _ = find_cases(Data(kind="csv", file=dataset / "all.csv"))
+    cases, _, _ = find_cases(Data(kind="csv", file=dataset / "all.csv"))
     train, valid = split_cases(cases, Split())
     assert ids(train) == ["case_1", "case_3"] and ids(valid) == ["case_2"]
 
@@ -49,7 +49,7 @@ def test_msd_brings_its_label_names(dataset):
     pair = {"image": "./images/case_1.nii.gz", "label": "./labels/case_1.nii.gz"}
     content = {"training": [pair], "labels": {"0": "background", "2": "shell", "4": "ball"}}
     (dataset / "dataset.json").write_text(json.dumps(content))
-    cases, names = find_cases(Data(kind="msd", root=dataset))
+    cases, names, _ = find_cases(Data(kind="msd", root=dataset))
     assert ids(cases) == ["case_1"] and names == {"shell": 2, "ball": 4}
 
 
@@ -61,7 +61,7 @@ def test_missing_files_are_told_together(dataset):
 
 
 def test_fraction_takes_the_last_ids_as_one_block(dataset):
-    cases, _ = find_cases(Data(root=dataset))
+    cases, _, _ = find_cases(Data(root=dataset))
     train, valid = split_cases(cases, Split(fraction=0.4))
     assert ids(valid) == ["case_9", "case_10"] and ids(train) == ["case_1", "case_2", "case_3"]
     assert ids(split_cases(cases, Split(fraction=0.01))[1]) == ["case_10"]
@@ -69,7 +69,7 @@ def test_fraction_takes_the_last_ids_as_one_block(dataset):
 
 
 def test_ids_as_range_and_list(dataset):
-    cases, _ = find_cases(Data(root=dataset))
+    cases, _, _ = find_cases(Data(root=dataset))
     assert ids(split_cases(cases, Split(ids="case_2..case_9"))[1]) == ["case_2", "case_3", "case_9"]
     assert ids(split_cases(cases, Split(ids=["case_10", "case_1"]))[1]) == ["case_1", "case_10"]
     with pytest.raises(UserError, match="did you mean"):

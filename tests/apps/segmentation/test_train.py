@@ -79,7 +79,8 @@ def test_run_folder_is_complete(settings, tmp_path):
     assert not any("/." in f"/{name}" for name in written)  # no temporary file is left
     rows = read_csv(folder.path / "metrics.csv")
     assert {(row["case"], row["label"]) for row in rows} == {("case_10", "label_2"), ("case_10", "label_4")}
-    assert json.loads((folder.path / "environment.json").read_text())["dataset"]
+    made_of = json.loads((folder.path / "made_of.json").read_text())
+    assert made_of["parts"]["valid"] == ["case_10"] and len(made_of["cases"]) == 5
 
 
 def test_saved_configuration_is_complete_and_loads(settings, tmp_path):

@@ -1,0 +1,38 @@
+"""Where and with how many threads a command computes: the keys ``device`` and ``threads`` of every configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pydantic
+import torch
+
+from medloss.apps.common.errors import UserError
+
+Device = Annotated[str, pydantic.Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+"""``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
+Threads = Annotated[int, pydantic.Field(ge=1, le=1024)]
+"""Threads of the processor that torch uses."""
+
+
+def pick_device(name: str = "auto", threads: int | None = None) -> torch.device:
+    """The device of that name, and torch told its number of threads.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UserError(
+                f"device {name} was asked for and torch {torch.__version__} sees {count} CUDA devices; set device=auto "
+                "or device=cpu, or install a torch built for this GPU"
+            )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device mps was asked for and this machine has none; set device=auto or device=cpu")
+    return device

@@ -1,0 +1,71 @@
+"""Label maps: whole numbers, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from medloss.apps.common.errors import UserError
+from medloss.apps.common.images import Volume, load_channels, load_volume
+from medloss.apps.common.reading import DEFAULT, Reading
+
+ROUNDED = 1e-3
+"""Stored labels this close to a whole number are that number: what resampling in float32 or a scaled file leaves."""
+
+
+def load_labels(path: Path | str, reading: Reading = DEFAULT) -> Volume:
+    """Read a label map; its array holds integers, whatever the file stores.
+
+    Floats and scaled integers are rounded where they lie within a thousandth of whole numbers, or within the step
+    between two stored values.
+
+    Raises:
+        UserError: unreadable, or not whole numbers.
+    """
+    volume = load_volume(path, reading)
+    return volume._replace(array=_whole(volume, path), step=0.0)
+
+
+def load_label_channels(path: Path | str, reading: Reading = DEFAULT) -> Volume:
+    """Read a 3D or 4D file of labels or masks; its array (i, j, k, channels) holds integers."""
+    volume = load_channels(path, reading)
+    return volume._replace(array=_whole(volume, path), step=0.0)
+
+
+def label_values(array: np.ndarray) -> np.ndarray:
+    """The distinct values of an integer label map, in order."""
+    return np.unique(array)
+
+
+def label_values_check(array: np.ndarray, classes: Iterable[int], path: Path | str) -> None:
+    """Raise UserError unless every value of a label map is one of ``classes``."""
+    known = sorted(set(classes))
+    strange = np.setdiff1d(label_values(array), known)
+    if strange.size:
+        listed = ", ".join(str(value) for value in strange[:10]) + (", ..." if strange.size > 10 else "")
+        raise UserError(
+            f"{path} holds label{'s' * (strange.size > 1)} {listed} outside the classes {known}; "
+            "add a name for it under data.labels, or declare it with data.ignore"
+        )
+
+
+def _whole(volume: Volume, path: Path | str) -> np.ndarray:
+    array = volume.array
+    if array.dtype.kind in "iu":
+        return array
+    if not np.isfinite(array).all():
+        raise UserError(f"{path} is not a label map: it holds NaN or infinite values")
+    whole = np.rint(array)
+    tolerance = max(ROUNDED, min(volume.step, 0.1))
+    off = np.abs(array - whole) > tolerance
+    if off.any():
+        odd = np.unique(array[off])[:3]
+        raise UserError(
+            f"{path} is not a label map: it holds fractions such as {', '.join(f'{value:g}' for value in odd)}; "
+            "was it resampled with linear interpolation, or is it an image?"
+        )
+    if np.abs(whole).max(initial=0) >= 2**63:
+        raise UserError(f"{path} is not a label map: it holds values beyond 64 bits")
+    return whole.astype(np.int64)

@@ -1,0 +1,54 @@
+"""Where a moving image lies before any deformation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from medloss.apps.common.errors import UserError
+from medloss.apps.common.images import Volume
+from medloss.apps.registration.config import PairConfig
+from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
+from medloss.apps.registration.pair import register
+
+
+def volume(array, affine):
+    return Volume(array, affine, tuple(np.linalg.norm(affine[:3, :3], axis=0)))
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("flips", [(), (0,), (1, 2), (0, 1, 2)])
+def test_resize_lays_left_on_left(axes, flips):
+    """The same anatomy stored with other axes and at another place is laid over itself exactly."""
+    array = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    stored = array.transpose(axes)
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    for axis, world in enumerate(axes):
+        affine[world, axis] = 2.0
+    for axis in flips:
+        stored = np.flip(stored, axis)
+        affine[:, axis] *= -1
+    affine[:3, 3] = 70, -80, 90
+    fixed, moving = volume(array, np.eye(4)), volume(np.ascontiguousarray(stored), affine)
+    matrix = np.linalg.inv(moving.affine) @ INITIALISERS["resize"](fixed, moving) @ fixed.affine
+    found = pull(torch.from_numpy(moving.array)[None], matrix, grid_points(array.shape))
+    np.testing.assert_allclose(found[0].numpy(), array, atol=1e-5)
+
+
+def test_integers_are_pulled_as_integers():
+    """Ids beyond what a float holds, and the background where there is nothing."""
+    ids = torch.tensor([2**24 + 1, 2**31 + 7, 2**53 + 1]).reshape(1, 3, 1, 1).expand(1, 3, 3, 3).contiguous()
+    at = grid_points((3, 3, 3))
+    at[0] += 1
+    found = pull(ids, np.eye(4), at, "nearest", fill=0)
+    assert found.dtype == torch.int64
+    assert found[0, :, 0, 0].tolist() == [2**31 + 7, 2**53 + 1, 0]
+
+
+def test_the_optimisation_stops_on_what_is_not_finite():
+    image = torch.rand(12, 12, 12)
+    config = PairConfig(lr=1000, pyramid=[1], iterations=[3], loss={"image": {"mse": {"weight": 1e40}}, "field": {}})
+    with pytest.raises(UserError, match="the loss is not finite at level 1"):
+        register(image * 1e6, image, config)
