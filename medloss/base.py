@@ -1,19 +1,19 @@
-"""What a loss is: its kind is its base class, its options are the fields of a keyword-only dataclass."""
+"""What a loss is: its kind is its base class, its options are the annotated names of its class body."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medloss import checks
 from medloss.forms import RegionForm, Share, read
 from medloss.labels import LabelView, view_labels
 from medloss.ops import Terms, region_loss, region_sums
 from medloss.ops.operator import unobserved
+from medloss.options import Configured
 from medloss.reduction import REDUCTIONS, reduce
 from medloss.sums import RegionSums, all_reduced
 
@@ -26,9 +26,11 @@ class Term(NamedTuple):
     value: Tensor
 
 
-@dataclass(eq=False, kw_only=True)
-class Loss(nn.Module):
+class Loss(Configured):
     """A loss: options are keywords, ``forward`` assigns nothing, ``state_dict()`` is empty.
+
+    An option that is set later (``loss.weight = [1, 2, 4]``) counts as one that the constructor was given, or raises
+    what that would raise.
 
     Args:
         reduction: ``"mean"`` or ``"sum"`` over the valid entries of what ``"none"`` returns.
@@ -36,10 +38,8 @@ class Loss(nn.Module):
 
     reduction: str = "mean"
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Loss:
-        instance = super().__new__(cls)
-        nn.Module.__init__(instance)  # before the dataclass assigns its first field
-        return instance
+    def __repr__(self) -> str:
+        return f"{type(self).__qualname__}({self._told()})"
 
     def __post_init__(self) -> None:
         checks.choice("reduction", self.reduction, REDUCTIONS)
@@ -53,7 +53,6 @@ class Loss(nn.Module):
         self.register_buffer(f"_{name}", values, persistent=False)
 
 
-@dataclass(eq=False, kw_only=True)
 class ImageLoss(Loss):
     """A loss between two images: ``loss(input, target, mask=None)``, B C [spatial] each, mask B 1 [spatial]."""
 
@@ -64,7 +63,6 @@ class ImageLoss(Loss):
         return input, target, checks.mask_like(mask, input)
 
 
-@dataclass(eq=False, kw_only=True)
 class FieldLoss(Loss):
     """A loss of a vector field: ``loss(field, mask=None, spacing=None)``, field B d [spatial] with d spatial axes.
 
@@ -99,17 +97,14 @@ class FieldLoss(Loss):
         return sizes
 
 
-@dataclass(eq=False, kw_only=True)
 class FieldPairLoss(FieldLoss):
     """A loss of a field and the one that should undo it: ``loss(field, inverse, mask=None, spacing=None)``, alike."""
 
 
-@dataclass(eq=False, kw_only=True)
 class PointLoss(Loss):
     """A loss between two sets of points: ``loss(input, target, mask=None)``, B N d and B M d, mask B N."""
 
 
-@dataclass(eq=False, kw_only=True)
 class LabelLoss(Loss):
     """A loss between a segmentation and its target: ``loss(input, target, mask=None)``.
 
@@ -225,19 +220,18 @@ def at_once(view: LabelView, parts: Sequence[tuple[float, LabelLoss]]) -> Tensor
     tensors = [tensor for tensor in (view.target, view.mask) if tensor is not None]
     if not unobserved(view.input, *tensors) or any(tensor.requires_grad for tensor in tensors):
         return None  # a compiler fuses the arithmetic itself; the operator has no gradient of a target
-    options: dict[str, Any] = {}
+    terms: dict[str, Any] = {}
     for weight, loss in parts:
         form = loss.closed_form(view.input.shape[1])
         told = {} if form is None else form.options(weight)
-        if not told or options.keys() & told.keys():
+        if not told or terms.keys() & told.keys():
             return None
-        options |= told
+        terms |= told
     mean = parts[0][1].reduction == "mean"
     sweep = _sweep(view, [loss for _, loss in parts])
-    return region_loss(view.input, view.target, view.mask, **sweep, **options, mean=mean)
+    return region_loss(view.input, view.target, view.mask, **sweep, **terms, mean=mean)
 
 
-@dataclass(eq=False, kw_only=True)
 class RegionLoss(LabelLoss):
     """A label loss that is arithmetic on the sums of each region; ``"none"`` gives B N (1 N with ``batch``).
 

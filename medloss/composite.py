@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from medloss import checks
 from medloss.base import LabelLoss, Loss, Term, swept
 from medloss.labels import view_labels
+from medloss.options import Configured
 
 
 @dataclass(frozen=True)
@@ -59,31 +60,43 @@ class WeightedSum(nn.Module):
 
     def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float | Schedule] | None = None) -> None:
         super().__init__()
-        weights = dict(weights or {})
         if not losses:
             raise ValueError("WeightedSum was given no loss")
-        unknown = sorted(set(weights) - set(losses))
-        if unknown:
-            raise ValueError(f"weights name {', '.join(unknown)}, and the losses are {', '.join(losses)}")
+        self._losses = nn.ModuleDict()
+        self._weights: dict[str, float | Schedule] = {}
         for name, loss in losses.items():
-            if getattr(loss, "reduction", "mean") == "none":
-                raise ValueError(f"{name} has reduction='none': its values cannot be added to others")
-        self._losses = nn.ModuleDict(losses)
-        self._weights: dict[str, float | Schedule] = {name: weights.get(name, 1.0) for name in losses}
-        for name, weight in self._weights.items():
-            if not isinstance(weight, Schedule):
-                checks.at_least(f"weight of {name}", weight, 0)
+            self._losses[name] = self._addable(name, loss)
+        self.weights = weights or {}
         self.epoch = 0
 
     @property
-    def losses(self) -> dict[str, nn.Module]:
-        """The losses by name."""
-        return dict(self._losses.items())
+    def losses(self) -> MutableMapping[str, nn.Module]:
+        """The losses by name. One that is set takes the place of the term's."""
+        return _Terms(self._losses, self._addable)
 
     @property
-    def weights(self) -> dict[str, float | Schedule]:
-        """The weights by name, schedules as they are."""
-        return dict(self._weights)
+    def weights(self) -> MutableMapping[str, float | Schedule]:
+        """The weights by name, schedules as they are. One that is set counts from the next call on."""
+        return _Terms(self._weights, self._weighing)
+
+    @weights.setter
+    def weights(self, weights: Mapping[str, float | Schedule]) -> None:
+        unknown = sorted(set(weights) - set(self._losses))
+        if unknown:
+            raise ValueError(f"weights name {', '.join(unknown)}, and the losses are {', '.join(self._losses)}")
+        self._weights = {name: self._weighing(name, weights.get(name, 1.0)) for name in self._losses}
+
+    @staticmethod
+    def _addable(name: str, loss: nn.Module) -> nn.Module:
+        if getattr(loss, "reduction", "mean") == "none":
+            raise ValueError(f"{name} has reduction='none': its values cannot be added to others")
+        return loss
+
+    @staticmethod
+    def _weighing(name: str, weight: float | Schedule) -> float | Schedule:
+        if not isinstance(weight, Schedule):
+            checks.at_least(f"weight of {name}", weight, 0)
+        return weight
 
     def set_epoch(self, epoch: int) -> None:
         """Move the schedules to an epoch, counted from 0."""
@@ -105,6 +118,8 @@ class WeightedSum(nn.Module):
         return sum(values[1:], start=values[0])
 
     def _raw(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        for name, loss in self._losses.items():
+            self._addable(name, loss)  # its reduction may have been set since
         raw: dict[str, Tensor] = {}
         for group in self._groups():
             first = self._losses[group[0]]
@@ -132,13 +147,40 @@ class WeightedSum(nn.Module):
         return ", ".join(f"{name}={weight}" for name, weight in self._weights.items())
 
 
+class _Terms(MutableMapping[str, Any]):
+    """What a sum has by the names of its terms: others may take their places, and no name comes or goes."""
+
+    def __init__(self, held: Any, check: Callable[[str, Any], Any]) -> None:
+        self._held, self._check = held, check
+
+    def __getitem__(self, name: str) -> Any:
+        return self._held[name]
+
+    def __setitem__(self, name: str, thing: Any) -> None:
+        if name not in self._held:
+            raise KeyError(f"{name} is none of the terms {', '.join(self._held)}: make a new WeightedSum for others")
+        self._held[name] = self._check(name, thing)
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"the term {name} stays: give it a weight of 0")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 def _alike(one: nn.Module, other: nn.Module) -> bool:
     """Whether two losses can be evaluated from one sweep."""
     simple = all(isinstance(loss, LabelLoss) and type(loss).forward is LabelLoss.forward for loss in (one, other))
     return simple and one.sweep == other.sweep and getattr(one, "gamma", None) == getattr(other, "gamma", None)
 
 
-class MaskedLoss(nn.Module):
+class MaskedLoss(Configured, kw_only=False):
     r"""Any loss of two tensors, on the voxels under a mask: :math:`L(x[\text{mask}], y[\text{mask}])`.
 
     A loss of this package is handed the mask, which it knows how to use. Any other callable gets the voxels under the
@@ -160,11 +202,11 @@ class MaskedLoss(nn.Module):
     tensor(2.)
     """
 
-    def __init__(self, loss: Callable[..., Tensor]) -> None:
-        super().__init__()
-        if not callable(loss):
-            raise TypeError(f"loss must be callable, not {type(loss).__name__}")
-        self.loss = loss
+    loss: Callable[..., Tensor]
+
+    def __post_init__(self) -> None:
+        if not callable(self.loss):
+            raise TypeError(f"loss must be callable, not {type(self.loss).__name__}")
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss under the mask; without a mask, the loss."""

@@ -18,8 +18,6 @@ There is no code in it: nothing is imported by path, nothing evaluated. Needs py
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
@@ -29,11 +27,13 @@ from medloss.base import FieldPairLoss, Loss
 from medloss.composite import Schedule, WeightedSum
 from medloss.multiscale import MultiScaleLoss
 from medloss.names import ALIASES, losses
+from medloss.options import REQUIRED, Configured, suggestion
+from medloss.options import options as options_of
 from medloss.segmentation import BlobLoss, ConnectedComponentLoss
 
 NOT_IN_YAML = ("other_act", "process_group", "loss")
 OUR_KEYS = ("name", "weight", "schedule")
-WRAPPERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
+WRAPPERS: dict[str, tuple[type[Configured], tuple[str, ...]]] = {
     "blob": (BlobLoss, ("label",)),
     "connected_component": (ConnectedComponentLoss, ("label",)),
     "multi_scale": (MultiScaleLoss, ("label", "image")),
@@ -129,12 +129,6 @@ def _named(name: Any, kind: str | None, here: str, faults: list[str]) -> type[Lo
     return None
 
 
-def suggestion(word: str, known: Any) -> str:
-    """``"; did you mean ...?"``, or the list of what is known."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
-
-
 def _weight(entry: Mapping[str, Any], here: str, faults: list[str]) -> float | Schedule:
     schedule = entry.get("schedule")
     try:
@@ -160,7 +154,7 @@ def _weight(entry: Mapping[str, Any], here: str, faults: list[str]) -> float | S
 
 
 def _constructed(
-    cls: type[nn.Module], options: dict[str, Any], here: str, faults: list[str], *inside: nn.Module
+    cls: type[Configured], options: dict[str, Any], here: str, faults: list[str], *inside: nn.Module
 ) -> nn.Module | None:
     model = options_model(cls)
     known = list(model.model_fields)
@@ -188,8 +182,8 @@ def _constructed(
         return None
 
 
-def options_model(cls: type[nn.Module]) -> Any:
-    """A pydantic model of a loss's options, made from its constructor: types, defaults, and a JSON schema.
+def options_model(cls: type[Configured]) -> Any:
+    """A pydantic model of a loss's options, made from its class body: types, defaults, and a JSON schema.
 
     Raises:
         ImportError: pydantic is not installed.
@@ -198,11 +192,11 @@ def options_model(cls: type[nn.Module]) -> Any:
         from pydantic import ConfigDict, create_model
     except ImportError as fault:
         raise ImportError("losses from a mapping need pydantic: pip install 'medloss[apps]'") from fault
-    hints = get_type_hints(cls if issubclass(cls, Loss) else cls.__init__)
+    hints = get_type_hints(cls)
     options: dict[str, Any] = {}
-    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+    for name, option in options_of(cls).items():
         if name not in NOT_IN_YAML:
-            default = ... if parameter.default is parameter.empty else parameter.default
+            default = ... if option.default is REQUIRED else option.default
             options["class_weight" if name == "weight" else name] = (hints[name], default)
     config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
     return create_model(f"{cls.__name__}Options", __config__=config, **options)

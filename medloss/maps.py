@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -58,7 +57,6 @@ def label_maps(view: LabelView, first: int = 0) -> LabelMaps:
     return LabelMaps(blank(logits[:, first:], weight), blank(target[:, first:], weight), weight)
 
 
-@dataclass(eq=False, kw_only=True)
 class MapLoss(LabelLoss):
     """A label loss with neighbourhoods, distances or ranks; a subclass writes :meth:`compare`.
 
@@ -101,7 +99,6 @@ class MapLoss(LabelLoss):
         return reduce(values, self.reduction, valid)
 
 
-@dataclass(eq=False, kw_only=True)
 class SummedMapLoss(MapLoss):
     """A map loss that is arithmetic on sums over the voxels, which :meth:`total` takes; values are B N, or 1 N.
 

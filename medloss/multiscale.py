@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medloss import checks
 from medloss.base import ImageLoss, LabelLoss, Loss, RegionLoss
@@ -18,6 +17,7 @@ from medloss.ops import Terms
 from medloss.ops.local_moments.reference import smooth
 from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.options import KW_ONLY, Configured, twin
 from medloss.reduction import REDUCTIONS, reduce
 
 KERNELS = ("gaussian", "cauchy")
@@ -25,7 +25,7 @@ BORDERS = ("zero", "renormalise")
 OF_LOGITS = Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
 
 
-class MultiScaleLoss(nn.Module):
+class MultiScaleLoss(Configured, kw_only=False):
     r"""A loss after smoothing input and target alike, at each of some scales.
 
     .. math:: L = \operatorname{mean}_s L(k_s * x, k_s * y)
@@ -67,30 +67,26 @@ class MultiScaleLoss(nn.Module):
     tensor(2.9837)
     """
 
-    def __init__(
-        self,
-        loss: Callable[..., Tensor],
-        *,
-        scales: Sequence[float] | None = None,
-        kernel: str = "gaussian",
-        normalise: bool = True,
-        border: str = "zero",
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__()
-        if not callable(loss):
-            raise TypeError(f"loss must be callable, not {type(loss).__name__}")
-        if scales is not None and not len(scales):
+    loss: Callable[..., Tensor]
+    _: KW_ONLY
+    scales: Sequence[float] | None = None
+    kernel: str = "gaussian"
+    normalise: bool = True
+    border: str = "zero"
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        if not callable(self.loss):
+            raise TypeError(f"loss must be callable, not {type(self.loss).__name__}")
+        if self.scales is not None and not len(self.scales):
             raise ValueError("scales is empty: name at least one, or None")
-        for scale in scales or ():
+        for scale in self.scales or ():
             checks.at_least("a scale", scale, 0)
-        checks.choice("kernel", kernel, KERNELS)
-        checks.choice("border", border, BORDERS)
-        checks.choice("reduction", reduction, REDUCTIONS)
-        self.loss = loss
-        self._of_scales = of_probabilities(loss) if isinstance(loss, LabelLoss) else loss
-        self.scales = None if scales is None else tuple(float(scale) for scale in scales)
-        self.kernel, self.normalise, self.border, self.reduction = kernel, bool(normalise), border, reduction
+        checks.choice("kernel", self.kernel, KERNELS)
+        checks.choice("border", self.border, BORDERS)
+        checks.choice("reduction", self.reduction, REDUCTIONS)
+        self._of_scales = of_probabilities(self.loss) if isinstance(self.loss, LabelLoss) else self.loss
+        self.scales = None if self.scales is None else tuple(float(scale) for scale in self.scales)
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss over the scales. See the class."""
@@ -144,8 +140,7 @@ class MultiScaleLoss(nn.Module):
         return loss(input, target, mask) if knows_masks else MaskedLoss(loss)(input, target, mask)
 
     def __repr__(self) -> str:
-        names = ("scales", "kernel", "normalise", "border", "reduction")
-        return f"MultiScaleLoss({self.loss!r}, " + ", ".join(f"{name}={getattr(self, name)!r}" for name in names) + ")"
+        return f"MultiScaleLoss({self.loss!r}, {self._told('loss')})"
 
 
 def of_probabilities(loss: LabelLoss) -> LabelLoss:
@@ -156,7 +151,7 @@ def of_probabilities(loss: LabelLoss) -> LabelLoss:
     """
     changes = {"sigmoid": False, "softmax": False, "other_act": None, "to_onehot_y": False, "ignore_index": None}
     try:
-        found = replace(loss, **changes)
+        found = twin(loss, **changes)
         logits = found.activation != "none" or found.needs & OF_LOGITS or not isinstance(loss, (RegionLoss, MapLoss))
     except ValueError:  # it asks for an activation
         logits = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,12 +12,13 @@ from torch.nn import functional as F
 from medloss import checks
 from medloss.base import LabelLoss, Term
 from medloss.ops.voxels import holds
+from medloss.options import KW_ONLY, Configured, twin
 
 WEIGHTS = ("exp", "same", "two")
 RESIZE = ("nearest", "max", "soft")
 
 
-class DeepSupervisionLoss(nn.Module):
+class DeepSupervisionLoss(Configured, kw_only=False):
     r"""A loss of each output of a network that answers at several resolutions, weighted and added.
 
     .. math:: L = \sum_l \lambda_l L(\text{output}_l, \text{target at the size of output}_l)
@@ -56,37 +56,33 @@ class DeepSupervisionLoss(nn.Module):
     tensor(0.5000)
     """
 
-    def __init__(
-        self,
-        loss: nn.Module,
-        *,
-        weights: str | Sequence[float] = "exp",
-        normalise: bool = True,
-        least: float = 0.0,
-        drop_last: bool = False,
-        resize: str = "nearest",
-    ) -> None:
-        super().__init__()
-        if not callable(loss):
-            raise TypeError(f"loss must be callable, not {type(loss).__name__}")
-        if getattr(loss, "reduction", "mean") == "none":
-            raise ValueError("the loss has reduction='none': values of outputs of unlike sizes cannot be added")
-        checks.choice("resize", resize, RESIZE)
-        checks.at_least("least", least, 0)
-        if isinstance(weights, str):
-            checks.choice("weights", weights, WEIGHTS)
+    loss: nn.Module
+    _: KW_ONLY
+    weights: str | Sequence[float] = "exp"
+    normalise: bool = True
+    least: float = 0.0
+    drop_last: bool = False
+    resize: str = "nearest"
+
+    def __post_init__(self) -> None:
+        if not callable(self.loss):
+            raise TypeError(f"loss must be callable, not {type(self.loss).__name__}")
+        self._check_reduction()
+        checks.choice("resize", self.resize, RESIZE)
+        checks.at_least("least", self.least, 0)
+        if isinstance(self.weights, str):
+            checks.choice("weights", self.weights, WEIGHTS)
         else:
-            weights = tuple(float(weight) for weight in weights)
-            for weight in weights:
+            self.weights = tuple(float(weight) for weight in self.weights)
+            for weight in self.weights:
                 checks.at_least("a weight", weight, 0)
-        self.loss, self.weights, self.resize = loss, weights, resize
-        self.normalise, self.least, self.drop_last = bool(normalise), float(least), bool(drop_last)
-        self._indexed, self._softmax = bool(_option(loss, "to_onehot_y")), bool(_option(loss, "softmax"))
-        self._ignore_index = _option(loss, "ignore_index")
-        self._memberships = not self._indexed and any(isinstance(part, LabelLoss) for part in _parts(loss))
         # shares of classes are memberships: they go to a twin of a loss that takes indices
-        twin = isinstance(loss, LabelLoss) and loss.to_onehot_y and resize == "soft"
-        self._soft = replace(loss, to_onehot_y=False, ignore_index=None) if twin else None
+        soft = self.resize == "soft" and isinstance(self.loss, LabelLoss)
+        self._soft = twin(self.loss, to_onehot_y=False, ignore_index=None) if soft else None
+
+    def _check_reduction(self) -> None:
+        if getattr(self.loss, "reduction", "mean") == "none":  # it may have been set since
+            raise ValueError("the loss has reduction='none': values of outputs of unlike sizes cannot be added")
 
     def level_weights(self, levels: int) -> list[float]:
         """The weight of each of so many outputs."""
@@ -107,6 +103,7 @@ class DeepSupervisionLoss(nn.Module):
 
     def terms(self, outputs: Any, target: Any, mask: Any = None, **more: Any) -> dict[str, Term]:
         """The term of each output by its name (or its number): raw, weight, and weight times raw."""
+        self._check_reduction()
         names, levels = self._levels(outputs, _first(target))
         targets, masks = _each("target", target, names), _each("mask", mask, names)
         weights, found = self.level_weights(len(levels)), {}
@@ -126,7 +123,8 @@ class DeepSupervisionLoss(nn.Module):
         size, loss, held = output.shape[2:], self.loss, None
         if target.shape[-len(size) :] != size:
             target, held = self._resized(target, output)
-            loss = self._soft or loss
+            if self._soft is not None and self._indexed:
+                loss = self._soft
         if mask is not None:
             mask = nearest(checks.plain("mask", mask), size)
         if held is not None:
@@ -135,7 +133,7 @@ class DeepSupervisionLoss(nn.Module):
 
     def _resized(self, target: Tensor, output: Tensor) -> tuple[Tensor, Tensor | None]:
         """A target as coarse as an output and, for shares of indices, the cells that hold any."""
-        size, ignore_index = output.shape[2:], self._ignore_index
+        size, ignore_index = output.shape[2:], _option(self.loss, "ignore_index")
         if self.resize == "nearest":
             return nearest(target, size), None
         if target.ndim == output.ndim - 1:
@@ -143,7 +141,7 @@ class DeepSupervisionLoss(nn.Module):
         indexed = self._indexed or target.shape[1] != output.shape[1]
         if not indexed and self.resize == "soft" and ignore_index is not None:
             raise ValueError("resize='soft' cannot tell ignored voxels from memberships: pass indices, or a mask")
-        if not indexed and self.resize == "max" and target.shape[1] > 1 and self._softmax:
+        if not indexed and self.resize == "max" and target.shape[1] > 1 and _option(self.loss, "softmax"):
             raise ValueError("resize='max' makes classes overlap, which a softmax forbids: pass indices")
         if self.resize == "max":
             return largest(target, size, ignore_index), None
@@ -163,12 +161,17 @@ class DeepSupervisionLoss(nn.Module):
         """Whether this is a stack of outputs. One output, too, has one axis more than indices B [spatial]."""
         if outputs.ndim != target.ndim + 1:
             return outputs.ndim > target.ndim
-        return self._memberships or target.shape[1] == 1 or outputs.shape[2:] != target.shape[1:]
+        memberships = not self._indexed and any(isinstance(part, LabelLoss) for part in _parts(self.loss))
+        return memberships or target.shape[1] == 1 or outputs.shape[2:] != target.shape[1:]
+
+    @property
+    def _indexed(self) -> bool:
+        """Whether the loss takes class indices."""
+        return bool(_option(self.loss, "to_onehot_y"))
 
     def extra_repr(self) -> str:
         """The options."""
-        names = ("weights", "normalise", "least", "drop_last", "resize")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return self._told("loss")
 
 
 def _parts(loss: Any) -> list[Any]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 import medloss
 from medloss.names import losses
+from medloss.options import options
 
 CLASSES = 3
 SHAPES = {1: (24,), 2: (9, 10), 3: (9, 8, 10)}
@@ -100,7 +101,7 @@ class LossCase:
 
     def accepts(self, option: str) -> bool:
         """Whether the loss has an option."""
-        return option in getattr(medloss, self.name).__dataclass_fields__
+        return option in options(getattr(medloss, self.name))
 
     def inputs(self, rank: int = 3, batch: int = 2, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Tensor]:
         """Tensors that the loss takes before the mask."""
@@ -144,7 +145,7 @@ def applies(name: str, kind: str, cell: str) -> str | None:
     if cell in ("box mask", "window mask"):
         return None if (cell == "window mask") == row.neighbourhood else ""
     if cell == "processes":
-        return None if "process_group" in getattr(medloss, name).__dataclass_fields__ else ""
+        return None if "process_group" in options(getattr(medloss, name)) else ""
     return None
 
 

@@ -33,6 +33,7 @@ CELLS: dict[str, tuple[int, str]] = {
     "layouts": (9, "channels last, permuted, strided; inputs never changed"),
     "MetaTensor": (9, "MONAI's MetaTensor"),
     "state": (10, "no state; pickle, deepcopy, repr"),
+    "options": (10, "an option set later counts or raises; no dataclass to the outside"),
     "compile": (10, "torch.compile(fullgraph=True) and torch.export"),
     "gradient": (11, "gradcheck in float64"),
     "second derivative": (11, "gradgradcheck in float64"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from medloss.apps.common.config import LossMapping
@@ -21,6 +20,7 @@ def complete_losses(mapping: LossMapping) -> LossMapping:
 
 def _complete(label: str, options: Any) -> Any:
     from medloss.config import loss_names, wraps
+    from medloss.options import options as options_of
 
     if options is not None and not isinstance(options, dict):
         return options  # a fault that the check of the losses will tell
@@ -30,7 +30,7 @@ def _complete(label: str, options: Any) -> Any:
             options["loss"] = complete_losses(options["loss"])
         return options
     loss = loss_names(kind="label").get(options.get("name", label))
-    known = {field.name for field in dataclasses.fields(loss)} if dataclasses.is_dataclass(loss) else set()
+    known = options_of(loss)
     if "softmax" in known and not any(name in options for name in ACTIVATIONS):
         options["softmax"] = True
     if "to_onehot_y" in known:

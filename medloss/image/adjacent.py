@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from medloss.ops import adjacent_differences
 from medloss.reduction import mass, reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class AdjacentLoss(ImageLoss):
     """A loss of differences between neighbours, of which a mask must hold both.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -14,7 +12,6 @@ from medloss.ops.voxels import accumulation_dtype, blank
 from medloss.reduction import mass, ratio, reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class FocalFrequencyLoss(ImageLoss):
     r"""Mean squared difference of the spectra of two images, where the worst frequencies weigh most.
 

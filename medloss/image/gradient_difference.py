@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
 from medloss.image.adjacent import AdjacentLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class GradientDifferenceLoss(AdjacentLoss):
     r"""Mean difference of the steepness of two images, added over the axes: it punishes blurred edges.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -12,7 +10,6 @@ from medloss.ops import pointwise
 from medloss.reduction import mass, ratio, reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class _DivergenceLoss(ImageLoss):
     eps: float = 1e-12
 
@@ -36,7 +33,6 @@ class _DivergenceLoss(ImageLoss):
         return reduce(ratio(sums * counted, weight), self.reduction, weight > 0)
 
 
-@dataclass(eq=False, kw_only=True)
 class HeatmapKLDivLoss(_DivergenceLoss):
     r"""Kullback-Leibler divergence of a target heat map from the predicted one: the nats lost by believing the latter.
 
@@ -73,7 +69,6 @@ class HeatmapKLDivLoss(_DivergenceLoss):
         return "kullback_leibler"
 
 
-@dataclass(eq=False, kw_only=True)
 class HeatmapJSDivLoss(_DivergenceLoss):
     r"""Jensen-Shannon divergence of two heat maps: how far both are from their mean.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
 from medloss.image.adjacent import AdjacentLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class InverseDepthSmoothnessLoss(AdjacentLoss):
     r"""Mean absolute difference between neighbouring voxels of a map, less where the image has an edge.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from medloss.image.residual import ResidualLoss, above_zero
 
 
-@dataclass(eq=False, kw_only=True)
 class L1Loss(ResidualLoss):
     r"""Mean absolute difference of two images, over the voxels of a mask.
 
@@ -39,7 +37,6 @@ class L1Loss(ResidualLoss):
         return {"penalty": "absolute"}
 
 
-@dataclass(eq=False, kw_only=True)
 class HuberLoss(ResidualLoss):
     r"""Half the squared difference of two images where it is small, and a straight line where it is large.
 

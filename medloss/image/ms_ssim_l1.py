@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -19,7 +18,6 @@ TINY = 1e-12
 """Weights below this part of a window's largest one are left out: no rounding would see them."""
 
 
-@dataclass(eq=False, kw_only=True)
 class MSSSIML1Loss(ImageLoss):
     r"""Structural similarity at several widths of the window, mixed with the absolute difference in the widest one.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from medloss.image.residual import ResidualLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class MSELoss(ResidualLoss):
     r"""Mean squared difference of two images, over the voxels of a mask.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ from medloss.ops.voxels import accumulation_dtype, blank
 from medloss.reduction import mass, ratio, reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class MultiScaleSSIMLoss(StructuralLoss):
     r"""One minus the product of the structural similarities of two images at several resolutions.
 

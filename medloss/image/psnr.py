@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -14,7 +12,6 @@ from medloss.ops import pointwise
 from medloss.reduction import mass, ratio, reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class PSNRLoss(ImageLoss):
     r"""Minus the peak signal-to-noise ratio of two images, in decibels.
 

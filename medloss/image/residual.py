@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from medloss.ops import pointwise
 from medloss.reduction import voxel_mean
 
 
-@dataclass(eq=False, kw_only=True)
 class ResidualLoss(ImageLoss):
     """Mean penalty of the difference of two images over voxels and channels; a subclass names the penalty."""
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from medloss.image.residual import ResidualLoss, above_zero
 
 
-@dataclass(eq=False, kw_only=True)
 class _ScaledLoss(ResidualLoss):
     scale: float = 1.0
 
@@ -18,7 +16,6 @@ class _ScaledLoss(ResidualLoss):
         above_zero("scale", self.scale)
 
 
-@dataclass(eq=False, kw_only=True)
 class RobustLoss(_ScaledLoss):
     r"""Barron's general robust penalty of the difference of two images: one number says how much outliers count.
 
@@ -67,7 +64,6 @@ class RobustLoss(_ScaledLoss):
         return {"penalty": "general", "gamma": self.alpha, "scale": self.scale}
 
 
-@dataclass(eq=False, kw_only=True)
 class CharbonnierLoss(_ScaledLoss):
     r"""A smooth absolute difference of two images: quadratic where it is small, straight where it is large.
 
@@ -104,7 +100,6 @@ class CharbonnierLoss(_ScaledLoss):
         return {"penalty": "charbonnier", "scale": self.scale}
 
 
-@dataclass(eq=False, kw_only=True)
 class CauchyLoss(_ScaledLoss):
     r"""The logarithm of the squared difference of two images (Lorentzian): large differences count, but less and less.
 
@@ -140,7 +135,6 @@ class CauchyLoss(_ScaledLoss):
         return {"penalty": "cauchy", "scale": self.scale}
 
 
-@dataclass(eq=False, kw_only=True)
 class GemanMcClureLoss(_ScaledLoss):
     r"""A bounded penalty of the difference of two images: what is far off costs the same however far.
 
@@ -176,7 +170,6 @@ class GemanMcClureLoss(_ScaledLoss):
         return {"penalty": "geman_mcclure", "scale": self.scale}
 
 
-@dataclass(eq=False, kw_only=True)
 class WelschLoss(_ScaledLoss):
     r"""A bounded penalty of the difference of two images (Leclerc): an upside-down Gaussian.
 
@@ -212,7 +205,6 @@ class WelschLoss(_ScaledLoss):
         return {"penalty": "welsch", "scale": self.scale}
 
 
-@dataclass(eq=False, kw_only=True)
 class TukeyLoss(_ScaledLoss):
     r"""Tukey's biweight of the difference of two images: beyond a difference of c an outlier has no pull at all.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ from medloss.ops.voxels import accumulation_dtype, blank
 from medloss.reduction import mass, ratio, reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class SpectralAmplitudeLoss(ImageLoss):
     r"""Mean squared difference of the amplitudes of the spectra of two images.
 

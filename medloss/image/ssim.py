@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -15,7 +14,6 @@ from medloss.ops import local_ssim
 from medloss.reduction import voxel_mean
 
 
-@dataclass(eq=False, kw_only=True)
 class StructuralLoss(ImageLoss):
     """What the losses of structural similarity in one kind of window share.
 
@@ -55,7 +53,6 @@ class StructuralLoss(ImageLoss):
         return {"c1": (self.k1 * self.data_range) ** 2, "c2": (self.k2 * self.data_range) ** 2}
 
 
-@dataclass(eq=False, kw_only=True)
 class SSIMLoss(StructuralLoss):
     r"""One minus the structural similarity of two images, averaged over windows.
 

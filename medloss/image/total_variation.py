@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss.checks import image_like, mask_like
 from medloss.image.adjacent import AdjacentLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class TotalVariationLoss(AdjacentLoss):
     r"""Mean absolute difference between neighbouring voxels of one image, added over the axes.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from medloss.registration.smoothness import SmoothnessLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class BendingEnergyLoss(SmoothnessLoss):
     r"""Mean bending energy of a displacement or velocity field, from its second derivatives.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from medloss.reduction import ratio, reduce
 from medloss.registration.points import alike, displaced, length, points, visible
 
 
-@dataclass(eq=False, kw_only=True)
 class ChamferLoss(PointLoss):
     r"""Mean distance from each point of either set to the nearest of the other.
 

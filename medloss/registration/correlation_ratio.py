@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,6 @@ from medloss.reduction import ratio
 from medloss.registration.histograms import HistogramLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class CorrelationRatioLoss(HistogramLoss):
     r"""The part of one image's variance that the other image does not explain, from their joint histogram.
 

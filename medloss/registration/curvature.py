@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from medloss.registration.smoothness import SmoothnessLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class CurvatureLoss(SmoothnessLoss):
     r"""Mean squared Laplacian of a displacement or velocity field.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ from medloss.registration.inverse_consistency import paired
 from medloss.registration.warp import there_and_back, warp
 
 
-@dataclass(eq=False, kw_only=True)
 class CycleConsistencyLoss(FieldPairLoss):
     r"""Mean difference between an image and what comes back of it, by one field and then by the other.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss import checks
 from medloss.registration.smoothness import ElasticLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class LinearElasticityLoss(ElasticLoss):
     r"""Mean linear elastic energy of a displacement field: changes of volume, and strain.
 
@@ -63,7 +60,6 @@ class LinearElasticityLoss(ElasticLoss):
         return self.lame_lambda, self.lame_mu
 
 
-@dataclass(eq=False, kw_only=True)
 class DivergenceLoss(ElasticLoss):
     r"""Mean squared divergence of a displacement or velocity field: how much it swells or shrinks.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -18,7 +17,6 @@ from medloss.reduction import ratio, reduce
 from medloss.registration.smoothness import SmoothnessLoss, joint
 
 
-@dataclass(eq=False, kw_only=True)
 class FieldTotalVariationLoss(SmoothnessLoss):
     r"""Mean absolute first derivatives of a field, which allow it to jump where two organs slide along each other.
 
@@ -55,7 +53,6 @@ class FieldTotalVariationLoss(SmoothnessLoss):
     stencil: str = "forward"
 
 
-@dataclass(eq=False, kw_only=True)
 class FieldGradientLoss(FieldLoss):
     r"""VoxelMorph's smoothness: the mean of the forward differences along each axis, averaged over the axes.
 

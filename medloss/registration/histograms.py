@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from medloss.reduction import reduce
 FROM_DATA = ("image", "batch")
 
 
-@dataclass(eq=False, kw_only=True)
 class HistogramLoss(ImageLoss):
     """A loss that is arithmetic on the joint histogram of two images; a subclass writes :meth:`compare`.
 

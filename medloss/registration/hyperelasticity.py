@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from medloss.ops import hyperelastic
 from medloss.registration.smoothness import StencilLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class HyperelasticLoss(StencilLoss):
     r"""Mean hyperelastic energy of a displacement field: changes of length, area and volume, at any size.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -26,7 +25,6 @@ def paired(loss: FieldPairLoss, field: Any, inverse: Any, mask: Any) -> tuple[Te
     return field, inverse, joint(mask)
 
 
-@dataclass(eq=False, kw_only=True)
 class InverseConsistencyLoss(FieldPairLoss):
     r"""Mean squared distance between a point and where it comes back to, by one field and then by the other.
 
@@ -79,7 +77,6 @@ class InverseConsistencyLoss(FieldPairLoss):
         return squares.mean() if weight is None else ratio(squares.sum(), weight.sum())
 
 
-@dataclass(eq=False, kw_only=True)
 class GradICONLoss(StencilLoss, FieldPairLoss):
     r"""Mean squared gradient of what two fields leave of each other: they may differ by a translation, and no more.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -15,7 +14,6 @@ from medloss.reduction import reduce
 from medloss.registration.smoothness import StencilLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class JacobianLoss(StencilLoss):
     r"""Price of where a displacement field folds or changes volumes, from :math:`J(x) = \det(I + \nabla u(x))`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -12,7 +11,6 @@ from medloss.reduction import ratio
 from medloss.registration.points import alike, displaced, length, points, visible
 
 
-@dataclass(eq=False, kw_only=True)
 class LandmarkLoss(PointLoss):
     r"""Mean distance between corresponding points: the target registration error (TRE).
 

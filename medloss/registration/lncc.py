@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -13,7 +11,6 @@ from medloss.reduction import voxel_mean
 from medloss.registration.windows import KINDS, window
 
 
-@dataclass(eq=False, kw_only=True)
 class LocalNormalizedCrossCorrelationLoss(ImageLoss):
     r"""Minus the correlation of two images in the window around each voxel, squared or with its sign (LNCC).
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from torch.nn import functional as F
 from medloss.registration.mutual_information import GlobalMutualInformationLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class LocalMutualInformationLoss(GlobalMutualInformationLoss):
     r"""Minus the mutual information of two images in each block of voxels, averaged over the blocks.
 

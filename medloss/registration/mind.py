@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -13,7 +11,6 @@ from medloss.ops.mind import PENALTIES
 from medloss.reduction import voxel_mean
 
 
-@dataclass(eq=False, kw_only=True)
 class MINDSSCLoss(ImageLoss):
     r"""Mean difference of the self-similarity descriptors of two images, which need not be of one modality.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss.base import ImageLoss
@@ -12,7 +10,6 @@ from medloss.ops.operator import without_autocast
 from medloss.reduction import reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class NormalizedCrossCorrelationLoss(ImageLoss):
     r"""Minus the correlation of two images over all voxels, squared or with its sign (global NCC).
 

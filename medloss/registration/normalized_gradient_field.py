@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -12,7 +11,6 @@ from medloss.ops import gradient_alignment
 from medloss.reduction import voxel_mean
 
 
-@dataclass(eq=False, kw_only=True)
 class NormalizedGradientFieldLoss(ImageLoss):
     r"""One minus the squared cosine between the gradients of two images, which need not be of one modality.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,6 @@ from medloss.reduction import ratio
 from medloss.registration.histograms import HistogramLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class NormalizedMutualInformationLoss(HistogramLoss):
     r"""Two minus the normalised mutual information of two images, from their joint histogram.
 

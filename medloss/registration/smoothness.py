@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +16,6 @@ from medloss.ops.differences import BORDERS, REACH, STENCILS, interior_weight
 from medloss.reduction import ratio
 
 
-@dataclass(eq=False, kw_only=True)
 class StencilLoss(FieldLoss):
     """A loss of finite differences of a field; a subclass names the energy, and has a ``stencil`` that it may take.
 
@@ -80,7 +78,6 @@ class StencilLoss(FieldLoss):
         return ratio(density.sum(), weight.sum() * (maps // mask.shape[1]))
 
 
-@dataclass(eq=False, kw_only=True)
 class SmoothnessLoss(StencilLoss):
     """Mean energy of each component's derivatives; ``"none"`` gives B d [interior].
 
@@ -109,7 +106,6 @@ class SmoothnessLoss(StencilLoss):
         return {"axis_scale": [float(n) for n in sizes], "component_scale": [1 / n for n in sizes]}
 
 
-@dataclass(eq=False, kw_only=True)
 class ElasticLoss(StencilLoss):
     """Mean elastic energy of the whole vector; a subclass names the constants. ``"none"`` gives B [interior]."""
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss.maps import LabelMaps, MapLoss
 from medloss.ops import calibration_error
 
 
-@dataclass(eq=False, kw_only=True)
 class ACELoss(MapLoss):
     r"""Distance between how sure a network is and how often it is right, over bins of its probability (mL1-ACE).
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from medloss.segmentation.distances import voxel_sizes
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class ActiveContourLoss(RegionLoss):
     r"""Length of the border of the prediction, plus what is predicted outside of the target and missed inside.
 

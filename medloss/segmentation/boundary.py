@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss.maps import LabelMaps
@@ -12,7 +10,6 @@ from medloss.reduction import ratio
 from medloss.segmentation.distances import DistanceLoss, counted, inside
 
 
-@dataclass(eq=False, kw_only=True)
 class BoundaryLoss(DistanceLoss):
     r"""Mean of the prediction times the signed distance to the border of the target.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -14,7 +12,6 @@ from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_ax
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class BoundaryDoULoss(RegionLoss):
     r"""What is wrong, over the union less a share of the overlap that grows with the target's size.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -13,7 +11,6 @@ from medloss.ops import boundary_sums
 from medloss.reduction import ratio, reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class BoundaryF1Loss(MapLoss):
     r"""One minus the F1 score of the boundary: which part of each one's boundary lies near the other's.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -32,7 +31,6 @@ class Tubes(NamedTuple):
     gain: Tensor
 
 
-@dataclass(eq=False, kw_only=True)
 class CenterlineBoundaryDiceLoss(SummedMapLoss):
     r"""Dice of centrelines weighed by radii (cbDice): thin vessels count like thick ones, in their middle.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -13,7 +11,6 @@ from medloss.ops import skeleton_sums
 from medloss.reduction import ratio, reduce
 
 
-@dataclass(eq=False, kw_only=True)
 class SoftclDiceLoss(MapLoss):
     r"""Dice of centrelines (clDice): how much of each one's soft skeleton lies inside the other.
 

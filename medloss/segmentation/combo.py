@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss import checks
 from medloss.segmentation.dice import DiceLoss
 from medloss.segmentation.likelihood_powers import LikelihoodPowerCompound, LikelihoodPowerLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class ComboLoss(LikelihoodPowerCompound):
     r"""Combo loss: Dice, and a cross-entropy of each class against its rest that prices both kinds of error.
 

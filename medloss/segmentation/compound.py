@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -10,12 +9,12 @@ from torch import Tensor, nn
 from medloss import checks
 from medloss.base import LabelLoss, RegionLoss, Term, at_once, swept
 from medloss.labels import LabelView, view_labels
+from medloss.options import options
 from medloss.sums import RegionSums
 
 Part = TypeVar("Part", bound=LabelLoss)
 
 
-@dataclass(eq=False, kw_only=True)
 class CompoundLoss(RegionLoss):
     """A weighted sum of label losses with common options: one view, one sweep, named terms.
 
@@ -31,9 +30,8 @@ class CompoundLoss(RegionLoss):
 
     def _part(self, kind: type[Part], **changes: Any) -> Part:
         """A loss with the options that it shares with this one."""
-        mine = {field.name for field in fields(self)}
-        options = {field.name: getattr(self, field.name) for field in fields(kind) if field.name in mine}
-        return kind(**(options | changes))
+        common = {name: getattr(self, name) for name in options(kind) if name in options(self)}
+        return kind(**(common | changes))
 
     def _compose(self, parts: dict[str, tuple[float, LabelLoss]]) -> None:
         for name, (weight, _) in parts.items():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -17,7 +15,6 @@ from medloss.segmentation.cross_entropy import CrossEntropyLoss
 from medloss.sums import RegionSums, all_reduced
 
 
-@dataclass(eq=False, kw_only=True)
 class ConstrainedCrossEntropyLoss(CrossEntropyLoss):
     """Cross-entropy plus ``alpha`` times the mean of a penalty; a subclass writes :meth:`constraint`."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,6 @@ from medloss.segmentation.overlap import OverlapLoss
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class DiceLoss(OverlapLoss):
     r"""Soft Dice: one minus twice the overlap over the sum of both regions.
 
@@ -70,7 +67,6 @@ class DiceLoss(OverlapLoss):
         return 1 - (2 * overlap + self.smooth_nr) / (total + self.smooth_dr)
 
 
-@dataclass(eq=False, kw_only=True)
 class JaccardLoss(OverlapLoss):
     r"""Soft Jaccard: one minus the intersection of both regions over their union.
 
@@ -108,7 +104,6 @@ class JaccardLoss(OverlapLoss):
         return 1 - (overlap + self.smooth_nr) / (sums.input + sums.target - overlap + self.smooth_dr)
 
 
-@dataclass(eq=False, kw_only=True)
 class LogCoshDiceLoss(DiceLoss):
     r"""Logarithm of the hyperbolic cosine of the Dice loss, which is flat where the Dice loss is small.
 
@@ -143,7 +138,6 @@ class LogCoshDiceLoss(DiceLoss):
         return torch.log1p(2 * torch.sinh(super().finalise(sums) / 2).square())
 
 
-@dataclass(eq=False, kw_only=True)
 class MaskedDiceLoss(DiceLoss):
     r"""Dice of the voxels under a mask: :class:`DiceLoss`, whose call takes a mask as every loss here does.
 

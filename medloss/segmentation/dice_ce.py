@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss.segmentation.compound import CompoundLoss
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
 from medloss.segmentation.dice import DiceLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class DiceCELoss(CompoundLoss):
     r"""Weighted sum of Dice and cross-entropy, from one softmax (or sigmoid) and one sweep over the voxels.
 

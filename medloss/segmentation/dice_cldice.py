@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss.segmentation.cldice import SoftclDiceLoss
 from medloss.segmentation.dice import DiceLoss
 from medloss.segmentation.mixture import Mixture
 
 
-@dataclass(eq=False, kw_only=True)
 class SoftDiceclDiceLoss(Mixture, SoftclDiceLoss):
     r"""Dice of the regions mixed with Dice of their centrelines, so that width and connection both count.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss.segmentation.compound import CompoundLoss
 from medloss.segmentation.dice import DiceLoss
 from medloss.segmentation.focal import FocalLoss
@@ -11,7 +9,6 @@ from medloss.segmentation.generalized_dice import GeneralizedDiceLoss
 from medloss.segmentation.tversky import TverskyLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class FocalCompoundLoss(CompoundLoss):
     """A region loss and a focal loss with common options, from one sweep.
 
@@ -25,7 +22,6 @@ class FocalCompoundLoss(CompoundLoss):
     lambda_focal: float = 1.0
 
 
-@dataclass(eq=False, kw_only=True)
 class DiceFocalLoss(FocalCompoundLoss):
     r"""Weighted sum of Dice and focal loss, from one softmax (or sigmoid) and one sweep over the voxels.
 
@@ -73,7 +69,6 @@ class DiceFocalLoss(FocalCompoundLoss):
         self._compose({"dice": (self.lambda_dice, self._part(DiceLoss)), "focal": (self.lambda_focal, focal)})
 
 
-@dataclass(eq=False, kw_only=True)
 class GeneralizedDiceFocalLoss(FocalCompoundLoss):
     r"""Weighted sum of generalised Dice and focal loss, from one softmax (or sigmoid) and one sweep over the voxels.
 
@@ -120,7 +115,6 @@ class GeneralizedDiceFocalLoss(FocalCompoundLoss):
         self._compose({"generalized_dice": (self.lambda_gdl, dice), "focal": (self.lambda_focal, focal)})
 
 
-@dataclass(eq=False, kw_only=True)
 class TverskyFocalLoss(FocalCompoundLoss):
     r"""Weighted sum of Tversky and focal loss, from one softmax (or sigmoid) and one sweep over the voxels.
 

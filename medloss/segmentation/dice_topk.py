@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss.segmentation.compound import CompoundLoss
 from medloss.segmentation.dice import DiceLoss
 from medloss.segmentation.hardest import TopKLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class DiceTopKLoss(CompoundLoss):
     r"""Weighted sum of Dice and the cross-entropy of the k per cent hardest voxels.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ from medloss.reduction import ratio
 from medloss.segmentation.distances import inside, voxel_sizes
 
 
-@dataclass(eq=False, kw_only=True)
 class DistancePenalisedCELoss(LabelLoss):
     r"""Cross-entropy of logits with a penalty on voxels near the border of their class.
 

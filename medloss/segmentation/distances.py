@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ INSIDE = 0.5
 """Above this membership or probability a voxel lies inside a region, where a border is drawn around it."""
 
 
-@dataclass(eq=False, kw_only=True)
 class DistanceLoss(MapLoss):
     """A label loss over distances: ``loss(input, target, mask=None, spacing=None, distance_map=None)``.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss.segmentation.boundary_f1 import BoundaryF1Loss
 from medloss.segmentation.lovasz import LovaszSoftmaxLoss
 from medloss.segmentation.mixture import Mixture
 
 
-@dataclass(eq=False, kw_only=True)
 class DuoLoss(Mixture):
     r"""The mean of the Lovasz extension of Jaccard and of the boundary's F1, from one set of options.
 

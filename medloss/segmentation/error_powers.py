@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -15,7 +13,6 @@ from medloss.reduction import ratio
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class ErrorPowerLoss(RegionLoss):
     """A region loss that knows the sums of :math:`t |p - t|^a` and :math:`(1 - t) |p - t|^a` too."""
 
@@ -49,7 +46,6 @@ class ErrorPowerLoss(RegionLoss):
         return sums.columns[..., COLUMNS], sums.columns[..., COLUMNS + 1]
 
 
-@dataclass(eq=False, kw_only=True)
 class NoiseRobustDiceLoss(ErrorPowerLoss):
     r"""Dice in which each error counts with an exponent between those of an absolute and a squared one.
 
@@ -113,7 +109,6 @@ class NoiseRobustDiceLoss(ErrorPowerLoss):
         return (errors + self.smooth_dr - self.smooth_nr) / (total + self.smooth_dr)
 
 
-@dataclass(eq=False, kw_only=True)
 class DSCPlusPlusLoss(ErrorPowerLoss):
     r"""Dice in which only confident errors count in full: each voxel's error stands to the power of gamma.
 
@@ -163,7 +158,6 @@ class DSCPlusPlusLoss(ErrorPowerLoss):
         return 1 - (twice + self.smooth_nr) / (twice + sum(self.powers(sums)) + self.smooth_dr)
 
 
-@dataclass(eq=False, kw_only=True)
 class SensitivitySpecificityLoss(ErrorPowerLoss):
     r"""Mean squared error on what is of the class and on what is not, each over its own size.
 

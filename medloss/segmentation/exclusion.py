@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +18,6 @@ from medloss.segmentation.partial_labels import check_labelled, counting, labell
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class ExclusionLoss(RegionLoss):
     r"""Overlap of each unlabelled class with the labelled foreground, where classes exclude each other.
 

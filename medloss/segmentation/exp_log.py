@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -13,7 +11,6 @@ from medloss.segmentation.overlap import power
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class LogDiceLoss(DiceLoss):
     """Minus the logarithm of Dice, to a power: the Dice term of :class:`ExpLogLoss`."""
 
@@ -25,7 +22,6 @@ class LogDiceLoss(DiceLoss):
         return power(-dice.clamp_min(torch.finfo(dice.dtype).tiny).log(), self.gamma_dice)
 
 
-@dataclass(eq=False, kw_only=True)
 class ExpLogLoss(LikelihoodPowerCompound):
     r"""Exponential logarithmic loss: powers of minus the logarithm of Dice and of the likelihoods, added.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ from medloss.reduction import ratio
 from medloss.sums import RegionSums, all_reduced
 
 
-@dataclass(eq=False, kw_only=True)
 class FocalLoss(LabelLoss):
     r"""Focal loss of logits, per class (sigmoid) or over the classes (``softmax=True``).
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,6 @@ from medloss.segmentation.overlap import SampleLoss
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class GeneralizedDiceLoss(SampleLoss):
     r"""Dice of all classes together, each weighed by the inverse of its size in the target.
 
@@ -83,7 +80,6 @@ class GeneralizedDiceLoss(SampleLoss):
         return torch.where(present, weights, weights.amax(1, keepdim=True))
 
 
-@dataclass(eq=False, kw_only=True)
 class PenaltyGeneralizedDiceLoss(GeneralizedDiceLoss):
     r"""Generalised Dice whose errors count a second time, k-fold, beside both regions.
 

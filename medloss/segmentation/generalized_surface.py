@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from medloss.reduction import reduce
 from medloss.segmentation.distances import DistanceLoss, counted, inside
 
 
-@dataclass(eq=False, kw_only=True)
 class GeneralizedSurfaceLoss(DistanceLoss):
     r"""One minus the distance-weighted agreement with the target, over that of a perfect prediction.
 

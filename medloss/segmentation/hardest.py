@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,7 +17,6 @@ PARTS = 10**6
 """Of a per cent: so finely k is told, since integers count the voxels of any volume exactly."""
 
 
-@dataclass(eq=False, kw_only=True)
 class HardestVoxelsLoss(VoxelwiseLoss):
     """Cross-entropy averaged over some of the voxels of each sample; a subclass says which, in :meth:`chosen`."""
 
@@ -60,7 +58,6 @@ class HardestVoxelsLoss(VoxelwiseLoss):
         return map.flatten().unsqueeze(0) if self.batch else map.flatten(1)
 
 
-@dataclass(eq=False, kw_only=True)
 class TopKLoss(HardestVoxelsLoss):
     r"""Cross-entropy averaged over the k per cent of the voxels where it is largest.
 
@@ -118,7 +115,6 @@ class TopKLoss(HardestVoxelsLoss):
         return above.to(hardness.dtype) + tied * left.to(hardness.dtype)
 
 
-@dataclass(eq=False, kw_only=True)
 class OhemCrossEntropyLoss(HardestVoxelsLoss):
     r"""Cross-entropy averaged over the hard voxels: those whose label the network gives a small probability (OHEM).
 

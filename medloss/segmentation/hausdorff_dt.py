@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -15,7 +13,6 @@ from medloss.reduction import ratio
 from medloss.segmentation.distances import DistanceLoss, counted, inside
 
 
-@dataclass(eq=False, kw_only=True)
 class HausdorffDTLoss(DistanceLoss):
     r"""Hausdorff distance estimated by squared errors times their distances from both borders.
 
@@ -106,7 +103,6 @@ class HausdorffDTLoss(DistanceLoss):
         return costs, mass, valid
 
 
-@dataclass(eq=False, kw_only=True)
 class LogHausdorffDTLoss(HausdorffDTLoss):
     r"""Logarithm of one plus the Hausdorff distance of :class:`HausdorffDTLoss`: of the size of a Dice loss.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -12,7 +10,6 @@ from medloss.ops import erosion_hausdorff
 from medloss.reduction import ratio
 
 
-@dataclass(eq=False, kw_only=True)
 class HausdorffERLoss(MapLoss):
     r"""Hausdorff distance estimated by eroding the error map: wide errors outlive more erosions and cost more.
 

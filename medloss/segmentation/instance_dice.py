@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +17,6 @@ from medloss.segmentation.distances import inside, voxel_sizes
 from medloss.segmentation.instances import cells, fitting_instances, of_classes, own_instances, sums_by
 
 
-@dataclass(eq=False, kw_only=True)
 class InstanceDiceLoss(MapLoss):
     """Dice of the whole volume, and the mean of the Dice of each instance in a region of its own.
 
@@ -96,7 +94,6 @@ class InstanceDiceLoss(MapLoss):
         return 1 - (2 * overlap + self.smooth_nr) / (predicted + true + self.smooth_dr)
 
 
-@dataclass(eq=False, kw_only=True)
 class BlobDiceLoss(InstanceDiceLoss):
     r"""Dice of each instance on the volume without the other instances, averaged, and the Dice of the volume.
 
@@ -163,7 +160,6 @@ class BlobDiceLoss(InstanceDiceLoss):
         return self._value(input, target, mask, instances, 1.0)
 
 
-@dataclass(eq=False, kw_only=True)
 class CCDiceLoss(InstanceDiceLoss):
     r"""Dice of each instance on the part of the volume that is nearer to it than to the others, averaged.
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
+from medloss.options import KW_ONLY, Configured
 from medloss.segmentation.distances import inside, voxel_sizes
 from medloss.segmentation.instances import cells, fitting_instances, own_instances
 
@@ -19,37 +20,34 @@ EMPTY = ("smooth", "skip_term", "whole")
 """What a sample without instances may add."""
 
 
-class InstanceLoss(nn.Module):
+class InstanceLoss(Configured, kw_only=False):
     """A label loss of the whole volume, and its mean over the instances of the target; see the subclasses."""
 
-    def __init__(
-        self,
-        loss: LabelLoss,
-        *,
-        alpha: float = 1.0,
-        beta: float = 1.0,
-        connectivity: int | None = None,
-        empty: str = "smooth",
-    ) -> None:
-        super().__init__()
-        if not isinstance(loss, LabelLoss):
-            raise TypeError(f"{type(self).__name__} goes around a label loss, not {type(loss).__name__}")
-        checks.choice("reduction of the loss", loss.reduction, ("mean", "sum"))
-        checks.at_least("alpha", alpha, 0)
-        checks.at_least("beta", beta, 0)
-        if connectivity is not None:
-            checks.at_least("connectivity", connectivity, 1)
-        checks.choice("empty", empty, EMPTY)
-        self.empty = empty
-        self.loss, self.alpha, self.beta, self.connectivity = loss, float(alpha), float(beta), connectivity
+    loss: LabelLoss
+    _: KW_ONLY
+    alpha: float = 1.0
+    beta: float = 1.0
+    connectivity: int | None = None
+    empty: str = "smooth"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.loss, LabelLoss):
+            raise TypeError(f"{type(self).__name__} goes around a label loss, not {type(self.loss).__name__}")
+        checks.choice("reduction of the loss", self.loss.reduction, ("mean", "sum"))
+        checks.at_least("alpha", self.alpha, 0)
+        checks.at_least("beta", self.beta, 0)
+        if self.connectivity is not None:
+            checks.at_least("connectivity", self.connectivity, 1)
+        checks.choice("empty", self.empty, EMPTY)
 
     def extra_repr(self) -> str:
         """The options."""
-        return f"alpha={self.alpha}, beta={self.beta}, connectivity={self.connectivity}, empty={self.empty!r}"
+        return self._told("loss")
 
     def _value(
         self, input: Tensor, target: Tensor, mask: Any, instances: Any, sizes: Iterable[float] | float
     ) -> Tensor:
+        checks.choice("reduction of the loss", self.loss.reduction, ("mean", "sum"))  # it may have been set since
         view = view_labels(input, target, mask, **self.loss.sweep)
         dtype = accumulation_dtype(view.input)
         input = checks.plain("input", input).to(dtype)  # so that the terms' gradients are added before they are rounded
@@ -187,19 +185,11 @@ class ConnectedComponentLoss(InstanceLoss):
     tensor(0.1667)
     """
 
-    def __init__(
-        self,
-        loss: LabelLoss,
-        *,
-        alpha: float = 1.0,
-        beta: float = 1.0,
-        connectivity: int | None = None,
-        empty: str = "smooth",
-        spacing: Iterable[float] | float = 1.0,
-    ) -> None:
-        super().__init__(loss, alpha=alpha, beta=beta, connectivity=connectivity, empty=empty)
-        voxel_sizes(spacing, None)
-        self.spacing = spacing
+    spacing: Iterable[float] | float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        voxel_sizes(self.spacing, None)
 
     def forward(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ from medloss.segmentation.compound import CompoundLoss
 from medloss.sums import RegionSums, all_reduced
 
 
-@dataclass(eq=False, kw_only=True)
 class LikelihoodPowerLoss(LabelLoss):
     """Mean of a power of each log-likelihood, over voxels and channels.
 
@@ -66,7 +64,6 @@ class LikelihoodPowerLoss(LabelLoss):
         return ratio(total, voxels) * (classes - first if self.per_voxel else 1)
 
 
-@dataclass(eq=False, kw_only=True)
 class LikelihoodPowerCompound(CompoundLoss):
     """A region loss and the part ``"cross_entropy"``, a :class:`LikelihoodPowerLoss`: one sweep, and one gradient."""
 

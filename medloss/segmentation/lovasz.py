@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -32,7 +31,6 @@ class Extension(NamedTuple):
     mass: Tensor
 
 
-@dataclass(eq=False, kw_only=True)
 class _LovaszLoss(LabelLoss):
     """What both Lovasz losses share: rows of errors, one for each image and class."""
 
@@ -67,7 +65,6 @@ class _LovaszLoss(LabelLoss):
         return self.pooled(Extension(*sums.unbind(-1)), None if factors is None else factors[first:].to(sums.dtype))
 
 
-@dataclass(eq=False, kw_only=True)
 class LovaszSoftmaxLoss(_LovaszLoss):
     r"""Lovasz extension of the Jaccard loss of each class, at the errors of the probabilities.
 
@@ -130,7 +127,6 @@ class LovaszSoftmaxLoss(_LovaszLoss):
         return reduce(ratio(values, number.to(values.dtype)), self.reduction, number > 0)
 
 
-@dataclass(eq=False, kw_only=True)
 class LovaszHingeLoss(_LovaszLoss):
     r"""Lovasz extension of the Jaccard loss of a binary problem, at the hinge errors of its logits.
 

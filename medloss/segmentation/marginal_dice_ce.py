@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -16,7 +15,6 @@ from medloss.segmentation.dice import DiceLoss
 from medloss.segmentation.partial_labels import check_labelled, counting, labelled_classes, merged
 
 
-@dataclass(eq=False, kw_only=True)
 class MarginalDiceCELoss(CompoundLoss):
     r"""Dice and cross-entropy of the labelled classes, where the background of a target may hold all others.
 

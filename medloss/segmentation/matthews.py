@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,6 @@ from medloss.base import RegionLoss
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class MCCLoss(RegionLoss):
     r"""One minus the Matthews correlation coefficient of prediction and target.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -12,7 +10,6 @@ from medloss.ops import pointwise
 from medloss.segmentation.constrained import ConstrainedCrossEntropyLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class MbLSLoss(ConstrainedCrossEntropyLoss):
     r"""Cross-entropy, plus how far logits fall behind the largest of their voxel, beyond a margin.
 

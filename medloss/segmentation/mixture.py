@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
 from medloss import checks
@@ -12,7 +10,6 @@ from medloss.ops.voxels import accumulation_dtype
 from medloss.segmentation.compound import CompoundLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class Mixture(LabelLoss):
     """A weighted sum of label losses with common options and named terms, each with a look of its own at the voxels.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -15,7 +13,6 @@ from medloss.segmentation.neighbourhood import gaussian_window, mean_window, pro
 DISTANCES = {"l1": "absolute", "l2": "squared"}
 
 
-@dataclass(eq=False, kw_only=True)
 class NACLLoss(ConstrainedCrossEntropyLoss):
     r"""Cross-entropy, plus the distance of the logits from the share of each class in the neighbourhood.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -12,7 +10,6 @@ from medloss.ops import pointwise
 from medloss.segmentation.voxelwise import LikelihoodLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class GeneralizedCrossEntropyLoss(LikelihoodLoss):
     r"""Between cross-entropy and absolute error: a label that the network contradicts pulls less (GCE).
 
@@ -61,7 +58,6 @@ class GeneralizedCrossEntropyLoss(LikelihoodLoss):
         return f"power_{self.activation}", self.q
 
 
-@dataclass(eq=False, kw_only=True)
 class SymmetricCrossEntropyLoss(LikelihoodLoss):
     r"""Cross-entropy in both directions: of the label with the prediction, and of the prediction with the label (SCE).
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -14,7 +12,6 @@ from medloss.reduction import reduce
 from medloss.sums import RegionSums, all_reduced
 
 
-@dataclass(eq=False, kw_only=True)
 class OverlapLoss(RegionLoss):
     r"""A region loss that is a function of the overlap and the two regions' sums.
 
@@ -42,7 +39,6 @@ class OverlapLoss(RegionLoss):
         return overlap, sums.input - overlap, sums.target - overlap
 
 
-@dataclass(eq=False, kw_only=True)
 class SampleLoss(OverlapLoss):
     """A region loss that joins the classes of a sample into one value; ``"none"`` gives B (1 with ``batch``).
 

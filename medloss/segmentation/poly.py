@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss import checks
 from medloss.segmentation.voxelwise import LikelihoodLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class PolyLoss(LikelihoodLoss):
     r"""Cross-entropy plus epsilon times the probability that the label lacks (Poly-1).
 

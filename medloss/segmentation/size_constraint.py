@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from medloss.reduction import ratio
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class SizeConstraintLoss(RegionLoss):
     r"""How far the size of a predicted region lies outside its bounds, squared: for targets that are weak or partial.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,6 @@ from medloss.ops.tubes import TUBES, widened
 from medloss.ops.voxels import blank, membership
 
 
-@dataclass(eq=False, kw_only=True)
 class SkeletonRecallLoss(SummedMapLoss):
     r"""The part of the target's skeleton that the prediction misses.
 

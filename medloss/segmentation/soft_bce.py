@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -11,7 +10,6 @@ from medloss.labels import LabelView
 from medloss.segmentation.voxelwise import LikelihoodLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class SoftBCELoss(LikelihoodLoss):
     r"""Binary cross-entropy of each channel, with labels that give a share to the other side.
 

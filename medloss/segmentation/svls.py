@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,6 @@ from medloss.segmentation.neighbourhood import presence, sampled_gaussian, seen,
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class SpatiallyVaryingLabelSmoothingLoss(CrossEntropyLoss):
     r"""Cross-entropy with labels that take half from a voxel and half from its neighbours (SVLS).
 

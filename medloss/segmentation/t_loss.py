@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from medloss.reduction import ratio
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class TLoss(RegionLoss):
     r"""Minus the log-likelihood of all errors of a segmentation under one Student's t distribution (T-Loss).
 

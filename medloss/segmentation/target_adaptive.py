@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -14,7 +13,6 @@ from medloss.segmentation.cross_entropy import CrossEntropyLoss
 from medloss.segmentation.partial_labels import check_labelled, labelled_classes, merged
 
 
-@dataclass(eq=False, kw_only=True)
 class TargetAdaptiveLoss(CrossEntropyLoss):
     r"""Cross-entropy of the labelled classes, where whatever else there is counts as background (TAL).
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from medloss import checks
@@ -11,7 +9,6 @@ from medloss.segmentation.overlap import OverlapLoss, power
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class TverskyLoss(OverlapLoss):
     r"""Tversky index with a weight on false positives and one on false negatives.
 
@@ -65,7 +62,6 @@ def tversky_index(
     return (overlap + nr) / (overlap + alpha * false_positive + beta * false_negative + dr)
 
 
-@dataclass(eq=False, kw_only=True)
 class FocalTverskyLoss(TverskyLoss):
     r"""Tversky loss to a power below one: what is found badly counts more, what is found well counts less.
 
@@ -114,7 +110,6 @@ class FocalTverskyLoss(TverskyLoss):
         return power(super().finalise(sums), 1 / self.gamma)
 
 
-@dataclass(eq=False, kw_only=True)
 class AsymmetricSimilarityLoss(OverlapLoss):
     r"""One minus the F-beta score, which weighs recall beta times as high as precision.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medloss.segmentation.compound import CompoundLoss
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
 from medloss.segmentation.tversky import TverskyLoss
 
 
-@dataclass(eq=False, kw_only=True)
 class TverskyCELoss(CompoundLoss):
     r"""Weighted sum of Tversky and cross-entropy, from one softmax (or sigmoid) and one sweep over the voxels.
 

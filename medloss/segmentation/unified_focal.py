@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,6 @@ from medloss.segmentation.tversky import tversky_index
 from medloss.sums import RegionSums
 
 
-@dataclass(eq=False, kw_only=True)
 class UnifiedFocalLoss(RegionLoss):
     r"""Symmetric unified focal loss: focal and focal Tversky loss with one gamma, and one delta for the rare classes.
 
@@ -130,7 +127,6 @@ class UnifiedFocalLoss(RegionLoss):
         return power(loss, 1 - self.gamma)
 
 
-@dataclass(eq=False, kw_only=True)
 class AsymmetricUnifiedFocalLoss(UnifiedFocalLoss):
     r"""Asymmetric unified focal loss: the focus takes from the common class only, and gives to the rare ones only.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ from medloss.reduction import mass, ratio
 from medloss.sums import RegionSums, all_reduced
 
 
-@dataclass(eq=False, kw_only=True)
 class VoxelwiseLoss(LabelLoss):
     """A penalty of each voxel's logits: a softmax by itself, or with ``sigmoid`` a problem of its own per channel.
 
@@ -94,7 +92,6 @@ def class_weight(view: LabelView, factors: Tensor) -> Tensor:
     return table.index_select(0, torch.where(known, index, classes).flatten()).view(index.shape)
 
 
-@dataclass(eq=False, kw_only=True)
 class LikelihoodLoss(VoxelwiseLoss):
     """A function of the likelihood of the labels, averaged over the voxels; a subclass says which of ``pointwise``."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ from medloss.reduction import reduce
 from medloss.sums import RegionSums, all_reduced
 
 
-@dataclass(eq=False, kw_only=True)
 class GeneralizedWassersteinDiceLoss(RegionLoss):
     r"""Dice of all classes together in which a mistake costs the distance between the two classes.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 
@@ -112,7 +110,6 @@ def test_a_wrong_length_is_told() -> None:
         region_loss(torch.rand(1, 2, 3), torch.rand(1, 2, 3), quotient=[1, 2, 3])
 
 
-@dataclass(eq=False, kw_only=True)
 class Asking(medloss.DiceLoss):
     """A formula that looks at the numbers."""
 

@@ -41,6 +41,7 @@ class MS_SSIMLoss(images.MSSSIML1Loss):
         self.alpha: float = alpha
         self.compensation: float = compensation
         self.reduction: str = reduction
+        self.border = "zero"
         self.num_scales: int = len(sigmas)
 
     __repr__ = nn.Module.__repr__
