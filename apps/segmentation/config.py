@@ -16,6 +16,7 @@ from medloss.apps.segmentation.losses import complete_losses
 
 Millimetres = Annotated[float, pydantic.Field(ge=0.01, le=1000)]
 Size = Annotated[int, pydantic.Field(ge=1, le=4096)]
+Id = Annotated[int, pydantic.Field(ge=-(2**31), lt=2**31)]
 
 
 def _absolute(path: Path) -> Path:
@@ -82,8 +83,8 @@ class Data(Model):
     images: DataPath | None = None
     masks: DataPath | None = None
     file: DataPath | None = None
-    labels: dict[str, int | list[int]] = {}  # name: id in the files; empty: as found, or as dataset.json says
-    ignore: int | None = None  # label of voxels that nobody annotated: neither loss nor Dice counts them
+    labels: dict[str, Id | list[Id]] = {}  # name: id in the files; empty: as found, or as dataset.json says
+    ignore: Id | None = None  # label of voxels that nobody annotated: neither loss nor Dice counts them
     valid: Split = Split()
     spacing: tuple[Millimetres, Millimetres, Millimetres] | None = None  # mm along the axes right, anterior, superior
     patch: tuple[Size, Size, Size] | None = None  # voxels; none: from the median shape, at most 96

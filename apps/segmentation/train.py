@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from medloss.apps.common import application
 from medloss.apps.common.compute import pick_device
-from medloss.apps.common.config import dump_config
-from medloss.apps.common.engine import Validation, build_trainer, to_device
+from medloss.apps.common.engine import Validation
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.listing import describe_left_out
-from medloss.apps.common.origin import open_run
-from medloss.apps.common.output import RunFolder, write_text
+from medloss.apps.common.output import RunFolder
 from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data import Prepared, build_loaders, faults_of_the_data, prepare
@@ -31,8 +31,82 @@ class Terms:
     def __init__(self, network: torch.nn.Module, loss: Any):
         self.network, self.loss = network, loss
 
-    def __call__(self, batch: dict[str, Any]) -> Any:
+    def __call__(self, batch: Mapping[str, Any]) -> Any:
         return self.loss.terms(self.network(batch[IMAGE]), batch[LABEL], mask=batch.get(MASK))
+
+
+class SegmentationTask(application.Task):
+    """The training of a segmentation: all files read and checked, and the volumes cached."""
+
+    def __init__(self, config: Config) -> None:
+        self.prepared: Prepared = prepare(config)
+        self.config, self.left_out = self.prepared.config, self.prepared.left_out
+        self.device = pick_device(config.device, config.threads)
+        self.loader, self.valid_loader = build_loaders(self.prepared)
+        seed_epoch(config.seed, 0)
+        self.network = build_network(self.config.model, self.prepared.classes.count).to(self.device)
+        loss = supervised(build_loss(self.config.loss, kind="label"), self.config.model.deep_supervision)
+        self.loss = loss.to(self.device)
+        self.validator = self._validator()
+        self._terms = Terms(self.network, self.loss)
+
+    def terms(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._terms(batch)
+
+    def origin(self) -> dict[str, Any]:
+        return self.prepared.origin()
+
+    def validation(self, run: RunFolder) -> Validation | None:
+        validator = self.validator
+        if validator is None:
+            return None
+
+        def measured(epoch: int, is_best: bool) -> None:
+            if is_best:
+                validator.keep(run, epoch)
+
+        chosen = self.config.validate_
+        return Validation(validator, "dice", chosen.every, keep=chosen.keep, measured=measured)
+
+    def facts(self) -> str:
+        config, valid = self.config, [case.id for case in self.prepared.valid]
+        held = f"{len(valid)} held out ({valid[0]} .. {valid[-1]})" if valid else "none held out"
+        count = sum(parameter.numel() for parameter in self.network.parameters())
+        labels = ", ".join(f"{name} {ids}" for name, ids in config.data.labels.items())
+        return (
+            f"{len(self.prepared.train)} cases to train on, {held}; classes: {labels}; "
+            f"patch {list(config.data.patch)}; {config.model.name} with {count:,} parameters on {self.device}"
+        )
+
+    def before(self) -> str:
+        told = "no validation cases (data.valid.fraction is 0): only last.pt will be written"
+        return "" if self.prepared.valid else told
+
+    def finish(self, run: RunFolder) -> None:
+        if self.validator is not None:
+            self.validator.draw(run)
+
+    def trial(self, batch: Mapping[str, Any]) -> list[str]:
+        lines = []
+        if self.valid_loader is not None:
+            volume = next(iter(self.valid_loader))[IMAGE].as_tensor().to(self.device)
+            started = time.perf_counter()
+            with torch.inference_mode():
+                build_inferer(self.config.predict, self.config.data.patch)(volume, self.network.eval())
+            lines.append(f"one validation volume {tuple(volume.shape[2:])}: {time.perf_counter() - started:.2f} s")
+        for part, cases in (("train", self.prepared.train), ("valid", self.prepared.valid)):
+            lines.append(f"{part}: {' '.join(case.id for case in cases)}")
+        return lines
+
+    def guard(self) -> contextlib.AbstractContextManager[Any]:
+        return faults_of_the_data()
+
+    def _validator(self) -> Validator | None:
+        if self.valid_loader is None:
+            return None
+        inferer = build_inferer(self.config.predict, self.config.data.patch)
+        classes, previews = self.prepared.classes, self.config.validate_.previews
+        return Validator(self.network, self.valid_loader, inferer, classes, self.device, previews)
 
 
 def train(
@@ -44,115 +118,21 @@ def train(
 ) -> RunFolder:
     """Train as ``config`` says into a run folder, or go on with the one at ``run_path``.
 
-    A run is resumed only with the data, labels, split, losses and network that it was made of, unless
-    ``allow_changes`` is set.
-
     All files are read and checked, and the volumes cached, before the folder is made: a faulty configuration or data
     set leaves nothing behind. The best checkpoint by validation Dice and the last one stay in ``checkpoints/``.
+
+    A run is resumed only with the data, labels, split, losses and network that it was made of, unless
+    ``allow_changes`` is set.
     """
     if resume:
         RunFolder.open(run_path)
-    prepared = prepare(config)
-    loaders = build_loaders(prepared)
-    device = pick_device(config.device, config.threads)
-    network, loss = _build(prepared, device)
-    run = open_run(run_path, prepared.config, prepared.origin(), device, resume, allow_changes)
-    validator = _validator(prepared, loaders[1], network, device)
-    trainer = build_trainer(
-        run=run,
-        network=network,
-        loader=loaders[0],
-        terms=Terms(network, loss),
-        config=config.train,
-        device=device,
-        seed=config.seed,
-        loss=loss,
-        validation=_validation(run, prepared.config, validator),
-        progress=progress,
-    )
-    if resume:
-        run.log(f"resumed after epoch {trainer.resume()}")
-        write_text(run.config, dump_config(prepared.config))
-    _announce(run, prepared, network, device)
-    with faults_of_the_data():
-        trainer.run()
-    if validator is not None:
-        validator.draw(run)
-    run.log(f"done: {run.path}")
-    return run
+    task = SegmentationTask(config)
+    return application.train(task, run_path, resume=resume, progress=progress, allow_changes=allow_changes)
 
 
 def dry_run(config: Config) -> str:
     """One training step and one validation volume, without writing anything: what was found, sizes and times."""
-    prepared = prepare(config)
-    train_loader, valid_loader = build_loaders(prepared)
-    device = pick_device(config.device, config.threads)
-    network, loss = _build(prepared, device)
-    seed_epoch(config.seed, 1, train_loader.dataset)
-    batch = to_device(next(iter(train_loader)), device)
-    started = time.perf_counter()
-    terms = Terms(network, loss)(batch)
-    sum(term.value for term in terms.values()).backward()
-    lines = [
-        _facts(prepared, network, device),
-        f"batch: image {tuple(batch[IMAGE].shape)}, label {tuple(batch[LABEL].shape)}",
-        "weighted loss: " + ", ".join(f"{name} {float(term.value.detach()):.4f}" for name, term in terms.items()),
-        f"one training step: {time.perf_counter() - started:.2f} s (the first one, with warm-up)",
-    ]
-    if valid_loader is not None:
-        volume = next(iter(valid_loader))[IMAGE].as_tensor().to(device)
-        started = time.perf_counter()
-        with torch.inference_mode():
-            build_inferer(prepared.config.predict, prepared.config.data.patch)(volume, network.eval())
-        lines.append(f"one validation volume {tuple(volume.shape[2:])}: {time.perf_counter() - started:.2f} s")
-    if device.type == "cuda":
-        lines.append(f"peak memory: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
-    for part, cases in (("train", prepared.train), ("valid", prepared.valid)):
-        lines.append(f"{part}: {' '.join(case.id for case in cases)}")
-    return "\n".join([*lines, *describe_left_out(prepared.left_out)])
-
-
-def _build(prepared: Prepared, device: torch.device) -> tuple[torch.nn.Module, Any]:
-    seed_epoch(prepared.config.seed, 0)
-    network = build_network(prepared.config.model, prepared.classes.count).to(device)
-    loss = supervised(build_loss(prepared.config.loss, kind="label"), prepared.config.model.deep_supervision)
-    return network, loss.to(device)
-
-
-def _validator(prepared: Prepared, loader: Any, network: torch.nn.Module, device: torch.device) -> Validator | None:
-    if loader is None:
-        return None
-    inferer = build_inferer(prepared.config.predict, prepared.config.data.patch)
-    return Validator(network, loader, inferer, prepared.classes, device, prepared.config.validate_.previews)
-
-
-def _validation(run: RunFolder, config: Config, validator: Validator | None) -> Validation | None:
-    if validator is None:
-        return None
-
-    def measured(epoch: int, is_best: bool) -> None:
-        if is_best:
-            validator.keep(run, epoch)
-
-    return Validation(validator, "dice", config.validate_.every, keep=config.validate_.keep, measured=measured)
-
-
-def _announce(run: RunFolder, prepared: Prepared, network: torch.nn.Module, device: torch.device) -> None:
-    run.log(f"run folder {run.path}")
-    run.log(_facts(prepared, network, device))
-    if not prepared.valid:
-        run.log("no validation cases (data.valid.fraction is 0): only last.pt will be written")
-
-
-def _facts(prepared: Prepared, network: torch.nn.Module, device: torch.device) -> str:
-    config, valid = prepared.config, [case.id for case in prepared.valid]
-    held = f"{len(valid)} held out ({valid[0]} .. {valid[-1]})" if valid else "none held out"
-    count = sum(parameter.numel() for parameter in network.parameters())
-    labels = ", ".join(f"{name} {ids}" for name, ids in config.data.labels.items())
-    return (
-        f"{len(prepared.train)} cases to train on, {held}; classes: {labels}; patch {list(config.data.patch)}; "
-        f"{config.model.name} with {count:,} parameters on {device}"
-    )
+    return application.dry_run(SegmentationTask(config))
 
 
 def load_run(path: Path | str) -> tuple[RunFolder, Config]:

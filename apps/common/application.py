@@ -1,0 +1,144 @@
+"""The frame of every training: what differs between the applications is a :class:`Task`, the rest is said here once."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medloss.apps.common.config import Model, dump_config
+from medloss.apps.common.engine import Validation, build_trainer, to_device
+from medloss.apps.common.errors import UserError
+from medloss.apps.common.listing import LeftOut, describe_left_out
+from medloss.apps.common.origin import open_run
+from medloss.apps.common.output import RunFolder, write_text
+from medloss.apps.common.random_state import seed_epoch
+from medloss.apps.common.training import TrainConfig
+
+
+class Task:
+    """A training with its data read and checked and its network and losses built; an application subclasses it.
+
+    Attributes:
+        config: the complete configuration, with ``seed`` and ``train``.
+        network: the network, on ``device``.
+        loss: the losses, whose schedules ``set_epoch`` moves.
+        loader: training batches, dictionaries.
+        device: where it is trained.
+        left_out: files of the data set that are not used.
+    """
+
+    config: Any
+    network: torch.nn.Module
+    loss: Any
+    loader: Any
+    device: torch.device
+    left_out: Sequence[LeftOut] = ()
+
+    def terms(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Every loss term of a batch on ``device``."""
+        raise NotImplementedError
+
+    def origin(self) -> dict[str, Any]:
+        """What the run is made of; see :mod:`medloss.apps.common.origin`."""
+        raise NotImplementedError
+
+    def validation(self, run: RunFolder) -> Validation | None:
+        """How to validate; None where no case is held out."""
+        raise NotImplementedError
+
+    def facts(self) -> str:
+        """The data and the network in a line."""
+        raise NotImplementedError
+
+    def before(self) -> str:
+        """A line on where the training starts from, for the log; may be empty."""
+        return ""
+
+    def finish(self, run: RunFolder) -> None:
+        """What is drawn or written at the end."""
+
+    def trial(self, batch: Mapping[str, Any]) -> list[str]:
+        """Lines of a dry run beside those of the training step: sizes, a validation, the cases."""
+        return []
+
+    def guard(self) -> contextlib.AbstractContextManager[Any]:
+        """Around the training: may translate what the data raise."""
+        return contextlib.nullcontext()
+
+
+def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_changes: bool) -> RunFolder:
+    """Train a task into a run folder, or go on with the one at ``path``.
+
+    Raises:
+        UserError: nothing to resume, or a run that was made of something else and ``allow_changes`` is False.
+    """
+    config: TrainConfig = task.config.train
+    run = open_run(path, task.config, task.origin(), task.device, resume, allow_changes)
+    trainer = build_trainer(
+        run=run,
+        network=task.network,
+        loader=task.loader,
+        terms=_checked(task),
+        config=config,
+        device=task.device,
+        seed=task.config.seed,
+        loss=task.loss,
+        validation=task.validation(run),
+        progress=progress,
+    )
+    if resume:
+        run.log(f"resumed after epoch {trainer.resume()}")
+        write_text(run.config, dump_config(task.config))
+    for line in (f"run folder {run.path}", task.facts(), task.before()):
+        if line:
+            run.log(line)
+    with task.guard():
+        trainer.run()
+    task.finish(run)
+    run.log(f"done: {run.path}")
+    return run
+
+
+def dry_run(task: Task) -> str:
+    """One training step without writing anything: what was found, sizes and times."""
+    seed_epoch(task.config.seed, 1, task.loader.dataset)
+    with task.guard():
+        batch = to_device(next(iter(task.loader)), task.device)
+    started = time.perf_counter()
+    terms = _checked(task)(batch)
+    torch.stack([term.value for term in terms.values()]).sum().backward()
+    seconds = time.perf_counter() - started
+    volumes = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor) and value.ndim > 2}
+    sizes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in volumes.items())
+    lines = [
+        task.facts(),
+        f"batch: {sizes}",
+        "weighted loss: " + ", ".join(f"{name} {float(term.value.detach()):.4f}" for name, term in terms.items()),
+        f"one training step: {seconds:.2f} s (the first one, with warm-up)",
+        *task.trial(batch),
+    ]
+    if task.device.type == "cuda":
+        lines.append(f"peak memory: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
+    return "\n".join([*lines, *describe_left_out(task.left_out)])
+
+
+def _checked(task: Task) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    """The terms of a batch; a loss that does not fit the data is the configuration's fault."""
+
+    def terms(batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return task.terms(batch)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"the losses of the configuration do not fit the data: {error}") from error
+
+    return terms
+
+
+def complete(config: Model) -> dict[str, Any]:
+    """A configuration as plain data, for :func:`medloss.apps.common.origin.describe_origin`."""
+    return config.model_dump(mode="json", by_alias=True)
