@@ -30,3 +30,11 @@ def medloss(
 app.add_typer(segmentation_app, name="segment")
 app.add_typer(registration_app, name="register")
 app.command("demo")(demo)
+
+
+@app.command("doctor")
+def doctor():
+    """Print versions, devices, which kernels serve and why, and what is missing: for a report of a fault."""
+    from medloss.apps.common.doctor import doctor as examine
+
+    typer.echo(examine())
