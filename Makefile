@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 # Objects are kept, for the tests that build the library again.
 export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
 
-.PHONY: help demo test quick lint notebooks docs bench peers cuda cuda-first cuda-second oldest-triton clean
+.PHONY: help demo test quick lint notebooks docs bench peers cuda cuda-first cuda-second oldest-triton sanitize clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
@@ -26,6 +26,7 @@ help:
 	@echo "make cuda       tests of the kernels, times and memory on an NVIDIA GPU, with this PYTHON as it is;"
 	@echo "                make cuda-first and make cuda-second are its halves, of less than six minutes each"
 	@echo "make oldest-triton  compile every kernel with Triton 3.6, and for AMD"
+	@echo "make sanitize   the tests of the native kernels on a library that checks addresses and undefined behaviour"
 	@echo "make clean      remove .venv and what was built"
 
 demo: $(STAMP)
@@ -46,15 +47,15 @@ notebooks: $(STAMP)
 
 # torch by its exact pin and before anything that would pull another one in; the native library is compiled meanwhile.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-COMPILE := $(PYTHON) -c "import runpy; runpy.run_path('medloss/ops/build.py', run_name='__main__')"
+COMPILE := "$(PYTHON)" -c "import runpy; runpy.run_path('medloss/ops/build.py', run_name='__main__')"
 
 $(STAMP): $(INPUTS)
 	@if [ -z "$(PYTHON)" ]; then echo "medloss needs Python 3.10, 3.11 or 3.12, and none of python3, python3.12, python3.11, python3.10 is one." \
 		"Install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; fi
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module. Debian, Ubuntu: apt install python3-venv"; exit 2; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module. Debian, Ubuntu: apt install python3-venv"; exit 2; }
 	@command -v $${CC:-cc} >/dev/null || echo "note: no C compiler (cc) found: medloss runs without its native library, slower."
 	@echo "setting up $(VENV) (a few minutes, once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@echo "$(INSTALL) -e '.[apps,demo,test]'"; $(COMPILE) & compiling=$$!; \
 	$(INSTALL) "$$(grep '^torch==' constraints.txt)" && \
 	MEDLOSS_WITHOUT_NATIVE=1 $(INSTALL) -c constraints.txt -e '.[apps,demo,test]' ruff; \
@@ -96,7 +97,16 @@ OUT ?= build/cuda
 cuda: cuda-first cuda-second
 
 cuda-first cuda-second: cuda-%:
-	-PYTHON=$(PYTHON) bash benchmarks/on_gpu.sh $* $(OUT)/$*
+	-PYTHON="$(PYTHON)" bash benchmarks/on_gpu.sh $* "$(OUT)/$*"
+
+# A library of its own, in its own cache; it needs gcc's run-time library for addresses in the process from the start.
+# TESTS=... runs fewer. Slow tests build libraries or compile graphs, which tells nothing about the kernels.
+TESTS ?= tests/ops
+SANITIZED := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1
+sanitize: $(STAMP)
+	MEDLOSS_CACHE="$(CURDIR)/build/sanitized" MEDLOSS_BUILD_FLAGS="$(SANITIZED)" PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
+		$(BIN)/python -m pytest $(TESTS) --ignore=tests/ops/triton --ignore=tests/ops/test_library.py -m "not slow"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info medloss/ops/_native

@@ -34,8 +34,8 @@ LEVELS = {
 UNVECTORISED = ("components", "distance_map", "nth_largest")
 """Kernels that serve an x86-64 without AVX2, too; there torch is faster at what the others do."""
 
-ROOM = 2**24
-"""Bytes that a build may want; where fewer are free, the disk is to blame for its failure."""
+ROOM, LONGEST = 2**24, 900
+"""Bytes that a build may want, where fewer are free the disk is to blame; seconds that one file may take."""
 
 
 class BuildError(RuntimeError):
@@ -264,27 +264,27 @@ class _Build(NamedTuple):
     def run(self, *arguments: str) -> None:
         """Call the compiler; its own scratch files go where ours are.
 
-        What it says goes to a file and not through a pipe: a process that another thread forks meanwhile would hold the
-        pipe open, and wait for this build, which would wait for the end of the pipe.
+        What it says goes to a file: a process that another thread forks meanwhile would hold a pipe open, and wait for
+        this build, which would wait for the end of the pipe.
         """
-        command = (*self.compiler, *own_flags(), *self.openmp, *arguments)
+        command = (*self.compiler, *self.openmp, *arguments, *own_flags())  # the last word is the user's
         environment = {**os.environ, "TMPDIR": str(self.scratch)}
         try:
             with tempfile.TemporaryFile(dir=self.scratch) as said:
                 # without close_fds there is no pipe of subprocess' own either
                 done = subprocess.run(
-                    command, stdout=said, stderr=said, timeout=300, check=False, env=environment, close_fds=False
+                    command, stdout=said, stderr=said, timeout=LONGEST, check=False, env=environment, close_fds=False
                 )
                 said.seek(0)
                 told = said.read().decode("utf-8", errors="replace").strip()
-        except (OSError, subprocess.TimeoutExpired) as fault:
+        except subprocess.TimeoutExpired as fault:
+            raise BuildError(f"{self.compiler[0]} took more than {LONGEST} s at one file") from fault
+        except OSError as fault:
             raise BuildError(f"{self.compiler[0]}: {fault}") from fault
         if done.returncode:
             told = told or f"exit status {done.returncode}"
-            first = next(
-                (line for line in told.splitlines() if "error:" in line and "collect2" not in line),
-                told.splitlines()[-1],
-            )
+            errors = [line for line in told.splitlines() if "error:" in line and "collect2" not in line]
+            first = (errors or told.splitlines()[-1:])[0]
             raise BuildError(f"{self.compiler[0]} failed: {first}\n{shlex.join(command)}\n{told[-2000:]}")
 
 
