@@ -19,9 +19,9 @@ class JacobianLoss(StencilLoss):
 
     .. math:: L = \frac{1}{B V} \sum_{b, x} \rho(J_b(x))
 
-    with :math:`\rho(J) = \max(0, -J)` for ``"folding"``, :math:`(\log J)^2` for ``"log"`` and :math:`|J - 1|` for
-    ``"volume"``; ``"sdlog"`` is the standard deviation of :math:`\log J` over the voxels of a sample (SDlogJ), averaged
-    over the samples.
+    with :math:`\rho(J) = \max(0, -J)` for ``"folding"``, :math:`\max(0, m - J)^2` for ``"hinge"`` with the margin m,
+    :math:`(\log J)^2` for ``"log"`` and :math:`|J - 1|` for ``"volume"``; ``"sdlog"`` is the standard deviation of
+    :math:`\log J` over the voxels of a sample (SDlogJ), averaged over the samples.
 
     Shape: field B d [spatial] with d = 1, 2 or 3 spatial axes, mask B 1 [spatial]; a scalar, ``"none"`` gives B
     [interior], or B for ``"sdlog"``.
@@ -37,6 +37,8 @@ class JacobianLoss(StencilLoss):
         stencil: how the derivatives are taken. ``"forward"``, ``"backward"``; ``"central"`` as most evaluations do,
             blind to a voxel that leaves its neighbours behind; ``"all"``: of each cell of 2^d voxels every combination
             of forward and backward differences, and in 3D the two inner tetrahedra, at four to ten times the cost.
+        margin: below this determinant ``"hinge"`` begins to cost. Above 0 it ends folding before it begins, so that
+            less smoothness is needed.
         floor: below it the logarithm goes on as its tangent, so that a fold costs more the deeper it is.
         spacing: voxel size, in the unit of the field's components.
         border: ``"interior"``: only voxels whose neighbours are inside the volume count; ``"replicate"``: all do, the
@@ -63,6 +65,7 @@ class JacobianLoss(StencilLoss):
     penalty: str = "folding"
     stencil: str = "forward"
     floor: float = 0.01
+    margin: float = 0.1
     energy: ClassVar[str] = "jacobian"
 
     def __post_init__(self) -> None:
@@ -70,6 +73,7 @@ class JacobianLoss(StencilLoss):
         checks.choice("penalty", self.penalty, PENALTIES)
         if not self.floor > 0:
             raise ValueError(f"floor={self.floor!r} must be above 0: it is where the logarithm ends")
+        checks.at_least("margin", self.margin, 0)
 
     def forward(
         self, field: Tensor, mask: Tensor | None = None, spacing: Sequence[float] | float | None = None
@@ -80,7 +84,7 @@ class JacobianLoss(StencilLoss):
             field,
             mask,
             penalty=self.penalty,
-            floor=self.floor,
+            floor=self.margin if self.penalty == "hinge" else self.floor,
             stencil=self.stencil,
             axis_scale=self._per_length(field, spacing),
             border=self.border,

@@ -190,6 +190,9 @@ def test_jacobian_of_an_affine_field(rank: int, stencil: str) -> None:
     logarithm = math.log(determinant) if determinant > 0.01 else math.log(0.01) + (determinant - 0.01) / 0.01
     assert medloss.JacobianLoss(penalty="log", **options)(field).item() == pytest.approx(logarithm**2)
     assert medloss.JacobianLoss(penalty="sdlog", **options)(field).item() == pytest.approx(0, abs=1e-6)
+    for margin in (0.0, 0.1, 50.0):
+        hinge = medloss.JacobianLoss(penalty="hinge", margin=margin, **options)(field).item()
+        assert hinge == pytest.approx(max(0, margin - determinant) ** 2, rel=1e-5)
 
 
 def test_sdlogj_is_that_of_numpy() -> None:

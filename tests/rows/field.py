@@ -34,7 +34,11 @@ ROWS = {
     "FieldTotalVariationLoss": Row(none="interior", neighbourhood=True),
     "FieldGradientLoss": Row(options=[{"spacing": 2.0}], neighbourhood=True),
     "JacobianLoss": Row(
-        options=[{}, {"penalty": "sdlog", "stencil": "all", "border": "replicate"}],
+        options=[
+            {},
+            {"penalty": "sdlog", "stencil": "all", "border": "replicate"},
+            {"penalty": "hinge", "stencil": "central", "margin": 0.9},
+        ],
         none=lambda case: "sample" if case.options.get("penalty") == "sdlog" else "interior",
         neighbourhood=True,
         inputs=gentle,

@@ -13,7 +13,7 @@ from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["PENALTIES", "jacobian_determinant", "jacobian_penalty"]
 
-PENALTIES = ("folding", "log", "volume", "sdlog")
+PENALTIES = ("folding", "hinge", "log", "volume", "sdlog")
 
 
 def _fake_determinants(
@@ -82,14 +82,14 @@ def jacobian_penalty(
 ) -> Tensor:
     r"""What the determinants J of :func:`jacobian_determinant` cost.
 
-    ``"folding"`` is :math:`\max(0, -J)`, ``"log"`` is :math:`(\log J)^2`, ``"volume"`` is :math:`|J - 1|`, and
-    ``"sdlog"`` the standard deviation of :math:`\log J` over the voxels of a sample. The simplices of ``"all"`` count
-    by their share of the volume.
+    ``"folding"`` is :math:`\max(0, -J)`, ``"hinge"`` is :math:`\max(0, m - J)^2` with the floor as m, ``"log"`` is
+    :math:`(\log J)^2`, ``"volume"`` is :math:`|J - 1|`, and ``"sdlog"`` the standard deviation of :math:`\log J` over
+    the voxels of a sample. The simplices of ``"all"`` count by their share of the volume.
 
     Args:
         field, mask, stencil, axis_scale, border: as there; the weights of the mask count.
         penalty: see above.
-        floor: below it the logarithm goes on as its tangent.
+        floor: below it the logarithm goes on as its tangent; for ``"hinge"`` below it a determinant costs.
         reduce: sum over the voxels.
 
     Returns:

@@ -10,7 +10,7 @@
 
 #include "../native.h"
 
-enum { DETERMINANT = 0, FOLDING = 1, LOGARITHM = 2, VOLUME = 3, SDLOG = 4, HYPERELASTIC = 5 };
+enum { DETERMINANT = 0, FOLDING = 1, LOGARITHM = 2, VOLUME = 3, SDLOG = 4, HYPERELASTIC = 5, HINGE = 6 };
 enum { MOST_ENDS = 24, MOST_SIMPLICES = 10, LEAST_PLANES = 8 };
 
 /* Where a stencil reads: a low and a high end along each axis, or all corners of a cell. */

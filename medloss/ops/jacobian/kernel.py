@@ -12,7 +12,7 @@ import triton.language as tl
 
 from medloss.ops.kernel import place
 
-DETERMINANT, FOLDING, LOGARITHM, VOLUME, HYPERELASTIC, MEAN, SPREAD = (tl.constexpr(mode) for mode in range(7))
+DETERMINANT, FOLDING, LOGARITHM, VOLUME, HYPERELASTIC, MEAN, SPREAD, HINGE = (tl.constexpr(mode) for mode in range(8))
 """What is asked of the determinants; MEAN is the logarithm itself, SPREAD the square of its distance from a centre."""
 EDGE, WHOLES, REALS = tl.constexpr(10), tl.constexpr(34), tl.constexpr(12)
 """Numbers of an edge: two ends, what it was, and whether it is deformed; whole ones and others of an entry."""
@@ -112,6 +112,8 @@ def slope_of(growth, numbers, centre, scale, MODE: tl.constexpr):
         rate = tl.full(growth.shape, 1.0, growth.dtype)
     elif MODE == FOLDING:
         rate = tl.where(growth >= 0, 0.0, -1.0)
+    elif MODE == HINGE:
+        rate = tl.where(growth >= floor, 0.0, 2 * (growth - floor))
     elif MODE == VOLUME:
         rate = tl.where(growth > 1, 1.0, tl.where(growth < 1, -1.0, growth - 1))  # 0 at 1, and NaN stays
     elif MODE != HYPERELASTIC:
@@ -152,6 +154,8 @@ def price_of(
     floor = tl.load(numbers)
     if MODE == FOLDING:
         price = positive(-growth)
+    elif MODE == HINGE:
+        price = positive(floor - growth) * positive(floor - growth)
     elif MODE == VOLUME:
         price = tl.abs(growth - 1)
     elif MODE == MEAN:

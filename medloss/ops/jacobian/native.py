@@ -14,7 +14,7 @@ from medloss.ops import native
 from medloss.ops.differences.reference import REACH, interior_sizes
 from medloss.ops.voxels import accumulation_dtype
 
-MODES = {"determinant": 0, "folding": 1, "log": 2, "volume": 3, "sdlog": 4, "hyperelastic": 5}
+MODES = {"determinant": 0, "folding": 1, "log": 2, "volume": 3, "sdlog": 4, "hyperelastic": 5, "hinge": 6}
 LEAST_FLOOR = 1e-30
 """Below it a float32 has no logarithm of the kernel's."""
 
@@ -82,7 +82,7 @@ class NativeJacobian(native.NativePath):
         """Why the kernel cannot take these arguments; empty where it can."""
         call = self.call(args)
         found = misfits(call, needs)
-        if call.floor < LEAST_FLOOR:
+        if call.floor < LEAST_FLOOR and call.mode != "hinge":
             found.append(f"the floor lies below {LEAST_FLOOR}")
         return found
 

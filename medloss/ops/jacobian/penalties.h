@@ -75,6 +75,11 @@ static void NAME(costs)(WORK *w, int64_t n) {
         const REAL *restrict growth = w->growth + s * w->pitch, share = (REAL)share_of(f->s, s);
         if (f->mode == FOLDING)
             for (int64_t x = 0; x < n; ++x) cost[x] += growth[x] >= 0 ? 0 : -growth[x] * share;
+        else if (f->mode == HINGE)
+            for (int64_t x = 0; x < n; ++x) {
+                const REAL below = growth[x] >= floor ? 0 : floor - growth[x]; /* NaN stays */
+                cost[x] += share * below * below;
+            }
         else if (f->mode == VOLUME)
             for (int64_t x = 0; x < n; ++x)
                 cost[x] += share * (growth[x] < 1 ? 1 - growth[x] : growth[x] - 1);
@@ -126,6 +131,9 @@ static void NAME(rates)(WORK *w, const REAL *above, int64_t inner, int64_t n, do
             memcpy(rate, above + s * inner, (size_t)n * sizeof(REAL));
         else if (f->mode == FOLDING)
             for (int64_t x = 0; x < n; ++x) rate[x] = rate[x] >= 0 ? 0 : -share * factor[x];
+        else if (f->mode == HINGE)
+            for (int64_t x = 0; x < n; ++x)
+                rate[x] = rate[x] >= floor ? 0 : -2 * share * factor[x] * (floor - rate[x]);
         else if (f->mode == VOLUME)
             for (int64_t x = 0; x < n; ++x) {
                 const REAL sign = rate[x] > 1 ? 1 : rate[x] < 1 ? -1 : rate[x] - 1; /* NaN stays */

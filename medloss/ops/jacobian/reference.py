@@ -111,6 +111,8 @@ def penalties(
 def _penalised(growth: Tensor, penalty: str, floor: float) -> Tensor:
     if penalty == "folding":
         return torch.relu(-growth)
+    if penalty == "hinge":
+        return torch.relu(floor - growth) ** 2
     return (growth - 1).abs() if penalty == "volume" else _logarithm(growth, floor) ** 2
 
 

@@ -21,7 +21,7 @@ from medloss.ops.triton_tiles import Tiles, table, tiles
 from medloss.ops.voxels import accumulation_dtype
 
 AXES = 3
-MODES = {"determinant": 0, "folding": 1, "log": 2, "volume": 3, "hyperelastic": 4, "mean": 5, "sdlog": 6}
+MODES = {"determinant": 0, "folding": 1, "log": 2, "volume": 3, "hyperelastic": 4, "mean": 5, "sdlog": 6, "hinge": 7}
 MOST_ENTRIES = 2**31 - 1
 WARPS = 8
 

@@ -27,6 +27,8 @@ def masked(field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         ("volume", "backward", 2, "interior"),
         ("log", "central", 2, "replicate"),
         ("folding", "all", 2, "replicate"),
+        ("hinge", "central", 3, "interior"),
+        ("hinge", "forward", 2, "replicate"),
         ("log", "forward", 3, "interior"),
         ("volume", "all", 3, "replicate"),
     ],
