@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -128,6 +128,7 @@ class LabelLoss(Loss):
     other_act: Callable[[Tensor], Tensor] | None = None
     weight: Sequence[float] | Tensor | None = None
     ignore_index: int | None = None
+    _weight: ClassVar[Tensor | None]  # a buffer of each instance, and no option
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,7 +198,8 @@ def _sweep(view: LabelView, losses: Sequence[LabelLoss]) -> dict[str, Any]:
     terms = Terms.NONE
     for loss in losses:
         terms |= loss.needs
-    gammas = {loss.gamma for loss in losses if loss.needs & Terms.FOCAL}
+    focal: list[Any] = [loss for loss in losses if loss.needs & Terms.FOCAL]
+    gammas = {float(loss.gamma) for loss in focal}
     if len(gammas) > 1:
         raise ValueError(f"one sweep has one gamma, not {sorted(gammas)}")
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -91,6 +91,14 @@ def same_shape(name: str, tensor: Tensor, input: Tensor) -> None:
     """Raise where a tensor has another shape than the input, which broadcasting would hide."""
     if tensor.shape != input.shape:
         raise ShapeError(f"{name} has shape {shape(tensor)} and input {shape(input)}: they must be equal")
+
+
+@overload
+def mask_like(mask: Tensor, input: Tensor) -> Tensor: ...
+
+
+@overload
+def mask_like(mask: Any, input: Tensor) -> Tensor | None: ...
 
 
 def mask_like(mask: Any, input: Tensor) -> Tensor | None:

@@ -122,13 +122,14 @@ class WeightedSum(nn.Module):
             self._addable(name, loss)  # its reduction may have been set since
         raw: dict[str, Tensor] = {}
         for group in self._groups():
-            first = self._losses[group[0]]
             if len(group) == 1:
-                raw[group[0]] = first(*args, **kwargs)
+                raw[group[0]] = self._losses[group[0]](*args, **kwargs)
                 continue
-            view = view_labels(*args, **kwargs, **first.sweep)
-            sums = swept(view, [self._losses[name] for name in group])
-            raw |= {name: self._losses[name].evaluate(view, sums) for name in group}
+            losses: list[Any] = [self._losses[name] for name in group]
+            options: dict[str, Any] = kwargs | losses[0].sweep
+            view = view_labels(*args, **options)
+            sums = swept(view, losses)
+            raw |= {name: loss.evaluate(view, sums) for name, loss in zip(group, losses)}
         return raw
 
     def _groups(self) -> list[list[str]]:
@@ -176,7 +177,9 @@ class _Terms(MutableMapping[str, Any]):
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:
     """Whether two losses can be evaluated from one sweep."""
-    simple = all(isinstance(loss, LabelLoss) and type(loss).forward is LabelLoss.forward for loss in (one, other))
+    if not isinstance(one, LabelLoss) or not isinstance(other, LabelLoss):
+        return False
+    simple = type(one).forward is LabelLoss.forward and type(other).forward is LabelLoss.forward
     return simple and one.sweep == other.sweep and getattr(one, "gamma", None) == getattr(other, "gamma", None)
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
-from medloss.ops import COLUMNS, Column, share_sums
+from medloss.ops import COLUMNS, share_sums
 from medloss.sums import RegionSums
 
 
@@ -115,7 +115,7 @@ class _Columns:
 def read(finalise: Any) -> Quotient | None:
     """The quotient that a formula is; None where it is something else."""
     try:
-        found = finalise(RegionSums(_Columns()))
+        found = finalise(RegionSums(cast(Tensor, _Columns())))
     except (TypeError, AttributeError):  # it did to a symbol what cannot be done to one
         return None
     return found if isinstance(found, Quotient) else None
@@ -146,8 +146,8 @@ class Share:
     ``positive`` and ``negative`` are the factors of each class on what is true and what is false.
     """
 
-    above: Mapping[Column, float]
-    below: Mapping[Column, float]
+    above: Mapping[int, float]
+    below: Mapping[int, float]
     positive: Tensor | None
     negative: Tensor | None
     first: int

@@ -72,8 +72,8 @@ class MapLoss(LabelLoss):
         super().__post_init__()
         checks.choice("empty", self.empty, self.EMPTY)
 
-    def compare(self, maps: LabelMaps) -> Tensor:
-        """The value of each sample and class, B N."""
+    def compare(self, maps: LabelMaps, *args: Any, **given: Any) -> Tensor:
+        """The value of each sample and class, B N, from the maps and what :meth:`forward` was given beside them."""
         raise NotImplementedError
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -82,9 +82,9 @@ class MapLoss(LabelLoss):
         with without_autocast(view.input.device.type):
             return self._reduced(view)
 
-    def _reduced(self, view: LabelView, **given: Any) -> Tensor:  # what `compare` is handed beside the maps
+    def _reduced(self, view: LabelView, *args: Any, **given: Any) -> Tensor:  # what `compare` is handed, too
         maps = label_maps(view, self._first(view.input.shape[1]))
-        return self._pooled(self.compare(maps, **given), self._counting(maps), view.input.shape[1])
+        return self._pooled(self.compare(maps, *args, **given), self._counting(maps), view.input.shape[1])
 
     def _counting(self, maps: LabelMaps) -> Tensor:
         """Which samples and classes count, B N."""

@@ -149,9 +149,8 @@ def of_probabilities(loss: LabelLoss) -> LabelLoss:
     Raises:
         TypeError: it is a loss of logits.
     """
-    changes = {"sigmoid": False, "softmax": False, "other_act": None, "to_onehot_y": False, "ignore_index": None}
     try:
-        found = twin(loss, **changes)
+        found = twin(loss, sigmoid=False, softmax=False, other_act=None, to_onehot_y=False, ignore_index=None)
         logits = found.activation != "none" or found.needs & OF_LOGITS or not isinstance(loss, (RegionLoss, MapLoss))
     except ValueError:  # it asks for an activation
         logits = True

@@ -34,18 +34,18 @@ class RegionSums:
         # what no gradient can reach stays out of the graph, each node of which costs as much as a small volume
         self.given = columns if target_grad else columns.detach()
 
-    overlap = _column(Column.OVERLAP, "w p t")
-    input = _column(Column.INPUT, "w p")
-    target = _column_of_target(Column.TARGET, "w t")
-    voxels = _column_of_target(Column.VOXELS, "w")
-    input_squares = _column(Column.INPUT_SQUARES, "w p p")
-    target_squares = _column_of_target(Column.TARGET_SQUARES, "w t t")
-    difference = _column(Column.DIFFERENCE, "w |p - t|")
-    nll_true = _column(Column.NLL_TRUE, "w t (-log p)")
-    nll_false = _column(Column.NLL_FALSE, "w (1 - t) (-log(1 - p)), of the sigmoid")
-    nll_all = _column(Column.NLL_ALL, "w (-log p)")
-    focal_true = _column(Column.FOCAL_TRUE, "w t (1 - q)^gamma (-log p)")
-    focal_false = _column(Column.FOCAL_FALSE, "w (1 - t) (1 - q)^gamma (-log(1 - p)), of the sigmoid")
+    overlap: Tensor = _column(Column.OVERLAP, "w p t")
+    input: Tensor = _column(Column.INPUT, "w p")
+    target: Tensor = _column_of_target(Column.TARGET, "w t")
+    voxels: Tensor = _column_of_target(Column.VOXELS, "w")
+    input_squares: Tensor = _column(Column.INPUT_SQUARES, "w p p")
+    target_squares: Tensor = _column_of_target(Column.TARGET_SQUARES, "w t t")
+    difference: Tensor = _column(Column.DIFFERENCE, "w |p - t|")
+    nll_true: Tensor = _column(Column.NLL_TRUE, "w t (-log p)")
+    nll_false: Tensor = _column(Column.NLL_FALSE, "w (1 - t) (-log(1 - p)), of the sigmoid")
+    nll_all: Tensor = _column(Column.NLL_ALL, "w (-log p)")
+    focal_true: Tensor = _column(Column.FOCAL_TRUE, "w t (1 - q)^gamma (-log p)")
+    focal_false: Tensor = _column(Column.FOCAL_FALSE, "w (1 - t) (1 - q)^gamma (-log(1 - p)), of the sigmoid")
 
     def column(self, column: int) -> Tensor:
         """A column by its number."""

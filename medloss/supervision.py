@@ -77,8 +77,9 @@ class DeepSupervisionLoss(Configured, kw_only=False):
             for weight in self.weights:
                 checks.at_least("a weight", weight, 0)
         # shares of classes are memberships: they go to a twin of a loss that takes indices
-        soft = self.resize == "soft" and isinstance(self.loss, LabelLoss)
-        self._soft = twin(self.loss, to_onehot_y=False, ignore_index=None) if soft else None
+        self._soft: LabelLoss | None = None
+        if self.resize == "soft" and isinstance(self.loss, LabelLoss):
+            self._soft = twin(self.loss, to_onehot_y=False, ignore_index=None)
 
     def _check_reduction(self) -> None:
         if getattr(self.loss, "reduction", "mean") == "none":  # it may have been set since

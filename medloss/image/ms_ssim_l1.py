@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -89,7 +90,7 @@ class MSSSIML1Loss(ImageLoss):
         rank = input.ndim - 2
         windows = [[weights] * rank for weights in self._windows()]
         shape = map_shape(input.shape, [len(windows[-1][0])] * rank, self.border, mask)
-        options = {"border": self.border, "reduce": self.reduction != "none"}
+        options: dict[str, Any] = {"border": self.border, "reduce": self.reduction != "none"}
         similarity = local_ssim(
             input,
             target,

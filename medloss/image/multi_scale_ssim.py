@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -76,7 +77,7 @@ class MultiScaleSSIMLoss(StructuralLoss):
         weights = self._window(input.ndim - 2)
         sizes = [len(axis) for axis in weights]
         last = len(self.scale_weights) - 1
-        product: Tensor | float = 1.0
+        factors = []
         for scale, exponent in enumerate(self.scale_weights):
             if scale:
                 input, target, mask = halved(input, target, mask)
@@ -92,8 +93,8 @@ class MultiScaleSSIMLoss(StructuralLoss):
             )
             mean = 1 - ratio(sums, mass(mask, map_shape(input.shape, sizes, self.border, mask), sums))
             some = ~(mean <= 0)  # a power has no slope at 0; NaN stays NaN
-            product = product * torch.where(some, torch.where(some, mean, 1.0) ** exponent, 0.0)
-        return product
+            factors.append(torch.where(some, torch.where(some, mean, 1.0) ** exponent, 0.0))
+        return functools.reduce(torch.mul, factors)
 
     def _fits(self, input: Tensor, mask: Tensor | None) -> None:
         """Raise where the coarsest scale has too few voxels."""

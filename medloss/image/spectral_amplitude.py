@@ -68,7 +68,8 @@ class SpectralAmplitudeLoss(ImageLoss):
         """The loss. See the class for shapes and errors."""
         input, target, mask = self._images(input, target, mask)
         sizes = self._lengths(input)
-        input, target, mask = (cut(image, sizes) for image in (input, target, mask))
+        input, target = cut(input, sizes), cut(target, sizes)
+        mask = None if mask is None else cut(mask, sizes)
         dtype = accumulation_dtype(input)
         with without_autocast(input.device.type):
             weight = None if mask is None else mask.to(dtype)
@@ -98,10 +99,8 @@ class SpectralAmplitudeLoss(ImageLoss):
         return torch.where(some, torch.where(some, power, 1.0).sqrt(), 0.0)
 
 
-def cut(image: Tensor | None, sizes: Sequence[int]) -> Tensor | None:
+def cut(image: Tensor, sizes: Sequence[int]) -> Tensor:
     """The first voxels along each spatial axis; what is shorter stays."""
-    if image is None:
-        return None
     for axis, size in enumerate(sizes, 2):
         image = image.narrow(axis, 0, min(size, image.shape[axis]))
     return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -49,7 +50,7 @@ class StructuralLoss(ImageLoss):
         return [window(self.window, int(size), sigma) for size, sigma in zip(sizes, sigmas, strict=True)]
 
     @property
-    def _constants(self) -> dict[str, float]:
+    def _constants(self) -> dict[str, Any]:
         return {"c1": (self.k1 * self.data_range) ** 2, "c2": (self.k2 * self.data_range) ** 2}
 
 

@@ -38,11 +38,11 @@ def per_axis(name: str, value: Sequence[float] | float, rank: int) -> list[float
 
 def check_window(size: Sequence[int] | int, sigma: Sequence[float] | float) -> None:
     """Raise a ValueError where a size is not odd or a sigma not above 0."""
-    for one in size if isinstance(size, Sequence) else [size]:
-        if not isinstance(one, int) or one < 1 or one % 2 == 0:
+    for length in size if isinstance(size, Sequence) else [size]:
+        if not isinstance(length, int) or length < 1 or length % 2 == 0:
             raise ValueError(f"window_size={size!r} must be an odd number of voxels")
-    for one in sigma if isinstance(sigma, Sequence) else [sigma]:
-        if not 0 < one < math.inf:
+    for width in sigma if isinstance(sigma, Sequence) else [sigma]:
+        if not 0 < width < math.inf:
             raise ValueError(f"sigma={sigma!r} must be a number above 0")
 
 

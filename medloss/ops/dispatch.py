@@ -34,8 +34,12 @@ class FastPath(Protocol):
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient with respect to the operator's first tensor."""
 
-    # A path that takes `needs` of a later tensor has also
-    #     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor
+
+class PathOfSeveral(FastPath, Protocol):
+    """A fast path that takes ``needs`` of a later tensor, too."""
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient with respect to the tensor at a place among the arguments."""
 
 
 class KeepingPath:

@@ -10,7 +10,7 @@ from torch import Tensor
 from medloss.ops.differences.reference import Stencil, interior_sizes, interior_weight
 from medloss.ops.jacobian import native, triton
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.voxels import accumulation_dtype, added, blank
 
 __all__ = ["hyperelastic"]
 
@@ -30,12 +30,12 @@ def reference(
     slopes = Stencil(blank(field.to(accumulation_dtype(field)), weight), stencil, axis_scale, border)
     along = [slopes.first(axis) for axis in slopes.scale]  # along[j][:, k] is the derivative of u_k along axis j
     length, surface, volume = prices
-    map = length / 2 * sum((slope * slope).sum(1) for slope in along)
+    map = length / 2 * added((slope * slope).sum(1) for slope in along)
     edges = [[slope[:, k] + float(j == k) for k in range(len(along))] for j, slope in enumerate(along)]
     if len(edges) == 3:
         faces = [cross(edges[1], edges[2]), cross(edges[2], edges[0]), cross(edges[0], edges[1])]
-        growth = sum(edge * normal for edge, normal in zip(edges[0], faces[0]))
-        map = map + surface * sum(torch.relu(sum(n * n for n in normal) - 1) ** 2 for normal in faces)
+        growth = added(edge * normal for edge, normal in zip(edges[0], faces[0]))
+        map = map + surface * added(torch.relu(added(n * n for n in normal) - 1) ** 2 for normal in faces)
     elif len(edges) == 2:
         growth = edges[0][0] * edges[1][1] - edges[0][1] * edges[1][0]
     else:

@@ -48,10 +48,10 @@ def label_operands(
     if mask is not None:
         mask = mask.to(dtype).expand(batch, 1, *spatial).contiguous()
     kind = native.LABELS[target.dtype] if indexed else -1
-    ignore = indexed and ignore_index is not None
+    ignore = ignore_index if indexed else None
     return (
         input, TYPES[input.dtype], batch, classes, math.prod(spatial), per_sample if batch > 1 else 0, per_class,
-        voxel_stride(input), labels, kind, mask, int(ignore), int(ignore_index) if ignore else 0,
+        voxel_stride(input), labels, kind, mask, int(ignore is not None), 0 if ignore is None else int(ignore),
         ACTIVATIONS[activation],
     )  # fmt: skip
 

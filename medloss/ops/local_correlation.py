@@ -34,8 +34,8 @@ def reference(
     reach = [len(window) // 2] * len(windows)
     x, y, weight = framed(input, target, mask, reach, "renormalise" if renormalise else "zero")
     x, y = x - level(x, weight), y - level(y, weight)
-    maps = [x, y, x * x, y * y, x * y]
-    maps = torch.stack(maps if weight is None else [*(map * weight for map in maps), weight])
+    products = [x, y, x * x, y * y, x * y]
+    maps = torch.stack(products if weight is None else [*(map * weight for map in products), weight])
     sum_x, sum_y, sum_xx, sum_yy, sum_xy, *counted = smooth(maps, windows, padded=weight is None)
     mass = counted[0] if counted else torch.full_like(sum_x, sum(window) ** len(windows))
     mass = torch.where(mass > 0, mass, torch.ones_like(mass))

@@ -105,6 +105,7 @@ def call(kernel: str, dtype: torch.dtype, *args: Tensor | array | int | float | 
         if isinstance(value, array):
             passed[at] = value.buffer_info()[0]
             continue
+        assert isinstance(value, Tensor)  # numbers are passed by value
         if not value.is_cpu:
             raise ValueError(f"a native kernel was given a tensor on {value.device}")
         largest = max(largest, value.numel())

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.library import Library
 
-from medloss.ops.dispatch import FastPath, KeepingPath, choose
+from medloss.ops.dispatch import FastPath, KeepingPath, PathOfSeveral, choose
 
 LIBRARY = Library("medloss", "FRAGMENT")
 PLAIN = (Tensor, torch.nn.Parameter)
@@ -101,7 +101,6 @@ class Operator:
         paths: tuple[FastPath, ...] = (),
     ) -> None:
         self.name, self.reference, self.paths = name, reference, paths
-        self.keepers = [path for path in paths if isinstance(path, KeepingPath)]
         schema = torch.library.infer_schema(reference, mutates_args=())
         arguments = schema.split(" -> ")[0].strip("()")
         LIBRARY.define(name + schema)
@@ -149,7 +148,7 @@ class Operator:
     def _forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, Kept | None]:
         """The result, and what the path would have to compute again for the gradient."""
         path = choose(self.name, self.paths, args)
-        if path not in self.keepers:
+        if not isinstance(path, KeepingPath):
             return self._run(path, args), None
         result, tensors = path.forward_keeping(args)
         return result, Kept(path, tensors)
@@ -177,13 +176,12 @@ class Operator:
         needs = tuple(ctx.needs_input_grad if needs is None else needs)
         second_order = torch.is_grad_enabled()
         kept = None if second_order or any(needs[1:]) else getattr(ctx, "kept", None)
-        path = kept.path if kept else None if second_order else choose(self.name, self.paths, args, needs=needs)
+        if kept:
+            return kept.path.backward_from(kept.tensors, _readable(grad), args), *(None for _ in args[1:])
+        path = None if second_order else choose(self.name, self.paths, args, needs=needs)
         if path is None:
             return self._differentiate(grad, args, needs, second_order)
-        # lazy zeros have no memory that a kernel could read, lazy negation the wrong one
-        grad = grad.clone() if grad._is_zerotensor() else grad.resolve_neg().contiguous()
-        if kept:
-            return path.backward_from(kept.tensors, grad, args), *(None for _ in args[1:])
+        grad = _readable(grad)
         if direct:
             return tuple(_gradient(path, at, grad, args) if need else None for at, need in enumerate(needs))
         return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))
@@ -205,4 +203,11 @@ class Operator:
 
 def _gradient(path: FastPath, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
     """The gradient of one argument by a fast path."""
-    return path.backward_of(index, grad, args) if index else path.backward(grad, args)
+    if index == 0:
+        return path.backward(grad, args)
+    return cast("PathOfSeveral", path).backward_of(index, grad, args)
+
+
+def _readable(grad: Tensor) -> Tensor:
+    """Lazy zeros have no memory that a kernel could read, lazy negation the wrong one."""
+    return grad.clone() if grad._is_zerotensor() else grad.resolve_neg().contiguous()

@@ -39,6 +39,13 @@ def steps(tensor: Tensor) -> tuple[int, int, int] | None:
     return batch, channel, step
 
 
+def even_steps(tensor: Tensor) -> tuple[int, int, int]:
+    """The steps of a tensor that :func:`reasons` has looked at."""
+    found = steps(tensor)
+    assert found is not None, "the voxels do not follow evenly"
+    return found
+
+
 def reasons(input: Tensor, target: Tensor, indexed: bool, most_classes: int) -> list[str]:
     """Why the kernels cannot be given the volume; empty where they can."""
     found = triton_path.reasons(input)
@@ -61,7 +68,7 @@ class Volume(NamedTuple):
     """What the kernels are launched with: ``kernel[grid](*volume.tensors, ..., *volume.numbers, **volume.options)``."""
 
     tensors: tuple[Tensor, Tensor, Tensor]
-    numbers: tuple[int | tuple[int, int, int], ...]
+    numbers: tuple[int | tuple[int, int, int] | None, ...]
     options: dict[str, Any]
     batch: int
     classes: int
@@ -85,12 +92,12 @@ def volume(
 
     batch, classes = input.shape[:2]
     target = readable(target.expand(batch, *target.shape[1:]))
-    ignore = indexed and ignore_index is not None
+    ignore = ignore_index if indexed else None
     weight = input if mask is None else readable(mask.expand(batch, -1, *input.shape[2:]))
     voxels = input[0, 0].numel()
-    numbers = (int(ignore_index) if ignore else 0, voxels, steps(input), steps(target), steps(weight))
+    numbers = (0 if ignore is None else int(ignore), voxels, steps(input), steps(target), steps(weight))
     options = {
-        "CLASSES": classes, "INDEXED": indexed, "IGNORE": ignore, "ACTIVATION": activation,
+        "CLASSES": classes, "INDEXED": indexed, "IGNORE": ignore is not None, "ACTIVATION": activation,
         "MASK": "none" if mask is None else "voxel" if mask.shape[1] == 1 else "class",
         "ACC": language.float64 if accumulation_dtype(input) == torch.float64 else language.float32,
     }  # fmt: skip

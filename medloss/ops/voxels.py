@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +22,16 @@ def constants(values: Sequence[float], like: Tensor) -> Tensor:
     if like.device.type == "cpu":
         return like.new_tensor(list(values))
     return torch.stack([like.new_full((), value) for value in values])
+
+
+def added(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of at least one tensor: ``sum`` would begin with a number.
+
+    >>> added([torch.ones(2), torch.ones(2)])
+    tensor([2., 2.])
+    """
+    first, *others = tensors
+    return sum(others, start=first)
 
 
 def fits(mask: Tensor, image: Tensor) -> bool:

@@ -84,7 +84,7 @@ class CycleConsistencyLoss(FieldPairLoss):
             shown = blank(image, None if mask is None else mask.to(image.dtype))
             change = warp(shown, residual, sizes) - shown
             values = (change.abs() if self.penalty == "l1" else change * change).mean(1)
-            if weight is not None:
+            if weight is not None and mask is not None:
                 outside = warp((mask <= 0).to(residual.dtype), residual.detach(), sizes)
                 weight = torch.where(outside > 0, torch.zeros_like(weight), weight)[:, 0]
                 values = values * weight

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from medloss import checks
@@ -72,7 +74,7 @@ class LocalNormalizedCrossCorrelationLoss(ImageLoss):
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss. See the class for shapes and errors."""
         input, target, mask = self._images(input, target, mask)
-        options = {
+        options: dict[str, Any] = {
             "window": window(self.kernel_type, self.kernel_size),
             "renormalise": self.border == "renormalise",
             "smooth_dr": self.smooth_dr,

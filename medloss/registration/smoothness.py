@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ class StencilLoss(FieldLoss):
     border: str = "interior"
     energy: ClassVar[str]
     """The operator's energy."""
+    if TYPE_CHECKING:
+        stencil: str  # of each subclass, with a default of its own
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from medloss import checks
@@ -65,7 +67,7 @@ class BoundaryF1Loss(MapLoss):
                 raise ValueError(f"{name}={size!r} must be an odd number of voxels, at least {least}")
         checks.at_least("smooth", self.smooth, 0)
 
-    def _reduced(self, view: LabelView) -> Tensor:
+    def _reduced(self, view: LabelView, *_: Any, **__: Any) -> Tensor:
         classes = view.input.shape[1]
         factors, first = self._factors(classes), self._first(classes)
         maps = label_maps(view, first)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from medloss import checks
@@ -71,7 +73,7 @@ class SoftclDiceLoss(MapLoss):
         if not self.smooth > 0:
             raise ValueError(f"smooth={self.smooth!r} must be above 0: it guards the harmonic mean")
 
-    def _reduced(self, view: LabelView) -> Tensor:
+    def _reduced(self, view: LabelView, *_: Any, **__: Any) -> Tensor:
         classes = view.input.shape[1]
         factors, first = self._factors(classes), self._first(classes)
         maps = label_maps(view, first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -13,6 +13,12 @@ from medloss.options import options
 from medloss.sums import RegionSums
 
 Part = TypeVar("Part", bound=LabelLoss)
+
+
+def part_of(whole: LabelLoss, kind: type[Part], **changes: Any) -> Part:
+    """A loss with the options that it shares with another one."""
+    common = {name: getattr(whole, name) for name in options(kind) if name in options(whole)}
+    return kind(**(common | changes))
 
 
 class CompoundLoss(RegionLoss):
@@ -30,14 +36,14 @@ class CompoundLoss(RegionLoss):
 
     def _part(self, kind: type[Part], **changes: Any) -> Part:
         """A loss with the options that it shares with this one."""
-        common = {name: getattr(self, name) for name in options(kind) if name in options(self)}
-        return kind(**(common | changes))
+        return part_of(self, kind, **changes)
 
     def _compose(self, parts: dict[str, tuple[float, LabelLoss]]) -> None:
         for name, (weight, _) in parts.items():
             checks.at_least(f"weight of {name}", weight, 0)
         self._weights = {name: float(weight) for name, (weight, _) in parts.items()}
-        self._parts = nn.ModuleDict({name: loss for name, (_, loss) in parts.items()})
+        # a ModuleDict, to which a type checker knows no kind of module
+        self._parts = cast("dict[str, LabelLoss]", nn.ModuleDict({name: loss for name, (_, loss) in parts.items()}))
 
     def terms(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Term]:
         """Each term by name: raw, weight, and weight times raw."""

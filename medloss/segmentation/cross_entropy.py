@@ -127,8 +127,9 @@ class CrossEntropyLoss(LabelLoss):
             others = 1 - membership(view.target, 1, view.indexed, dtype)[:, :1]
             mask = others if mask is None else torch.where(mask > 0, mask * others, torch.zeros_like(mask))
         even = factors.new_full((), 0.5 if self.sigmoid else 1 / factors.numel()).expand_as(view.input)
-        form = {"penalty": view.activation, "joined": self.softmax, "reduce": reduce}
-        terms = pointwise(view.input, even, mask, positive=factors, **form)
+        terms = pointwise(
+            view.input, even, mask, penalty=view.activation, joined=self.softmax, positive=factors, reduce=reduce
+        )
         return terms[:, first:] if self.sigmoid else terms
 
     def _map(self, view: LabelView, factors: Tensor, first: int) -> Tensor:

@@ -85,13 +85,21 @@ class DistancePenalisedCELoss(LabelLoss):
         first, factors = self._first(classes), self._factors(classes)
         counted = (torch.arange(classes, device=view.input.device) >= first).to(dtype)
         positive = counted if factors is None else counted * factors.to(dtype)
-        where = {"indexed": view.indexed, "ignore_index": view.ignore_index}
-        weight = voxel_weight(view.target, view.mask, **where, dtype=dtype)
+        weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
         members = blank(membership(view.target, classes, view.indexed, dtype), weight)
         weight = torch.ones_like(view.target[:, :1], dtype=dtype) if weight is None else weight
         penalty = weight * (1 + self._nearness(members, weight, sizes))
-        options = {"positive": positive, "negative": counted, "joined": self.softmax, **where}
-        voxels = pointwise(view.input, view.target, penalty, penalty=view.activation, **options)
+        voxels = pointwise(
+            view.input,
+            view.target,
+            penalty,
+            penalty=view.activation,
+            indexed=view.indexed,
+            ignore_index=view.ignore_index,
+            positive=positive,
+            negative=counted,
+            joined=self.softmax,
+        )
         if self.sigmoid:
             voxels, mass = voxels[:, first:], weight.expand_as(voxels)[:, first:]
         else:

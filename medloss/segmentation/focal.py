@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -61,6 +61,7 @@ class FocalLoss(LabelLoss):
     gamma: float = 2.0
     alpha: float | tuple[float, ...] | list[float] | None = None
     process_group: Any = None
+    _alpha: ClassVar[Tensor | None]  # a buffer of each instance, and no option
 
     def __post_init__(self) -> None:
         if not self.softmax:
@@ -71,7 +72,8 @@ class FocalLoss(LabelLoss):
         checks.at_least("gamma", self.gamma, 0)
         if isinstance(self.alpha, (int, float)) and not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha!r} lies outside [0, 1]")
-        self._constant("alpha", self.alpha)
+        alpha = self.alpha
+        self._constant("alpha", [alpha] if isinstance(alpha, (int, float)) else alpha)
 
     @property
     def needs(self) -> Terms:
@@ -106,17 +108,13 @@ class FocalLoss(LabelLoss):
         """The focal columns over the number of elements."""
         if type(self).evaluate is not FocalLoss.evaluate or self.reduction == "none" or self.process_group is not None:
             return None
-        plain = self._alpha is None and self._weight is None
-        positive, negative = (None, None) if plain else self._balance(classes, self._like())
+        like = self._weight if self._alpha is None else self._alpha  # one of the numbers per class
+        positive, negative = (None, None) if like is None else self._balance(classes, like)
         return self._share(positive, negative, self._first(classes))
 
     def _share(self, positive: Tensor | None, negative: Tensor | None, first: int) -> Share:
         above = {Column.FOCAL_TRUE: 1.0} | ({Column.FOCAL_FALSE: 1.0} if self.sigmoid else {})
         return Share(above, {Column.VOXELS: 1.0}, positive, negative, first)
-
-    def _like(self) -> Tensor:
-        """One of the numbers per class."""
-        return self._weight if self._alpha is None else self._alpha
 
     def _balance(self, classes: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """The factor of each class on its true and on its false terms."""

@@ -64,11 +64,11 @@ class GeneralizedSurfaceLoss(DistanceLoss):
         agreement = square * (1 - maps.target - maps.input) ** 2
         return torch.stack([agreement.flatten(2).sum(-1), square.flatten(2).sum(-1)])
 
-    def _reduced(self, view: LabelView, **given: Any) -> Tensor:
+    def _reduced(self, view: LabelView, *args: Any, **given: Any) -> Tensor:
         classes = view.input.shape[1]
         factors, first = self._factors(classes), self._first(classes)
         maps = label_maps(view, first)
-        pair = self.compare(maps, **given)
+        pair = self.compare(maps, *args, **given)
         pair = pair if factors is None else pair * factors[first:].to(pair.dtype)
         agreement, best = pair.sum(-1)
         bordered = best > 0

@@ -24,10 +24,17 @@ class HardestVoxelsLoss(VoxelwiseLoss):
 
     def penalise(self, view: LabelView, positive: Tensor, negative: Tensor) -> Tensor:
         """The cross-entropy of each voxel."""
-        where = {"indexed": view.indexed, "ignore_index": view.ignore_index}
-        factors = {"positive": positive, "negative": negative}
-        form = {"penalty": view.activation, "joined": not self.sigmoid}
-        return pointwise(view.input, view.target, view.mask, **form, **where, **factors)
+        return pointwise(
+            view.input,
+            view.target,
+            view.mask,
+            penalty=view.activation,
+            indexed=view.indexed,
+            ignore_index=view.ignore_index,
+            positive=positive,
+            negative=negative,
+            joined=not self.sigmoid,
+        )
 
     def chosen(self, hardness: Tensor, counted: Tensor) -> Tensor:
         """How much each voxel of a row is one of the hardest, in [0, 1]."""

@@ -94,13 +94,16 @@ class HausdorffDTLoss(DistanceLoss):
         else:
             given = counted(distance_map, maps)
         del maps  # before the distances come
-        squared = self.alpha == 2  # the square is what the transform comes with
-        costs = None if given is None else given.pow(self.alpha)
-        while regions:
-            far = border_distance(regions.pop(), everywhere, spacing, dtype, squared=squared)
-            far = far if squared else far.pow_(self.alpha)
-            costs = far if costs is None else costs.add_(far)
-        return costs, mass, valid
+        costs = self._powers(regions.pop(), everywhere, spacing, dtype)
+        if regions:
+            costs.add_(self._powers(regions.pop(), everywhere, spacing, dtype))
+        return costs if given is None else costs.add_(given.pow(self.alpha)), mass, valid
+
+    def _powers(self, region: Tensor, valid: Tensor | None, spacing: list[float], dtype: torch.dtype) -> Tensor:
+        """Distances to the power of alpha, whose square is what the transform comes with."""
+        squared = self.alpha == 2
+        far = border_distance(region, valid, spacing, dtype, squared=squared)
+        return far if squared else far.pow_(self.alpha)
 
 
 class LogHausdorffDTLoss(HausdorffDTLoss):

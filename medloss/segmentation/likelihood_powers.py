@@ -71,5 +71,6 @@ class LikelihoodPowerCompound(CompoundLoss):
         """The sums of the regions, and behind them those of the powers; two sweeps for columns that only one has."""
         if any(part.needs & ~Terms.SQUARES for part in self._parts.values()):
             return super()._sums(view)
-        columns = self._parts["cross_entropy"].powers(view, regions=True)
+        likelihood: Any = self._parts["cross_entropy"]
+        columns = likelihood.powers(view, regions=True)
         return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole)

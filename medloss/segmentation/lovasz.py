@@ -52,7 +52,7 @@ class _LovaszLoss(LabelLoss):
         """The loss, reduced; from the voxels, whatever was summed over them."""
         classes = view.input.shape[1]
         factors, first = self._factors(classes), self._first(classes)
-        sums = jaccard_extension(
+        extension = jaccard_extension(
             view.input,
             view.target,
             view.mask,
@@ -62,7 +62,9 @@ class _LovaszLoss(LabelLoss):
             joined=not self.per_image,
             first=first,
         )
-        return self.pooled(Extension(*sums.unbind(-1)), None if factors is None else factors[first:].to(sums.dtype))
+        if factors is not None:
+            factors = factors[first:].to(extension.dtype)
+        return self.pooled(Extension(*extension.unbind(-1)), factors)
 
 
 class LovaszSoftmaxLoss(_LovaszLoss):

@@ -52,5 +52,13 @@ class MbLSLoss(ConstrainedCrossEntropyLoss):
 
     def constraint(self, view: LabelView, reduce: bool) -> Tensor:
         """How far each logit falls behind."""
-        where = {"reduce": reduce, "indexed": view.indexed, "ignore_index": view.ignore_index}
-        return pointwise(view.input, view.target, view.mask, penalty="margin", gamma=self.margin, **where)
+        return pointwise(
+            view.input,
+            view.target,
+            view.mask,
+            penalty="margin",
+            indexed=view.indexed,
+            ignore_index=view.ignore_index,
+            gamma=self.margin,
+            reduce=reduce,
+        )

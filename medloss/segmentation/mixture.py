@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from medloss import checks
 from medloss.base import LabelLoss, Term
 from medloss.ops.voxels import accumulation_dtype
-from medloss.segmentation.compound import CompoundLoss
+from medloss.segmentation.compound import Part, part_of
 
 
 class Mixture(LabelLoss):
@@ -17,11 +19,13 @@ class Mixture(LabelLoss):
     of unlike shapes.
     """
 
-    _part = CompoundLoss._part
-
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("reduction", self.reduction, ("mean", "sum"))
+
+    def _part(self, kind: type[Part], **changes: Any) -> Part:
+        """A loss with the options that it shares with this one."""
+        return part_of(self, kind, **changes)
 
     def _mix(self, parts: dict[str, tuple[float, LabelLoss]]) -> None:
         self._shares = {name: float(share) for name, (share, _) in parts.items()}

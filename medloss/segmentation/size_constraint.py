@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -54,6 +55,8 @@ class SizeConstraintLoss(RegionLoss):
     lower: Sequence[float] | float = 0.0
     upper: Sequence[float] | float = 1.0
     tolerance: float | None = 0.1
+    _lower: ClassVar[Tensor]  # buffers of each instance, and no options
+    _upper: ClassVar[Tensor]
 
     def __post_init__(self) -> None:
         super().__post_init__()

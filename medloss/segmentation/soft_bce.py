@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -51,6 +52,7 @@ class SoftBCELoss(LikelihoodLoss):
 
     smooth_factor: float = 0.0
     pos_weight: Sequence[float] | Tensor | None = None
+    _pos_weight: ClassVar[Tensor | None]  # a buffer of each instance, and no option
 
     def __post_init__(self) -> None:
         if self.softmax:

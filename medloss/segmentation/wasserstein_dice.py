@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -70,6 +70,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
 
     dist_matrix: Sequence[Sequence[float]] | Any
     weighting_mode: str = "default"
+    _distances: ClassVar[Tensor]  # a buffer of each instance, and no option
 
     def __post_init__(self) -> None:
         if self.sigmoid or self.other_act is not None:
@@ -89,7 +90,8 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss. See the class for shapes and errors."""
-        rank, shape = getattr(input, "ndim", 0), getattr(target, "shape", ())
+        rank: int = getattr(input, "ndim", 0)
+        shape: tuple[int, ...] = getattr(target, "shape", ())
         indices = len(shape) == rank - 1 or (len(shape) == rank > 1 and shape[1] == 1)
         sweep = {**self.sweep, "to_onehot_y": self.to_onehot_y or indices}
         return self.evaluate(view_labels(input, target, mask, **sweep), None)

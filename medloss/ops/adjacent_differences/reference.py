@@ -44,12 +44,12 @@ def pair_weight(weight: Tensor, axis: int) -> Tensor:
 
 
 def _penalised(d: Tensor, e: Tensor | None, penalty: str, shape: float) -> Tensor:
+    if e is None or penalty not in ("edge_aware", "magnitude"):
+        return d.abs()
     if penalty == "edge_aware":
         return d.abs() * torch.exp(-shape * e.abs().mean(1, keepdim=True))
-    if penalty == "magnitude":
-        difference = (d.abs() - e.abs()).abs()
-        return difference if shape == 1 else difference**shape
-    return d.abs()
+    difference = (d.abs() - e.abs()).abs()
+    return difference if shape == 1 else difference**shape
 
 
 def _summed(values: Tensor, weight: Tensor, average: bool) -> Tensor:

@@ -133,7 +133,8 @@ def _stencils(
 
 def _placed(values: Sequence[int]) -> tuple[int, int, int]:
     """One number for depth, height and width, from one for each axis that the field has."""
-    return {1: (0, 0, *values), 2: (values[0], 0, values[-1]), 3: tuple(values)}[len(values)]
+    depth, height, width = {1: (0, 0, *values), 2: (values[0], 0, values[-1]), 3: tuple(values)}[len(values)]
+    return depth, height, width
 
 
 def _tap(rank: int, moves: dict[int, int], component: int = 0) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype, blank, constants, spatial_axes
+from medloss.ops.voxels import accumulation_dtype, added, blank, constants, spatial_axes
 
 REACH = {
     "central": (1, 1), "forward": (0, 1), "backward": (1, 0), "compact": (1, 1), "wide": (2, 2), "all": (0, 1),
@@ -115,31 +115,30 @@ class Stencil:
 
 
 def _diffusion(slopes: Stencil) -> Tensor:
-    return sum(slopes.first(axis) ** 2 for axis in slopes.axes)
+    return added(slopes.first(axis) ** 2 for axis in slopes.axes)
 
 
 def _variation(slopes: Stencil) -> Tensor:
-    return sum(slopes.first(axis).abs() for axis in slopes.axes)
+    return added(slopes.first(axis).abs() for axis in slopes.axes)
 
 
 def _bending(slopes: Stencil) -> Tensor:
-    total = 0.0
+    terms = []
     for number, i in enumerate(slopes.axes):
-        total = total + slopes.second(i) ** 2
-        for j in slopes.axes[number + 1 :]:
-            total = total + 2 * slopes.mixed(i, j) ** 2
-    return total
+        terms.append(slopes.second(i) ** 2)
+        terms += [2 * slopes.mixed(i, j) ** 2 for j in slopes.axes[number + 1 :]]
+    return added(terms)
 
 
 def _curvature(slopes: Stencil) -> Tensor:
-    return sum(slopes.second(axis) for axis in slopes.axes) ** 2
+    return added(slopes.second(axis) for axis in slopes.axes) ** 2
 
 
 def _elasticity(slopes: Stencil, lame: list[float]) -> Tensor:
     along = [slopes.first(axis) for axis in slopes.scale]  # along[j][:, k] is the derivative of u_k along axis j
     gradient = [[slope[:, k : k + 1] for k in range(len(along))] for slope in along]
-    divergence = sum(gradient[j][j] for j in range(len(along)))
-    strain = sum((gradient[j][k] + gradient[k][j]) ** 2 for j in range(len(along)) for k in range(len(along)))
+    divergence = added(gradient[j][j] for j in range(len(along)))
+    strain = added((gradient[j][k] + gradient[k][j]) ** 2 for j in range(len(along)) for k in range(len(along)))
     return lame[0] / 2 * divergence**2 + lame[1] / 4 * strain
 
 

@@ -48,7 +48,7 @@ class NativeDistanceMap(native.NativePath):
         sizes = [1] * missing + list(sources.shape[2:])
         steps = [1.0] * missing + [size / unit for size in spacing]
         volumes = sources.shape[0] * sources.shape[1]
-        wanted = ()
+        wanted: tuple[int, ...] = ()
         if maps:
             wanted = (0, KINDS[args[3]]) if self.kernel == "border_distance" else (1, KINDS["distance"])
         if result.numel():

@@ -39,6 +39,7 @@ def nearest_source(sources: Tensor, spacing: list[float]) -> Tensor:
     unit, spatial = min(spacing), sources.shape[2:]
     index = torch.arange(spatial.numel(), device=sources.device).view(spatial).expand(sources.shape)
     squared, nearest = squared_distance(sources, index, [size / unit for size in spacing])
+    assert nearest is not None  # as there is an index
     return torch.where(squared < torch.inf, nearest, -1)
 
 

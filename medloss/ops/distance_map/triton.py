@@ -49,8 +49,8 @@ class TritonDistanceMap:
         steps = [size / unit for size in spacing]
         lines = sources.numel() // sizes[2]
         tile = tiles(lines, sizes[2], torch.float64)
-        squared = sides = sources.contiguous().view(torch.uint8)
-        kind, places = KINDS.index(args[3]) if border else 0, None
+        squared = places = sides = sources.contiguous().view(torch.uint8)
+        kind = KINDS.index(args[3]) if border else 0
         axes = list(range(AXES - len(spatial), AXES))
         with triton_path.on_device(sources):
             for axis in reversed(axes):
@@ -60,7 +60,7 @@ class TritonDistanceMap:
                 result = squared if nearest and last else sources.new_empty(sources.shape, dtype=dtype)
                 found = sources.new_empty(sources.shape, dtype=torch.int64) if nearest else result
                 kernel.along[(tile.programs(lines),)](
-                    squared, squared if places is None else places, sides, result, found, numbers, lines, *sizes,
+                    squared, places, sides, result, found, numbers, lines, *sizes,
                     FIRST=first, LAST=last, NEAREST=nearest, BORDER=border, KIND=kind, AXIS=axis, **tile.options,
                     enable_fp_fusion=False,  # products are rounded before they are added, or ties would be none
                 )  # fmt: skip

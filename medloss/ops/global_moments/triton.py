@@ -83,10 +83,10 @@ def _pair(args: tuple[Any, ...], own: int) -> Pair:
 
     mask, dtype = args[2], accumulation_dtype(args[0])
     batch, channels, *spatial = args[0].shape
-    images = [readable(args[index]) for index in (own, 1 - own)]
-    weight, shared = images[0], 1
+    mine, other = (readable(args[index]) for index in (own, 1 - own))
+    weight, shared = mine, 1
     if mask is not None:
         weight, shared = readable(mask.expand(batch, *mask.shape[1:])), channels // mask.shape[1]
     real = language.float64 if dtype == torch.float64 else language.float32
     options = {"MASKED": mask is not None, "REAL": real, "TILE": TILE[dtype]}
-    return Pair((*images, weight), batch * channels, math.prod(spatial), shared, options)
+    return Pair((mine, other, weight), batch * channels, math.prod(spatial), shared, options)

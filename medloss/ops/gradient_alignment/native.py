@@ -32,7 +32,7 @@ class NativeGradientAlignment(KeepingPath, native.NativePath):
         energy, mass = _energies(args, operands)
         map = None if reduce else torch.empty(input.shape, dtype=dtype)
         sums = _sums(args, operands, energy, None, map)
-        result = sums[:, 0].to(dtype).view(input.shape[:2]) if reduce else map
+        result = sums[:, 0].to(dtype).view(input.shape[:2]) if map is None else map
         return result, (energy, mass, sums[:, 1:])
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:

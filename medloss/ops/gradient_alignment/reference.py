@@ -24,7 +24,7 @@ def gradient_alignment(
     for image in (input, target):
         slopes = gradient(blank(image.to(dtype), weight), None if weight is None else weight > 0, axis_scale)
         squares = (slopes * slopes).sum(0)
-        energy = edge**2
+        energy: Tensor | float = edge**2
         if relative:
             axes = spatial_axes(squares)
             energy = energy * (squares.mean(axes, keepdim=True) if weight is None else weighted_mean(squares, weight))

@@ -49,7 +49,7 @@ class TritonGradientAlignment(KeepingPath):
     def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, from what the forward kept."""
         with triton_path.on_device(args[0]):
-            return Call(args).gradient(*kept[:2], kept[2] if args[6] else None, grad)
+            return Call(args).gradient(kept[0], kept[1], kept[2] if args[6] else None, grad)
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.differences.reference import Stencil, interior_weight
-from medloss.ops.voxels import accumulation_dtype, blank, constants
+from medloss.ops.voxels import accumulation_dtype, added, blank, constants
 
 
 def _unit(axis: int, rank: int, step: int = 1) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ def penalties(
     u, weight = _prepared(field, mask, stencil, axis_scale, border)
     if penalty == "sdlog":
         return _spread([(_logarithm(growth, floor), share) for growth, share in _volumes(u)], weight)
-    total = sum(share * _penalised(growth, penalty, floor) for growth, share in _volumes(u))
+    total = added(share * _penalised(growth, penalty, floor) for growth, share in _volumes(u))
     total = total if weight is None else total * weight
     return total.flatten(1).sum(1) if reduce else total
 
@@ -128,7 +128,7 @@ def _spread(maps: list[tuple[Tensor, float]], weight: Tensor | None) -> Tensor:
     axes = tuple(range(1, weight.ndim))
     mass = weight.sum(axes, keepdim=True)
     weight = weight / torch.where(mass > 0, mass, torch.ones_like(mass))
-    mean = sum(share * (weight * map).sum(axes, keepdim=True) for map, share in maps)
-    variance = sum(share * (weight * (map - mean) ** 2).sum(axes) for map, share in maps)
+    mean = added(share * (weight * map).sum(axes, keepdim=True) for map, share in maps)
+    variance = added(share * (weight * (map - mean) ** 2).sum(axes) for map, share in maps)
     none = variance <= 0  # the root has no gradient at 0; NaN stays
     return torch.where(none, torch.zeros_like(variance), torch.where(none, torch.ones_like(variance), variance).sqrt())

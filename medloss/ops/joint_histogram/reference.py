@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.operator import transformed
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.voxels import accumulation_dtype, added, blank
 
 CHUNK = 2**20
 """Window weights that exist at a time: voxels are taken in chunks, in the backward pass, too."""
@@ -45,18 +45,19 @@ class _Chunked(torch.autograd.Function):
         ctx.save_for_backward(x, y, weight, ranges)
         *ctx.options, ctx.step = options
         total = x.new_zeros(x.shape[0], options[1], options[1])
-        for chunk in _chunks(x, y, weight, ctx.step):
-            total += _counts(*chunk, ranges, *ctx.options)
+        kernel, bins, sigma_ratio = ctx.options
+        for part_x, part_y, part_weight in _chunks(x, y, weight, ctx.step):
+            total += _counts(part_x, part_y, part_weight, ranges, kernel, bins, sigma_ratio)
         return total
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Each chunk's gradient by autograd, itself differentiable where a second derivative is asked for."""
-        *images, ranges = ctx.saved_tensors
+        x, y, weight, ranges = ctx.saved_tensors
         second_order, needs = torch.is_grad_enabled(), ctx.needs_input_grad[:4]
         found: list[list[Tensor]] = [[] for _ in needs]
-        for chunk in _chunks(*images, ctx.step):
-            arguments = [*chunk, ranges]
+        for chunk in _chunks(x, y, weight, ctx.step):
+            arguments: list[Any] = [*chunk, ranges]
             with torch.enable_grad():
                 if not second_order:
                     arguments = [
@@ -70,14 +71,14 @@ class _Chunked(torch.autograd.Function):
                     slope = next(slopes)
                     slot.append(torch.zeros_like(value) if slope is None else slope)
         gradients = [torch.cat(slot, 1) if slot else None for slot in found[:3]]
-        return (*gradients, sum(found[3]) if found[3] else None, None, None, None, None)
+        return (*gradients, added(found[3]) if found[3] else None, None, None, None, None)
 
 
-def _chunks(x: Tensor, y: Tensor, weight: Tensor | None, step: int) -> Iterator[tuple[Tensor | None, ...]]:
+def _chunks(x: Tensor, y: Tensor, weight: Tensor | None, step: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """The voxels, so many at a time."""
-    parts = [None if tensor is None else tensor.split(step, 1) for tensor in (x, y, weight)]
-    for i in range(len(parts[0])):
-        yield tuple(None if part is None else part[i] for part in parts)
+    weights = None if weight is None else weight.split(step, 1)
+    for i, (part_x, part_y) in enumerate(zip(x.split(step, 1), y.split(step, 1), strict=True)):
+        yield part_x, part_y, None if weights is None else weights[i]
 
 
 def _counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from medloss.ops import native
 from medloss.ops.local_moments.ssim_reference import either, reach_of, split
 from medloss.ops.local_moments.windows import CORRELATION, ERROR, SIGNED, SSIM, STRUCTURE, axes_of, window_misfits
-from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
+from medloss.ops.voxels import accumulation_dtype, added, blank, spatial_axes
 
 ZERO, RENORMALISE, MASKED, REFLECT = range(4)
 BORDERS = {"valid": RENORMALISE, "renormalise": RENORMALISE, "zero": ZERO, "reflect": REFLECT}
@@ -129,10 +130,8 @@ class NativeLocalSSIM(native.NativePath):
         if len(calls) == 1:
             values = forward(calls[0], input.shape, dtype, reduce)
             return values if reduce else values[inside].contiguous()
-        product: Tensor | float = 0.0
-        for call in calls:
-            product = either(product, forward(call, input.shape, dtype, reduce=False)[inside])
-        values = weighted(product.clamp_(0, 2), mask)
+        first, *others = (forward(call, input.shape, dtype, reduce=False)[inside] for call in calls)
+        values = weighted(functools.reduce(either, others, first).clamp_(0, 2), mask)
         return values.sum(spatial_axes(values), dtype=torch.float64).to(dtype) if reduce else values.contiguous()
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
@@ -146,7 +145,7 @@ class NativeLocalSSIM(native.NativePath):
         if len(calls) == 1:
             return backward(calls[0], whole, input, reduce=False)
         upstreams = self._upstreams(calls, weighted(whole, mask), inside)
-        return sum(
+        return added(
             backward(call, upstream, whole, reduce=False) for call, upstream in zip(calls, upstreams, strict=True)
         ).to(input.dtype)
 

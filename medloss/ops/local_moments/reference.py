@@ -38,8 +38,10 @@ def local_moments(
         x = x - (x.detach() * weight).sum(axes, keepdim=True) / total
         y = y - (y.detach() * weight).sum(axes, keepdim=True) / total
         maps = [x * weight, y * weight, x * x * weight, y * y * weight, x * y * weight, weight]
-        *moments, mass = smooth(torch.stack(maps), [window] * len(axes), padded=False)
-    result = correlation(*moments, mass, smooth_nr, smooth_dr)
+        moments = smooth(torch.stack(maps), [window] * len(axes), padded=False)
+        mass = moments[5]
+    sums = (moments[0], moments[1], moments[2], moments[3], moments[4])
+    result = correlation(*sums, mass, smooth_nr, smooth_dr)
     result = result if weight is None else result * weight
     return result.sum(axes) if reduce else result
 
@@ -56,7 +58,7 @@ def correlation(
     return (cross * cross + nr) / (var_x.clamp_min(dr) * var_y.clamp_min(dr))
 
 
-def variance(total: Tensor, squares: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
+def variance(total: Tensor, squares: Tensor, mass: Tensor | float) -> tuple[Tensor, Tensor]:
     """The variance of each window times its mass, and where it is no more than rounding: 0 there, as for a constant."""
     found = squares - total * total / mass
     flat = found <= ROUNDING * torch.finfo(found.dtype).eps * squares

@@ -31,22 +31,25 @@ def local_ssim(
     level_x, level_y = (level(blank(image.to(x.dtype), weight), weight) for image in (input, target))
     x, y = x - level_x, y - level_y
     d = x - y  # the sums of y follow from those of x and d, and equal images differ by nothing at all
-    maps = [x, d, x * x, y * y, d * d]
-    maps = torch.stack(maps if weight is None else [*(map * weight for map in maps), weight])
+    products = [x, d, x * x, y * y, d * d]
+    maps = torch.stack(products if weight is None else [*(map * weight for map in products), weight])
     dissimilarity: Tensor | float = 0.0
     for scale in scales:
         moments = smooth(inner(maps, scale, reach) if weight is None else maps, scale, padded=weight is None)
-        mass = moments[5] if weight is not None else math.prod(sum(window) for window in scale)
-        if weight is not None:
-            mass = torch.where(mass > 0, mass, torch.ones_like(mass))
-        dissimilarity = either(dissimilarity, structure(*moments[:5], mass, c2))
+        if weight is None:
+            mass: Tensor | float = math.prod(sum(window) for window in scale)
+        else:
+            mass = torch.where(moments[5] > 0, moments[5], torch.ones_like(moments[5]))
+        sums = (moments[0], moments[1], moments[2], moments[3], moments[4])
+        dissimilarity = either(dissimilarity, structure(*sums, mass, c2))
     if luminance:
         mean_x, mean_d = moments[0] / mass + level_x, moments[1] / mass + (level_x - level_y)
         energy = mean_x**2 + (mean_x - mean_d) ** 2 + c1
         dissimilarity = either(dissimilarity, fraction(mean_d**2, energy))
-    dissimilarity = dissimilarity.clamp(0, 2)  # which it leaves by rounding alone
-    dissimilarity = dissimilarity if weight is None else dissimilarity * weight
-    return dissimilarity.sum(spatial_axes(dissimilarity)) if reduce else dissimilarity
+    assert isinstance(dissimilarity, Tensor)  # as there is at least one scale
+    values = dissimilarity.clamp(0, 2)  # which it leaves by rounding alone
+    values = values if weight is None else values * weight
+    return values.sum(spatial_axes(values)) if reduce else values
 
 
 def local_error(

@@ -95,7 +95,8 @@ class Walk:
         self.planes = depth if room >= depth else min(depth, max(room - 2 * self.reach, self.reach, 4))
         self.stride = self.volumes * min(depth, self.planes + 2 * self.reach) * height * width
         empty = functools.partial(problem.input.new_empty, dtype=problem.dtype)
-        self.scratch = tuple(empty((count, self.stride)) if count else None for count in counts)
+        # None where no step needs it
+        self.scratch: list[Any] = [empty((count, self.stride)) if count else None for count in counts]
 
     def slabs(self) -> Iterator[Slab]:
         """The volumes, some at a time, and their planes, some at a time."""

@@ -34,10 +34,10 @@ class NativeMind(native.NativePath):
         """The map, or B C with ``reduce``."""
         input, *_, reduce = args
         dtype = accumulation_dtype(input)
-        map = None if reduce else torch.empty(input.shape, dtype=dtype)
-        sums = torch.empty(input.shape[:2], dtype=torch.float64) if reduce else None
-        native.call("mind", dtype, *_operands(args), map, sums, None, None, None)
-        return map if sums is None else sums.to(dtype)
+        result = torch.empty(input.shape[:2], dtype=torch.float64) if reduce else torch.empty(input.shape, dtype=dtype)
+        results = (None, result) if reduce else (result, None)
+        native.call("mind", dtype, *_operands(args), *results, None, None, None)
+        return result.to(dtype)
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, in input's dtype."""

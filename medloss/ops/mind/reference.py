@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from medloss.ops.local_moments.reference import smooth
 from medloss.ops.operator import transformed
-from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
+from medloss.ops.voxels import accumulation_dtype, added, blank, spatial_axes
 
 CHUNK = 2**21
 """Patch distances that exist at a time: the volume is taken in slabs, and the backward pass computes a slab's again."""
@@ -54,12 +54,12 @@ def mind(
         noise = mean_noise(cuts, patches)
     parts = []
     for (start, size), cut in zip(slabs, cuts):
+        arguments = (cut[0], cut[1], cut[2], noise[0], noise[1], patches, penalty)
         # functorch and forward mode do not know checkpoints
         if len(slabs) == 1 or transformed():
-            part = differences(*cut, *noise, patches, penalty)
+            part = differences(*arguments)
         else:
-            options = {"use_reentrant": False, "preserve_rng_state": False}
-            part = checkpoint(differences, *cut, *noise, patches, penalty, **options)
+            part = checkpoint(differences, *arguments, use_reentrant=False, preserve_rng_state=False)
         part = part * weight.narrow(2, start, size)
         parts.append(part.sum(spatial_axes(part)) if reduce else part)
     return sum(parts[1:], start=parts[0]) if reduce else torch.cat(parts, 2)
@@ -123,17 +123,17 @@ def excess(distance: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 def mean_noise(cuts: list[list[Tensor]], patches: Patches) -> list[Tensor]:
     """The noise of both images: its mean over the voxels of all slabs, B C [1 for each axis]."""
-    totals, mass = [0.0, 0.0], 0.0
+    sums: list[list[Tensor]] = [[], []]
+    masses = []
     for x, y, weight in cuts:
         found, valid = distances([x, y], weight, patches)
         inside = inner(weight, patches.reach)
         axes = spatial_axes(inside)
-        totals = [
-            total + (excess(distance, valid)[1] * inside).sum(axes, keepdim=True)
-            for total, distance in zip(totals, found)
-        ]
-        mass = mass + inside.sum(axes, keepdim=True)
-    return [total / torch.where(mass > 0, mass, torch.ones_like(mass)) for total in totals]
+        for parts, distance in zip(sums, found):
+            parts.append((excess(distance, valid)[1] * inside).sum(axes, keepdim=True))
+        masses.append(inside.sum(axes, keepdim=True))
+    mass = added(masses)
+    return [added(parts) / torch.where(mass > 0, mass, torch.ones_like(mass)) for parts in sums]
 
 
 def differences(

@@ -228,9 +228,9 @@ class _Walk:
         """What is asked of descriptors: into ``result``, or sums of so many numbers for each volume, in double."""
         low, high = planes
         blocks = -(-(high - low) * self.sizes[1] * self.sizes[2] // self.asked["BLOCK"])
-        parts = result
-        if numbers:
-            parts = torch.empty((slab.volumes, blocks, numbers), dtype=self.dtype, device=self.device)
+        parts = torch.empty((slab.volumes, blocks, numbers), dtype=self.dtype, device=self.device)
+        if result is not None:
+            parts = result
         self.descriptors.describe[(slab.volumes * blocks,)](
             maps[0], maps[0][self.steps :], self.pair_table, self.mask, means, grad, parts, slab.start, slab.first,
             low, high, self.shared, blocks, *self._shape(slab), ASKED=asked, **self.asked, **self.acc,

@@ -39,7 +39,7 @@ def power_sums(
             powers = one, one
         else:
             powers = power(true, exponent), power(false, exponent)
-    shares = (t, 1 - t if both else torch.zeros_like(t))
+    shares = [t, 1 - t if both else torch.zeros_like(t)]
     shares = shares if weight is None else [share * weight for share in shares]
     sums = torch.stack([weighted(*pair).sum(spatial_axes(p)) for pair in zip(shares, powers, strict=True)], -1)
     if not regions:

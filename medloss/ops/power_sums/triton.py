@@ -44,7 +44,7 @@ class TritonPowerSums:
         powers = input.new_empty((*shape, 2), dtype=dtype)
         regions = input.new_empty((*shape, COLUMNS), dtype=dtype) if options["REGIONS"] else powers
         # voxels of one thread lie side by side in memory, or a multiple of the threads apart
-        rows = triton_volume.steps(input)[2] == 1
+        rows = triton_volume.even_steps(input)[2] == 1
         with triton_path.on_device(input):
             kernel.forward[(programs, volume.batch)](
                 *volume.tensors, regions, powers, *volume.numbers, **options, ROWS=rows, FOLD=4, **tile

@@ -89,17 +89,18 @@ def share_sums(
     first: int,
 ) -> tuple[Tensor, Tensor]:
     """The two linear forms of a share, of the classes from ``first`` on; ``column`` gives B N of each column."""
-    return tuple(
+    above, below = (
         sum(
             (
                 value * _scaled(column(at), at, positive, negative, first).sum()
                 for at, value in enumerate(share[start : start + COLUMNS])
                 if value
             ),
-            start=0.0,
+            start=column(0).new_zeros(()),
         )
         for start in (1, 1 + COLUMNS)
     )
+    return above, below
 
 
 def _scaled(sums: Tensor, column: int, positive: Tensor | None, negative: Tensor | None, first: int) -> Tensor:

@@ -43,7 +43,7 @@ class TritonRegionSums:
         tile, warps = configuration(volume.padded, input.element_size(), columns.bit_count())
         # voxels of one thread lie side by side in memory, or a multiple of the threads apart
         rows, fold = side_by_side(input), 4
-        if not rows and triton_volume.steps(input)[2] == 1:
+        if not rows and triton_volume.even_steps(input)[2] == 1:
             tile = max(tile // 2, 1)
             fold = min(max(tile // (32 * warps), 1), 4)  # no more than a thread has: others' would have to be fetched
         programs = volume.programs(tile)
@@ -79,7 +79,7 @@ def side_by_side(input: Tensor) -> bool:
 
     Triton knows of alignment by the divisor 16 alone, of strides and of addresses.
     """
-    *apart, step = triton_volume.steps(input)
+    *apart, step = triton_volume.even_steps(input)
     aligned = input.storage_offset() * input.element_size() % 16 == 0 and not any(stride % 16 for stride in apart)
     return step == 1 and aligned
 

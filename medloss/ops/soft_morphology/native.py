@@ -44,9 +44,9 @@ class NativeMorphology(native.NativePath):
 
     def volumes(self, args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
         """Maps and weights as volumes of depth, height and width."""
-        maps, mask = args[: self.tensors], args[self.tensors]
-        dtype, shape = accumulation_dtype(maps[0]), maps[0].shape
-        maps = [map.detach().to(dtype).contiguous() for map in maps]
+        mask = args[self.tensors]
+        dtype, shape = accumulation_dtype(args[0]), args[0].shape
+        maps = [map.detach().to(dtype).contiguous() for map in args[: self.tensors]]
         shared = 1
         if mask is not None:
             shared = shape[1] if mask.shape[1] == 1 else 1
@@ -69,6 +69,10 @@ class NativeMorphology(native.NativePath):
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of the first map, in its dtype."""
         return self.backward_of(0, grad, args)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of the map at a place among the arguments, in its dtype."""
+        raise NotImplementedError
 
 
 class NativeSkeleton(NativeMorphology):

@@ -73,7 +73,7 @@ def _seen(picked: Picked, valid: Tensor | None) -> Picked:
 def _larger(one: Picked, other: Picked) -> Picked:
     """Voxel by voxel; of two equal values the other's."""
     values = torch.maximum(one.values, other.values)
-    if one.places is None:
+    if one.places is None or other.places is None:  # both, or none
         return Picked(values, None)
     return Picked(values, torch.where(one.values > other.values, one.places, other.places))
 
