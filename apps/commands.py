@@ -23,7 +23,7 @@ def medloss(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-):
+) -> None:
     """Losses for medical imaging, at work: train a 3D segmentation network, register volumes, see a demonstration."""
 
 

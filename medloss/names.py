@@ -70,6 +70,7 @@ def losses(kind: str | None = None) -> dict[str, type[Loss]]:
     import medloss
 
     wanted = Loss if kind is None else KINDS[kind]
-    exported = (getattr(medloss, name) for name in medloss.__all__)
+    names: list[str] = vars(medloss)["__all__"]  # what a type checker is not shown
+    exported = (getattr(medloss, name) for name in names)
     found = [thing for thing in exported if isinstance(thing, type) and issubclass(thing, wanted)]
     return {snake_case(cls.__name__): cls for cls in found if cls not in (Loss, *KINDS.values())}

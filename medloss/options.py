@@ -68,6 +68,11 @@ class Configured(nn.Module):
     Keyword of the class: ``kw_only=False`` makes the options in front of ``_: KW_ONLY`` positional.
     """
 
+    if TYPE_CHECKING:
+        _given: ClassVar[dict[str, Any]]  # of each instance
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...  # of a module's call, torch says nothing
+
     _options: ClassVar[Mapping[str, Option]] = MappingProxyType({})
     __signature__ = _Signature()
 

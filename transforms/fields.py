@@ -61,7 +61,8 @@ class WarpField(Transform):
         self.mode = mode
         self.padding_mode = padding_mode
 
-    def __call__(self, img: NdarrayOrTensor, field: NdarrayOrTensor) -> NdarrayOrTensor:
+    # an array transform of two arrays: MONAI's base knows those of one
+    def __call__(self, img: NdarrayOrTensor, field: NdarrayOrTensor) -> NdarrayOrTensor:  # type: ignore[override]
         """``img`` fetched through ``field``, of the same kind as ``img``."""
         values, displacement = as_tensor(img, "image"), as_tensor(field, "field")
         _check_shapes(values, displacement)

@@ -44,7 +44,7 @@ class Checkpoints:
         name = self._name(score, epoch)
         dropped = self._rank(score, name)
         rows = [{str(key): value for key, value in row.items()} for row in history]
-        state = {"epoch": epoch, "iteration": iteration, "history": rows}
+        state: dict[str, Any] = {"epoch": epoch, "iteration": iteration, "history": rows}
         state |= {name: each.state_dict() for name, each in self.objects.items()}
         state["saved"] = list(self.saved)
         for file in ([name] if name in [kept for _, kept in self.saved] else []) + ["last.pt"]:

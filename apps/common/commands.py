@@ -94,10 +94,10 @@ def load_settings(command: str, model: type, arguments: list[str] | None, output
     arguments = arguments or []
     files = [each for each in arguments if "=" not in each or Path(each).is_file()]
     overrides = [each for each in arguments if each not in files]
-    if resume and output is None:
-        raise UserError("--resume needs --output: the run folder to go on with")
-    if resume and not files:
-        files = [str(RunFolder.open(output).config)]
+    if resume:
+        if output is None:
+            raise UserError("--resume needs --output: the run folder to go on with")
+        files = files or [str(RunFolder.open(output).config)]
     if not files:
         raise UserError(f"give a YAML file with data: and loss:, for instance medloss {command} train run.yaml")
     return load_config(model, files, overrides)

@@ -29,13 +29,13 @@ class Model(pydantic.BaseModel):
 M = TypeVar("M", bound=Model)
 
 
-def loss_mapping(kind: str, complete: Callable[[LossMapping], LossMapping] | None = None) -> Any:
-    """The type of a configuration field that holds losses of ``kind`` ("label", "image", "field" or "points").
+def losses(kind: str, complete: Callable[[LossMapping], LossMapping] | None = None) -> pydantic.AfterValidator:
+    """Checks a configuration field that holds losses of ``kind`` ("label", "image", "field" or "points").
 
     ``complete`` may add the options that an application knows, before the mapping is checked.
 
     >>> class Config(Model):
-    ...     loss: loss_mapping("label") = {}
+    ...     loss: Annotated[LossMapping, losses("label")] = {}
     """
 
     def check(mapping: LossMapping) -> LossMapping:
@@ -46,7 +46,7 @@ def loss_mapping(kind: str, complete: Callable[[LossMapping], LossMapping] | Non
             build_loss(completed, kind=kind)
         return completed
 
-    return Annotated[LossMapping, pydantic.AfterValidator(check)]
+    return pydantic.AfterValidator(check)
 
 
 def load_config(model_type: type[M], files: Sequence[Path | str], overrides: Iterable[str] = ()) -> M:
@@ -56,7 +56,7 @@ def load_config(model_type: type[M], files: Sequence[Path | str], overrides: Ite
 
     Raises UserError naming every fault by its dotted path; unknown keys come with the nearest known one.
     """
-    merged = OmegaConf.create({})
+    merged: Any = OmegaConf.create({})
     for file in files:
         merged = OmegaConf.merge(merged, _read(Path(file)))
     for override in overrides:
@@ -123,7 +123,7 @@ def _suggest(key: str, known: Sequence[str]) -> str:
 
 def _fields_at(annotation: Any, loc: Sequence[Any]) -> list[str]:
     """Names of the fields of the section at ``loc``, looking through Optional, unions, lists and Annotated."""
-    models = list(_models_in(annotation))
+    models: list[Any] = list(_models_in(annotation))
     fields = {field.alias or name: field.annotation for model in models for name, field in model.model_fields.items()}
     if not loc:
         return list(fields)
@@ -133,7 +133,7 @@ def _fields_at(annotation: Any, loc: Sequence[Any]) -> list[str]:
     return [name for each in deeper for name in _fields_at(each, loc[1:])]
 
 
-def _models_in(annotation: Any) -> Iterable[type[Model]]:
+def _models_in(annotation: Any) -> Iterable[type[pydantic.BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         yield annotation
     for argument in typing.get_args(annotation):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,11 +26,11 @@ def curves(path: str | Path, values: str | Path | Mapping[str, Sequence[float]],
         values: a CSV file with a header, or a mapping of column name to numbers; what is missing in a row is left out.
         title: a line above the charts.
     """
-    columns = dict(values) if isinstance(values, Mapping) else read_columns(values)
+    numbers: Mapping[str, Sequence[float]] = values if isinstance(values, Mapping) else read_columns(values)
+    columns = {name: np.asarray(column, dtype=float) for name, column in numbers.items()}
     counter = next((name for name in COUNTERS if name in columns), None)
     longest = max((len(v) for v in columns.values()), default=0)
-    x = np.asarray(columns[counter] if counter else np.arange(1, longest + 1), dtype=float)
-    columns = {name: np.asarray(column, dtype=float) for name, column in columns.items()}
+    x = columns[counter] if counter else np.arange(1, longest + 1, dtype=float)
     names = telling(columns)
     across = min(3, max(1, len(names)))
     down = max(1, math.ceil(len(names) / across))
@@ -58,7 +59,7 @@ def telling(columns: Mapping[str, np.ndarray]) -> list[str]:
     return names
 
 
-def draw_curve(panel, x: np.ndarray, y: np.ndarray, name: str, counter: str) -> None:
+def draw_curve(panel: Any, x: np.ndarray, y: np.ndarray, name: str, counter: str) -> None:
     """A faint line of every value, and on long series a bold running mean."""
     here = np.isfinite(y)
     x, y = x[: len(y)][here], y[here]
@@ -87,6 +88,6 @@ def read_columns(path: str | Path) -> dict[str, list[float]]:
 def number(text: str | None) -> float:
     """The cell's number, or NaN."""
     try:
-        return float(text)
-    except (TypeError, ValueError):
+        return math.nan if text is None else float(text)
+    except ValueError:
         return math.nan

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ignite.engine import Engine, Events
@@ -27,7 +27,7 @@ from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.common.training import TrainConfig, build_optimizer, build_schedule
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-Terms = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Terms = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Trainer:
 
     def __init__(self, engine: SupervisedTrainer, checkpoints: Checkpoints, run: RunFolder):
         self.engine, self.checkpoints, self.run_folder = engine, checkpoints, run
-        self.history: History | None = None  # opened when it is known whether this is a resumed run
+        self.history: History  # opened by :meth:`run`, when it is known whether this is a resumed one
         self.rows: list[dict[str, Any]] = []
 
     def resume(self) -> int:
@@ -137,7 +137,7 @@ class Update:
     device: torch.device
 
     def __call__(self, engine: Engine, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        length, size = engine.state.epoch_length, self.config.accumulate
+        length, size = cast(int, engine.state.epoch_length), self.config.accumulate
         step = (engine.state.iteration - 1) % length
         if step % size == 0:
             self.optimizer.zero_grad(set_to_none=True)
@@ -150,7 +150,7 @@ class Update:
         self.scaler.scale(total / group).backward()
         if (step + 1) % size == 0 or step + 1 == length:
             self._update()
-        output = {CommonKeys.LOSS: total.detach()}
+        output: dict[str, torch.Tensor] = {CommonKeys.LOSS: total.detach()}
         for name, part in parts.items():
             output |= {f"{name}_raw": _detached(part.raw), f"{name}_weight": _detached(part.weight)}
             output[f"{name}_weighted"] = _detached(part.value)
@@ -186,25 +186,25 @@ def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Val
             loss.set_epoch(engine.state.epoch - 1)
 
     def finish(engine: Engine) -> None:
-        epoch, last = engine.state.epoch, engine.state.epoch == engine.state.max_epochs
+        epoch, epochs = engine.state.epoch, cast(int, engine.state.max_epochs)
         means = trainer.history.means()
         if means["loss"] - means["loss"] != 0:  # NaN or infinite: stop before the good checkpoint is lost
             advice = "lower train.optimizer.lr or set train.clip"
             raise RuntimeError(f"the loss is {means['loss']} in epoch {epoch}: {advice}")
         row = {"epoch": epoch, "lr": schedule.get_last_lr()[0], **means}
-        due = validation is not None and (epoch % validation.every == 0 or last)
-        metrics = dict(validation.measure()) if due else {}
+        due = validation if validation and (epoch % validation.every == 0 or epoch == epochs) else None
+        metrics = dict(due.measure()) if due else {}
         row |= {"seconds": time.perf_counter() - started[0], **metrics}
-        score = metrics.get(validation.metric) if due else None
+        score = metrics.get(due.metric) if due else None
         is_best = trainer.checkpoints.is_best(score)
-        if due and validation.measured:
-            validation.measured(epoch, is_best)
+        if due and due.measured:
+            due.measured(epoch, is_best)
         # last.pt says that the epoch is over; what comes before it is repeated after a kill, what comes after it is
         # made again from it
         trainer.history.rows.append(row)
         trainer.checkpoints.save(epoch, engine.state.iteration, score, trainer.history.rows)
         trainer.history.end_epoch(row)
-        trainer.run_folder.log(_line(row, engine.state.max_epochs, metrics, is_best))
+        trainer.run_folder.log(_line(row, epochs, metrics, is_best))
 
     engine.add_event_handler(Events.EPOCH_STARTED, start)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: trainer.history.add(engine.state.output))

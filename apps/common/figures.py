@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import ListedColormap, to_rgba
@@ -202,12 +203,12 @@ def draw_grid(
     y, x = np.meshgrid(*((np.arange(n) + 0.5) * s for n, s in zip(across.shape, steps, strict=True)), indexing="ij")
     every_mm = every_mm or max(sheet.size) / 24
     rows, columns = (np.arange(0, n, max(1, round(every_mm / s))) for n, s in zip(across.shape, steps, strict=True))
-    style = {"color": "#7fd4ff", "linewidth": 0.6}
+    style: dict[str, Any] = {"color": "#7fd4ff", "linewidth": 0.6}
     panel.plot((x + across)[rows].T, (y + up)[rows].T, **style)
     panel.plot((x + across)[:, columns], (y + up)[:, columns], **style)
 
 
-def draw_volume_change(sheet: Sheet, row: int, section: np.ndarray, jacobian: np.ndarray):
+def draw_volume_change(sheet: Sheet, row: int, section: np.ndarray, jacobian: np.ndarray) -> Any:
     """log J in blue (shrinks) and red (grows), on limits common to the planes; folded voxels in their own colour."""
     logarithm = np.log(np.maximum(jacobian, 1e-3))
     limit = min(max(float(np.percentile(np.abs(logarithm), 99.5)), math.log(1.25)), math.log(8))
@@ -216,7 +217,7 @@ def draw_volume_change(sheet: Sheet, row: int, section: np.ndarray, jacobian: np
     return picture
 
 
-def volume_bar(sheet: Sheet, picture) -> None:
+def volume_bar(sheet: Sheet, picture: Any) -> None:
     """The colour bar of the volume change, with factors instead of logarithms."""
     limit = picture.get_clim()[1]
     largest = max(f for f in (1.25, 1.5, 2, 3, 4, 8) if math.log(f) <= limit + 1e-6)

@@ -5,6 +5,7 @@ Every command reads through :func:`load_volume`, :func:`load_image` and, for lab
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,8 +82,13 @@ def _volume(path: Path, stored: Stored, reading: Reading) -> Volume:
     affine = _placed(path, stored, reading)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise UserError(f"{path} has a singular affine, so its voxels have no size; repair the header first")
-    sizes = tuple(float(size) for size in voxel_sizes(affine))
-    return Volume(stored.array, affine, sizes, stored.forms, stored.step)
+    return Volume(stored.array, affine, spacing_of(affine), stored.forms, stored.step)
+
+
+def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
+    """The size of a voxel along each axis, in mm."""
+    i, j, k = (float(size) for size in voxel_sizes(affine))
+    return i, j, k
 
 
 def load_image(path: Path | str, reading: Reading = DEFAULT) -> Volume:
@@ -155,6 +161,7 @@ def check_same_grid(a: Volume, b: Volume, what_a: str, what_b: str, reading: Rea
 
 
 def _read(path: Path) -> Stored:
+    reader: Callable[[Path], Stored]
     if path.is_dir():
         if not is_dicom_folder(path):
             raise UserError(f"{path} is a folder without DICOM slices, expected an image file or one DICOM series")
@@ -188,10 +195,10 @@ def _placed(path: Path, stored: Stored, reading: Reading) -> np.ndarray:
             f"readers place {path} differently, up to {apart(stored.affine, other, stored.array.shape):.3g} mm apart "
             f"({_why(stored.forms)}): nibabel {_in_words(stored.affine)}, ITK, ANTs and 3D Slicer {_in_words(other)}"
         )
-    if reading.space == "refuse" or (reading.space == "itk" and isinstance(other, str)):
-        raise UserError(f"{told}; repair the header (write one affine as sform and qform)")
-    if reading.space == "itk":
+    if reading.space == "itk" and isinstance(other, np.ndarray):
         return other
+    if reading.space in ("refuse", "itk"):
+        raise UserError(f"{told}; repair the header (write one affine as sform and qform)")
     note(f"{told}. The first is used; say space=itk for the second")
     return stored.affine
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,15 +40,15 @@ def region_measures(
         nothing = not prediction.any() and not reference.any()
         return dict(zip(MEASURES, [math.nan] * 4 if nothing else [0.0, math.inf, math.inf, 0.0], strict=True))
     box = _box(prediction | reference)
-    pair = [torch.from_numpy(np.ascontiguousarray(each[box]))[None, None] for each in (prediction, reference)]
-    options = {"include_background": True, "spacing": [float(size) for size in spacing]}
+    found, true = (torch.from_numpy(np.ascontiguousarray(each[box]))[None, None] for each in (prediction, reference))
+    options: dict[str, Any] = {"include_background": True, "spacing": [float(size) for size in spacing]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI warns of single-channel input, which is meant here
         values = (
-            compute_dice(*pair, include_background=True),
-            compute_hausdorff_distance(*pair, percentile=95, **options),
-            compute_average_surface_distance(*pair, symmetric=True, **options),
-            compute_surface_dice(*pair, class_thresholds=[tolerance], **options),
+            compute_dice(found, true, include_background=True),
+            compute_hausdorff_distance(found, true, percentile=95, **options),
+            compute_average_surface_distance(found, true, symmetric=True, **options),
+            compute_surface_dice(found, true, class_thresholds=[tolerance], **options),
         )
     return {name: float(value) for name, value in zip(MEASURES, values, strict=True)}
 

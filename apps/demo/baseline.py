@@ -36,7 +36,8 @@ def best_thresholds(values: np.ndarray, tissues: np.ndarray, steps: int = 400) -
     sizes = np.array([under[low], under[high] - under[low], under[-1] - under[high]])
     dice = 2 * found / np.maximum(sizes + below[:, -1:], 1)
     best = dice.mean(axis=0).argmax()
-    return Thresholds(float(edges[low[best]]), float(edges[high[best]]), tuple(float(d) for d in dice[:, best]))
+    csf, grey, white = (float(d) for d in dice[:, best])
+    return Thresholds(float(edges[low[best]]), float(edges[high[best]]), (csf, grey, white))
 
 
 def apply_thresholds(image: np.ndarray, brain: np.ndarray, thresholds: Thresholds) -> np.ndarray:

@@ -13,7 +13,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="Half a minute on a coarse brain: shows that it runs, not how well.")
     ] = False,
-):
+) -> None:
     """See medloss at work on an average brain: learn its tissues, recover a known warp; a few minutes on two cores.
 
     Nothing is downloaded: the MNI152 template ships with nilearn. Ends with a table, previews, NIfTI files and

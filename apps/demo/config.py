@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
-from medloss.apps.common.config import Model, loss_mapping
+from medloss.apps.common.config import LossMapping, Model, losses
 from medloss.apps.common.training import TrainConfig
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.segmentation.config import Network
@@ -27,8 +27,8 @@ class TissueConfig(Model):
     model: Network = Network(channels=[16, 32, 64], norm="batch")
     patch: tuple[int, int, int] = (32, 32, 32)
     steps_per_epoch: int = pydantic.Field(100, ge=1)
-    loss: loss_mapping("label") = TISSUE_LOSS
-    train: TrainConfig = TrainConfig(**TISSUE_TRAIN)
+    loss: Annotated[LossMapping, losses("label")] = TISSUE_LOSS
+    train: TrainConfig = TrainConfig.model_validate(TISSUE_TRAIN)
 
 
 class DemoConfig(Model):

@@ -27,7 +27,7 @@ LAYOUT = {
     "hspace": 0.17,
     "height_ratios": (1.0, 1.22),
 }
-LEGEND = {
+LEGEND: dict[str, Any] = {
     "loc": "lower left",
     "ncols": 4,
     "frameon": False,

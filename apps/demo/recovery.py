@@ -81,4 +81,5 @@ def spread(name: str, error_mm: np.ndarray) -> dict[str, float]:
 
 def images(case: Case, found: Recovery) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fixed, moving and moved image (i, j, k), as written."""
-    return tuple(load_volume(path).array for path in (case.fixed, case.moving, found.run.path / "moved.nii.gz"))
+    fixed, moving = load_volume(case.fixed).array, load_volume(case.moving).array
+    return fixed, moving, load_volume(found.run.path / "moved.nii.gz").array

@@ -48,7 +48,7 @@ def run_demo(output: Path | str, config: DemoConfig, progress: bool = True) -> R
     run.log(f"medloss demo on {pick_device()}: the MNI152 template at {config.spacing_mm} mm, {shape} voxels")
     found, segmentation_seconds = segment(run, template, config, progress)
     case, recovered, registration_seconds = register(run, template, config, progress)
-    metrics = {
+    metrics: dict[str, Any] = {
         "quick": config.quick,
         "dice": found.rows,
         "registration": recovered.metrics,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.images import Volume
+from medloss.apps.common.images import Volume, spacing_of
 
 TISSUES = {1: "CSF", 2: "grey matter", 3: "white matter"}
 SPACING_MM = 2
@@ -42,5 +42,4 @@ def load_template(spacing_mm: int = SPACING_MM) -> Template:
     rest = np.clip(1 - grey - white, 0, 1)
     tissues = np.where(brain, 1 + np.argmax([rest, grey, white], axis=0), 0).astype(np.uint8)
     image = np.where(brain, t1.get_fdata(), 0).astype(np.float32)
-    spacing = tuple(float(s) for s in t1.header.get_zooms()[:3])
-    return Template(image, tissues, brain, Volume(image, t1.affine, spacing, t1.header))
+    return Template(image, tissues, brain, Volume(image, t1.affine, spacing_of(t1.affine)))

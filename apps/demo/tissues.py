@@ -76,7 +76,7 @@ class FreshPatches(Randomizable, Dataset):
         box = self._box()
         noisy, label = corrupt(self.image, self.brain, self.R, box), self.tissues[box]
         turn = self.R.permutation(3)
-        mirror = tuple(np.flatnonzero(self.R.rand(3) < 0.5))
+        mirror = tuple(np.flatnonzero(self.R.rand(3) < 0.5).tolist())
         noisy, label = (np.flip(each.transpose(turn), mirror).copy()[None] for each in (noisy, label))
         return {IMAGE: torch.from_numpy(noisy), LABEL: torch.from_numpy(label)}
 
@@ -88,7 +88,8 @@ class FreshPatches(Randomizable, Dataset):
             int(np.clip(middle + off - size // 2, 0, full - size))
             for middle, off, size, full in zip(centre, shift, self.patch, self.image.shape, strict=True)
         ]
-        return tuple(slice(start, start + size) for start, size in zip(starts, self.patch, strict=True))
+        i, j, k = (slice(start, start + size) for start, size in zip(starts, self.patch, strict=True))
+        return i, j, k
 
 
 def train(
@@ -125,13 +126,15 @@ def evaluate(network: torch.nn.Module, template: Template, config: TissueConfig,
     network.eval()
     volume = torch.from_numpy(noisy)[None, None].to(next(network.parameters()).device)
     with torch.inference_mode():
-        logits = build_inferer(Inference(batch=4), config.patch)(volume, network)
+        logits = torch.as_tensor(build_inferer(Inference(batch=4), config.patch)(volume, network))
     prediction = logits.argmax(1)[0].cpu().numpy().astype(np.uint8)
     thresholds = best_thresholds(noisy[brain], reference[brain])
     thresholded = apply_thresholds(noisy, brain, thresholds)
     parts = (noisy, reference, prediction, thresholded, np.ones_like(brain))
     whole = [place(part, anterior, template.brain.shape) for part in parts]
-    return Tissues(*whole, rows=score(prediction, thresholded, reference), thresholds=thresholds)
+    image, truth, predicted, by_thresholds, tested = whole
+    rows = score(prediction, thresholded, reference)
+    return Tissues(image, truth, predicted, by_thresholds, tested, rows, thresholds)
 
 
 def score(prediction: np.ndarray, thresholded: np.ndarray, reference: np.ndarray) -> list[dict[str, Any]]:

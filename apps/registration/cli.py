@@ -1,7 +1,7 @@
 """The commands ``medloss register pair | train | predict | evaluate``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +38,7 @@ def pair(
     output: Output = None,
     print_config: PrintConfig = False,
     quiet: Quiet = False,
-):
+) -> None:
     """Register MOVING to FIXED by optimisation, without training: moved image, fields that ITK and ANTs read, a report.
 
     Example: medloss register pair fixed.nii.gz moving.nii.gz spacing=2 -o result
@@ -67,14 +67,14 @@ def train(
     dry_run: DryRun = False,
     print_config: PrintConfig = False,
     quiet: Quiet = False,
-):
+) -> None:
     """Train a network on DeepReg's folders, paired or unpaired, with image, label and field losses from the YAML.
 
     Example: medloss register train prostate.yaml train.epochs=30 --output runs/prostate
     """
     from medloss.apps.registration.config import RegistrationConfig
 
-    def training():
+    def training() -> Any:
         from medloss.apps.registration import train
 
         return train
@@ -105,14 +105,20 @@ def predict(
     device: Device = None,
     threads: Threads = None,
     quiet: Quiet = False,
-):
+) -> None:
     """Register pairs with a trained network: for each what ``pair`` writes, and a table over all of them.
 
     Example: medloss register predict runs/prostate --split test
     """
     from medloss.apps.registration.predict import predict as run_prediction
 
-    options = {"split": split, "pairs": pairs, "last": last, "overwrite": overwrite, "progress": not quiet}
+    options: dict[str, Any] = {
+        "split": split,
+        "pairs": pairs,
+        "last": last,
+        "overwrite": overwrite,
+        "progress": not quiet,
+    }
     with interruptible("the pairs that are written are whole; the same command goes on with the others"):
         result = run_prediction(run, output, device=device, threads=threads, **options)
     typer.echo(result.table())
@@ -123,7 +129,7 @@ def predict(
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder that predict wrote, or that holds several pair's folders.")],
     output: Output = None,
-):
+) -> None:
     """One table over all registered pairs: Dice, HD95 and ASD (mm) per label, folding, SDlogJ, time, with intervals.
 
     Example: medloss register evaluate runs/prostate/predictions/test

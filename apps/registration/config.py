@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from medloss.apps.common.compute import Device, Threads
-from medloss.apps.common.config import Model, Seed, loss_mapping
+from medloss.apps.common.config import LossMapping, Model, Seed, losses
 from medloss.apps.common.reading import Reading
 from medloss.apps.common.training import MOST_EPOCHS, TrainConfig
 
@@ -27,9 +27,9 @@ class Losses(Model):
     ``field`` sees the displacement (or velocity) in mm with the voxel size in mm.
     """
 
-    image: loss_mapping("image") = {}
-    label: loss_mapping("label") = {}
-    field: loss_mapping("field") = {}
+    image: Annotated[LossMapping, losses("image")] = {}
+    label: Annotated[LossMapping, losses("label")] = {}
+    field: Annotated[LossMapping, losses("field")] = {}
     label_scales: list[Annotated[float, pydantic.Field(ge=0, le=100)]] = pydantic.Field([0], min_length=1)
     """Label losses are averaged over labels blurred with these sigmas in voxels: far regions then attract each
     other.

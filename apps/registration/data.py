@@ -47,9 +47,9 @@ class PairDataset(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        if self.cache is None:
-            self.load()
-        item = dict(self.cache[index])
+        cache = self.load().cache if self.cache is None else self.cache
+        assert cache is not None
+        item = dict(cache[index])
         if self.sample and "fixed_label" in item:
             region = int(torch.randint(item["fixed_label"].shape[0], ()))
             item |= {key: item[key][region : region + 1] for key in ("fixed_label", "moving_label")}
@@ -113,7 +113,7 @@ def load_files(
             f"{files.fixed_label} has {both[0].shape[0]} regions, and data.labels.classes asks for number "
             f"{max(classes)}: regions of masks are counted from 0"
         )
-    return Pair(files.name, fixed, moving, *both, classes)
+    return Pair(files.name, fixed, moving, both[0], both[1], classes)
 
 
 def prepare(pair: Pair, data: Data) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def as_channels(label: Tensor, classes: Sequence[int] | None) -> Tensor:
     """Probabilities ``(N, i, j, k)`` of the ``classes`` of a map (no background), or of those channels of masks."""
     if label.ndim == 4:
         return (label if classes is None else label[list(classes)]).float()
-    return torch.stack([label == value for value in classes]).float()
+    return torch.stack([label == value for value in classes or ()]).float()
 
 
 def load_map(path: Path, image: Volume, image_path: Path, reading: Reading = DEFAULT) -> Tensor:

@@ -26,7 +26,8 @@ class RegistrationLoss(nn.Module):
     def __init__(self, config: Losses) -> None:
         super().__init__()
         groups = {kind: getattr(config, kind) for kind in GROUPS}
-        self.groups = nn.ModuleDict({kind: build_loss(group, kind=kind) for kind, group in groups.items() if group})
+        # Any: a type checker knows nothing of the modules in a ModuleDict
+        self.groups: Any = nn.ModuleDict({k: build_loss(group, kind=k) for k, group in groups.items() if group})
         self.label_scales = tuple(config.label_scales)
 
     def set_epoch(self, epoch: int) -> None:
@@ -58,6 +59,7 @@ class RegistrationLoss(nn.Module):
         if labels is not None and "label" in self.groups:
             found |= _named("label", self._over_scales(labels, mask))
         if field is not None and "field" in self.groups:
+            assert spacing is not None, "the field losses need the voxel size"
             found |= _named("field", self._in_millimetres(field, spacing))
         return found
 

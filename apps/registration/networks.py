@@ -20,7 +20,7 @@ def _local(config: Network) -> nn.Module:
         in_channels=2,
         out_channels=3,
         num_channel_initial=config.channels,
-        extract_levels=tuple(range(config.depth + 1)),
+        extract_levels=tuple(range(config.depth + 1)),  # type: ignore[arg-type]  # MONAI says tuple[int], means any
         out_kernel_initializer="zeros",
         mode="trilinear",
         align_corners=False,
@@ -52,6 +52,7 @@ def _voxelmorph(config: Network) -> nn.Module:
     )
     last = [layer for layer in network.modules() if isinstance(layer, nn.Conv3d)][-1]
     nn.init.normal_(last.weight, std=1e-5)
+    assert last.bias is not None
     nn.init.zeros_(last.bias)
     return network
 

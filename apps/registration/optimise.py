@@ -31,8 +31,10 @@ class Views(NamedTuple):
 
     def at(self, shape: Sequence[int]) -> Views:
         """The same on a coarser grid; the mask stays one of 0 and 1."""
-        resized = Views(*(None if each is None else resize(each, shape) for each in self))
-        return resized if self.mask is None else resized._replace(mask=(resized.mask > 0.5).float())
+        resized = [None if each is None else resize(each, shape) for each in self[2:]]
+        if resized[2] is not None:
+            resized[2] = (resized[2] > 0.5).float()
+        return Views(resize(self.fixed, shape), resize(self.moving, shape), *resized)
 
 
 def optimise(

@@ -83,11 +83,13 @@ def _channels_last(label: Tensor) -> np.ndarray:
 
 
 def _overlaps(pair: Pair, result: PairResult, before: Tensor) -> list[dict[str, Any]]:
+    if pair.fixed_label is None or pair.moving_label is None or result.moved_label is None:
+        return []
     channels = pair.moving_label.reshape(-1, *pair.moving_label.shape[-3:])
     at_first = pull_labels(channels, pair.moving.affine, before, pair.fixed.affine)
     at_first = at_first.reshape(result.moved_label.shape)
-    found = [regions(label, pair.classes) for label in (pair.fixed_label, at_first, result.moved_label)]
-    return overlap_rows(*found, pair.fixed.spacing)
+    true, first, last = (regions(label, pair.classes) for label in (pair.fixed_label, at_first, result.moved_label))
+    return overlap_rows(true, first, last, pair.fixed.spacing)
 
 
 def _consistency(result: PairResult, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> dict[str, float]:

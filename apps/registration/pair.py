@@ -14,7 +14,7 @@ from medloss.apps.common.compute import pick_device
 from medloss.apps.common.config import dump_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.formats import strip_suffix
-from medloss.apps.common.images import Volume, check_same_grid, load_image
+from medloss.apps.common.images import Volume, check_same_grid, load_image, spacing_of
 from medloss.apps.common.output import RunFolder, opened_first, write_csv
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import DEFAULT, Reading
@@ -132,14 +132,14 @@ def load_pair(
     """Read two images and, if both are given, their label maps; every fault of theirs is a UserError."""
     if (fixed_label is None) != (moving_label is None):
         raise UserError("one label map was given, expected none or both of --fixed-label and --moving-label")
-    images = [load_intensities(path, reading) for path in (fixed, moving)]
+    images = load_intensities(fixed, reading), load_intensities(moving, reading)
     name = f"{strip_suffix(moving)} to {strip_suffix(fixed)}"
     if fixed_label is None or moving_label is None:
         return Pair(name, *images)
-    labels = [
+    labels = (
         load_map(fixed_label, images[0], fixed, reading),
         load_map(moving_label, images[1], moving, reading),
-    ]
+    )
     return Pair(name, *images, *labels, label_classes(*labels))
 
 
@@ -163,8 +163,7 @@ def _check_labels(config: PairConfig, fixed_label: Tensor | None, moving_label: 
 
 
 def _volume(image: Tensor, affine: np.ndarray) -> Volume:
-    spacing = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
-    return Volume(image.cpu().numpy(), affine, spacing)
+    return Volume(image.cpu().numpy(), affine, spacing_of(affine))
 
 
 def _views(
@@ -182,11 +181,11 @@ def _views(
         compared = compared * (mask.to(fixed.device) > 0)
         if not compared.any():
             raise UserError("the mask is empty where the two images overlap, so nothing is left to compare")
-    soft: list[Tensor | None] = [None, None]
+    soft: tuple[Tensor | None, Tensor | None] = (None, None)
     if labels[0] is not None and labels[1] is not None:
-        classes = label_classes(*labels)
-        soft = [soft_labels(label.to(fixed.device), classes) for label in labels]
-        soft = [soft[0][None], pull(soft[1], matrix, points)[None]]
+        classes = label_classes(labels[0], labels[1])
+        on_fixed, on_moving = (soft_labels(label.to(fixed.device), classes) for label in (labels[0], labels[1]))
+        soft = (on_fixed[None], pull(on_moving, matrix, points)[None])
     limits = intensity_range(fixed if mask is None else fixed[mask.to(fixed.device) > 0])
     pulled = pull(rescale(moving)[None], matrix, points)[None]
     return Views(rescale(fixed, limits)[None, None], pulled, *soft, None if bool(compared.all()) else compared[None])

@@ -68,8 +68,9 @@ class RegistrationTask(application.Task):
         seed_epoch(config.seed, 0)
         self.network = build_network(config.model).to(self.device)
         self.loss = RegistrationLoss(config.loss).to(self.device)
-        options = {"batch_size": config.train.batch, "num_workers": config.train.workers, "collate_fn": collate}
-        self.loader = DataLoader(self.pairs, shuffle=True, **options)
+        self.loader = DataLoader(
+            self.pairs, config.train.batch, shuffle=True, num_workers=config.train.workers, collate_fn=collate
+        )
         self._terms = Terms(self.network, self.loss, config)
         self.validator = Validator(self.valid, self._terms, self.device) if len(self.valid) else None
 

@@ -27,7 +27,7 @@ class Validator:
 
     def __init__(self, pairs: PairDataset, terms: Terms, device: torch.device) -> None:
         self.pairs, self.terms, self.device = pairs, terms, device
-        self.kept: tuple[Any, ...] | None = None
+        self.kept: dict[str, Any] = {}
         self.metric = "dice" if "fixed_label" in pairs[0] else "valid_loss"
 
     @torch.no_grad()
@@ -50,15 +50,17 @@ class Validator:
         batch = self._batch(0)
         ddf = self._displacement(batch)
         volumes = (batch["fixed"], batch["moving"], self.terms.warp(batch["moving"], ddf))
-        images = [volume[0, 0].cpu().numpy() for volume in volumes]
-        self.kept = (path, *images, ddf[0].cpu().numpy(), batch["spacing"][0].tolist())
+        fixed, moving, warped = (volume[0, 0].cpu().numpy() for volume in volumes)
+        field, spacing = ddf[0].cpu().numpy(), batch["spacing"][0].tolist()
+        arrays = {"fixed": fixed, "moving": moving, "moved": warped, "ddf_voxels": field}
+        self.kept = {"path": path, **arrays, "spacing": spacing}
 
     def draw(self) -> None:
         """The picture of what was kept last."""
         from medloss.apps.common.figures import registration_preview
 
         if self.kept:
-            registration_preview(*self.kept, title=self.pairs.pairs[0].name)
+            registration_preview(**self.kept, title=self.pairs.pairs[0].name)
 
     def _batch(self, index: int) -> dict[str, Any]:
         return to_device(collate([self.pairs[index]]), self.device)

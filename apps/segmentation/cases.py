@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from medloss.apps.common.case_names import check_case_name, check_distinct
 from medloss.apps.common.errors import UserError
@@ -41,9 +41,9 @@ def find_cases(data: Data) -> Found:
         UserError: no case; files that do not exist (all of them are counted); ids that repeat or cannot name a file.
     """
     if data.kind == "msd":
-        found = _from_json(data.root)
+        found = _from_json(cast(Path, data.root))
     elif data.kind == "csv":
-        found = Found(_from_csv(data.file), {}, [])
+        found = Found(_from_csv(cast(Path, data.file)), {}, [])
     else:
         found = _from_folders(*_folders(data))
     if not found.cases:
@@ -78,7 +78,7 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
 def _folders(data: Data) -> tuple[Path, Path]:
     chosen = []
     for given, names in ((data.images, ("images", "imagesTr")), (data.masks, ("labels", "labelsTr", "masks"))):
-        candidates = [given] if given else [data.root / name for name in names]
+        candidates = [given] if given else [cast(Path, data.root) / name for name in names]
         found = next((each for each in candidates if each.is_dir()), None)
         if found is None:
             raise UserError(f"folder {' or '.join(str(each) for each in candidates)} does not exist; see data.root")

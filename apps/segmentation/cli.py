@@ -1,7 +1,7 @@
 """The commands ``medloss segment train | predict | evaluate``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,14 +39,14 @@ def train(
     dry_run: DryRun = False,
     print_config: PrintConfig = False,
     quiet: Quiet = False,
-):
+) -> None:
     """Train a network with the losses of the YAML.
 
     Example: medloss segment train hippocampus.yaml train.epochs=20 train.optimizer.lr=2e-3 --output runs/first
     """
     from medloss.apps.segmentation.config import Config
 
-    def training():
+    def training() -> Any:
         from medloss.apps.segmentation import train
 
         return train
@@ -80,14 +80,19 @@ def predict(
     device: Device = None,
     threads: Threads = None,
     quiet: Quiet = False,
-):
+) -> None:
     """Write a mask for each image: the image's affine and shape, the label ids of the training data.
 
     Example: medloss segment predict runs/first new_patients/ --output masks
     """
     from medloss.apps.segmentation.predict import predict as run_prediction
 
-    options = {"tta": tta, "probabilities": probabilities, "overwrite": overwrite, "progress": not quiet}
+    options: dict[str, Any] = {
+        "tta": tta,
+        "probabilities": probabilities,
+        "overwrite": overwrite,
+        "progress": not quiet,
+    }
     options |= {"checkpoint": "last" if last else "best", "reading": reading_options(nan, space)}
     with interruptible("the masks that are written are whole; the same command goes on with the others"):
         masks = run_prediction(run, inputs, output, device=device, threads=threads, **options)
@@ -107,7 +112,7 @@ def evaluate(
     space: Space = None,
     trust_arrays: TrustArrays = False,
     quiet: Quiet = False,
-):
+) -> None:
     """Dice, HD95 (mm), ASD (mm) and surface Dice per case and label: metrics.csv, metrics.json and a table.
 
     Example: medloss segment evaluate masks references --output results
@@ -116,7 +121,7 @@ def evaluate(
     from medloss.apps.segmentation.evaluate import evaluate as run_evaluation
 
     reading = Reading(**reading_options(None, space, trust_arrays))
-    options = {"tolerance": tolerance, "ignore": ignore, "progress": not quiet, "reading": reading}
+    options: dict[str, Any] = {"tolerance": tolerance, "ignore": ignore, "progress": not quiet, "reading": reading}
     result = run_evaluation(predictions, references, output, **options)
     typer.echo(result.table())
     folder = output or (predictions if predictions.is_dir() else predictions.parent)

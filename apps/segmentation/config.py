@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from medloss.apps.common.compute import Device, Threads
-from medloss.apps.common.config import Model, Seed, loss_mapping
+from medloss.apps.common.config import LossMapping, Model, Seed, losses
 from medloss.apps.common.reading import Reading
 from medloss.apps.common.training import TrainConfig
 from medloss.apps.segmentation.losses import complete_losses
@@ -90,6 +90,13 @@ class Data(Model):
     patch: tuple[Size, Size, Size] | None = None  # voxels; none: from the median shape, at most 96
     intensity: Intensity = Intensity()
     cache: float = pydantic.Field(1.0, ge=0, le=1)  # share of the volumes kept in memory
+
+    @property
+    def settled_patch(self) -> tuple[int, int, int]:
+        """The patch of a configuration that :func:`~medloss.apps.segmentation.data.prepare` has completed."""
+        assert self.patch is not None, "the configuration is not complete yet"
+        return self.patch
+
     read: Reading = Reading()  # what to do with files that can be read in more than one way
 
     @pydantic.model_validator(mode="before")
@@ -212,7 +219,7 @@ class Config(Model):
     device: Device = "auto"
     threads: Threads | None = None
     data: Data
-    loss: loss_mapping("label", complete_losses) = pydantic.Field(min_length=1)
+    loss: Annotated[LossMapping, losses("label", complete_losses)] = pydantic.Field(min_length=1)
     model: Network = Network()
     train: SegmentationTrain = SegmentationTrain()
     validate_: Validate = pydantic.Field(Validate(), alias="validate")

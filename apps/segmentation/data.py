@@ -54,7 +54,7 @@ def build_loaders(prepared: Prepared) -> tuple[DataLoader, DataLoader | None]:
     """The training loader (random patches) and the validation loader (whole volumes, one at a time)."""
     config, classes = prepared.config, prepared.classes
     fixed = fixed_transforms(config.data, classes)
-    random = random_transforms(config.train, config.data.patch, classes)
+    random = random_transforms(config.train, config.data.settled_patch, classes)
     plain = EnsureTyped([IMAGE, LABEL, MASK], track_meta=False, allow_missing_keys=True)  # nobody inverts a patch
     with faults_of_the_data():
         train = _dataset(prepared.train, Compose([*fixed.transforms, plain, *random.transforms]), config)

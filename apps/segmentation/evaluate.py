@@ -98,8 +98,8 @@ def _case(
     counted = np.ones(truth.array.shape, bool) if ignore is None else truth.array != ignore
     rows = []
     for label in sorted((present | set(names)) - {0, ignore}):
-        regions = ((each.array == label) & counted for each in (found, truth))
-        values = region_measures(*regions, truth.spacing, tolerance)
+        mine, true = ((each.array == label) & counted for each in (found, truth))
+        values = region_measures(mine, true, truth.spacing, tolerance)
         rows.append({"case": case, "label": names.get(label, str(label)), "id": label, **values})
     return rows
 

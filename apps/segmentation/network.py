@@ -44,7 +44,7 @@ def build_network(config: Network, classes: int) -> torch.nn.Module:
             deep_supervision=coarser > 0,
             deep_supr_num=max(coarser, 1),
         )
-    down, up = [1, 2, 2, 4, 4, 4][: len(channels)], [1] * (len(channels) - 1)
+    down, up = (1, 2, 2, 4, 4, 4)[: len(channels)], (1,) * (len(channels) - 1)
     if coarser:
         return SegResNetDS(3, channels[0], 1, classes, norm=norm, blocks_down=down, blocks_up=up, dsdepth=coarser + 1)
     return SegResNet(
@@ -79,7 +79,8 @@ def choose_patch(
                 f"{len(config.channels)} channels, where instance norm has nothing to compare: take "
                 f"{[2 * unit] * 3} or more, fewer channels, or model.norm=batch"
             )
-        return tuple(patch)
+        i, j, k = patch
+        return i, j, k
     sizes = []
     for axis in range(3):
         scale = [old[axis] / spacing[axis] if spacing else 1.0 for old in spacings]
@@ -91,7 +92,8 @@ def choose_patch(
                 "possible: is it in mm?"
             )
         sizes.append(max(unit, min(math.ceil(median / unit) * unit, LARGEST_PATCH // unit * unit)))
-    return tuple(2 * unit if max(sizes) == unit else size for size in sizes)
+    i, j, k = (2 * unit if max(sizes) == unit else size for size in sizes)
+    return i, j, k
 
 
 def build_inferer(config: Inference, patch: Sequence[int]) -> SlidingWindowInferer:
@@ -106,7 +108,7 @@ def mirrored_mean(
     total, copies = None, 2 ** len(axes)
     for subset in range(copies):
         dims = [2 + axis for bit, axis in enumerate(axes) if subset >> bit & 1]
-        logits = inferer(image.flip(dims) if dims else image, network).float()
+        logits = torch.as_tensor(inferer(image.flip(dims) if dims else image, network)).float()
         part = torch.softmax(logits, 1).flip(dims) if dims else torch.softmax(logits, 1)
         total = part if total is None else total + part
     return total / copies

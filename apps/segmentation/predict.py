@@ -125,7 +125,7 @@ class Predictor:
         file = (folder.best() or last) if checkpoint == "best" else last
         network = build_network(config.model, classes.count).to(device)
         load_state(network, load_checkpoint(file, device), "network", file)
-        inferer = build_inferer(config.predict, config.data.patch)
+        inferer = build_inferer(config.predict, config.data.settled_patch)
         mirror = tuple(config.train.mirror) if tta else ()
         transforms = fixed_transforms(config.data, None)
         resampled = config.data.spacing is not None

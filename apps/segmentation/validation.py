@@ -74,7 +74,7 @@ class Validator:
 
     def _measure(self, batch: dict[str, Any]) -> None:
         image, label = (batch[key].as_tensor().to(self.device) for key in (IMAGE, LABEL))
-        prediction = self.inferer(image, self.network).argmax(1)[0]
+        prediction = torch.as_tensor(self.inferer(image, self.network)).argmax(1)[0]
         reference = label[0, 0].long()
         if MASK in batch:  # what nobody annotated counts neither way
             prediction = prediction * batch[MASK].as_tensor()[0, 0].to(self.device)

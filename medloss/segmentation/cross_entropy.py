@@ -105,10 +105,12 @@ class CrossEntropyLoss(LabelLoss):
     def _share(self, classes: int) -> Share:
         """Numerator and denominator, but for evenly spread labels that no column has."""
         true = 1 - self.label_smoothing
-        above = {Column.NLL_TRUE: true} | ({Column.NLL_FALSE: true} if self.sigmoid else {})
+        above: dict[int, float] = {Column.NLL_TRUE: true}
+        if self.sigmoid:
+            above[Column.NLL_FALSE] = true
         if self.label_smoothing and not self._smoothed_apart:
             above[Column.NLL_ALL] = self.label_smoothing / classes
-        below = {Column.VOXELS if self.sigmoid else Column.TARGET: 1.0}
+        below: dict[int, float] = {Column.VOXELS if self.sigmoid else Column.TARGET: 1.0}
         return Share(above, below, self._factors(classes), None, self._first(classes))
 
     def _even(self, view: LabelView, factors: Tensor, first: int) -> Tensor:

@@ -113,7 +113,9 @@ class FocalLoss(LabelLoss):
         return self._share(positive, negative, self._first(classes))
 
     def _share(self, positive: Tensor | None, negative: Tensor | None, first: int) -> Share:
-        above = {Column.FOCAL_TRUE: 1.0} | ({Column.FOCAL_FALSE: 1.0} if self.sigmoid else {})
+        above: dict[int, float] = {Column.FOCAL_TRUE: 1.0}
+        if self.sigmoid:
+            above[Column.FOCAL_FALSE] = 1.0
         return Share(above, {Column.VOXELS: 1.0}, positive, negative, first)
 
     def _balance(self, classes: int, like: Tensor) -> tuple[Tensor, Tensor]:

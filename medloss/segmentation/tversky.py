@@ -56,7 +56,13 @@ class TverskyLoss(OverlapLoss):
 
 
 def tversky_index(
-    overlap: Tensor, false_positive: Tensor, false_negative: Tensor, alpha: float, beta: float, nr: float, dr: float
+    overlap: Tensor,
+    false_positive: Tensor,
+    false_negative: Tensor,
+    alpha: float,
+    beta: float,
+    nr: float,
+    dr: float | Tensor,
 ) -> Tensor:
     """(I + nr) / (I + alpha FP + beta FN + dr)."""
     return (overlap + nr) / (overlap + alpha * false_positive + beta * false_negative + dr)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 
-from medloss.apps.common.config import Model, dump_config, load_config, loss_mapping
+from medloss.apps.common.config import LossMapping, Model, dump_config, load_config, losses
 from medloss.apps.common.errors import UserError
 
 
@@ -19,7 +21,7 @@ class Train(Model):
 
 class Settings(Model):
     train: Train = Train()
-    loss: loss_mapping("label") = {}
+    loss: Annotated[LossMapping, losses("label")] = {}
 
 
 def write(path, text):

@@ -1,7 +1,7 @@
 """The focal loss of segmentation-models-pytorch."""
 # ruff: noqa: UP006, UP035, UP045 - annotations are part of the signature, the peer's to the letter
 
-from typing import List, Optional
+from typing import List, Optional, cast
 
 import torch
 from torch import Tensor
@@ -44,9 +44,10 @@ class FocalLoss(_Loss):
         self.mode = mode
         self.from_logits = from_logits
         self.ignore_index = ignore_index
-        self.reduction = reduction
+        self.reduction = cast(str, reduction)  # the peer takes None, for no reduction
         self.eps = eps
-        self.alpha, self.gamma, self.normalized, self.reduced_threshold = alpha, gamma, normalized, reduced_threshold
+        self.alpha, self.normalized, self.reduced_threshold = alpha, normalized, reduced_threshold
+        self.gamma = cast(float, gamma)  # the signature is the peer's, whose first call fails on None as this one does
         self.class_weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float)
 
     def forward(self, y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
@@ -70,8 +71,15 @@ class FocalLoss(_Loss):
 
     def _swept(self, input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """The value of each class, from one sweep."""
-        options = {"activation": "sigmoid", "indexed": self.mode == MULTICLASS_MODE, "terms": Terms.FOCAL}
-        columns = region_sums(input, target, mask, **options, gamma=float(self.gamma))
+        columns = region_sums(
+            input,
+            target,
+            mask,
+            activation="sigmoid",
+            indexed=self.mode == MULTICLASS_MODE,
+            terms=Terms.FOCAL,
+            gamma=float(self.gamma),
+        )
         sums = RegionSums(columns.sum(0))
         alpha, beta = (1, 1) if self.alpha is None else (self.alpha, 1 - self.alpha)
         total = alpha * sums.focal_true + beta * sums.focal_false

@@ -50,8 +50,8 @@ class LovaszLoss(_Loss):
         weight = None if mask is None else mask.to(accumulation_dtype(input))
         errors = torch.relu(1 - blank(input, weight).to(accumulation_dtype(input)) * (2 * target - 1))
         rows = len(input) if self.per_image else 1
-        each = [None if map is None else map.reshape(rows, 1, -1) for map in (errors, target, weight)]
-        return sorted_errors(*each).mean()
+        weight = None if weight is None else weight.reshape(rows, 1, -1)
+        return sorted_errors(errors.reshape(rows, 1, -1), target.reshape(rows, 1, -1), weight).mean()
 
 
 class LovaszSoftmax(segmentation.LovaszSoftmaxLoss):

@@ -1,7 +1,7 @@
 """The losses of overlapping regions of segmentation-models-pytorch: Dice, Jaccard, Tversky."""
 # ruff: noqa: UP006, UP035, UP045 - annotations are part of the signature, the peer's to the letter
 
-from typing import Any, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
 import torch
 from torch import Tensor
@@ -26,14 +26,18 @@ class OverlapLoss(_Loss):
     beta: float = 0.5
     gamma: float = 1.0
 
+    if TYPE_CHECKING:  # attributes of any kind: `_keep` makes them
+
+        def __getattr__(self, name: str) -> Any: ...
+
     def _keep(self, given: dict[str, Any]) -> None:
         """Check the options, which ``locals()`` gives, and make attributes of them."""
         check_mode(given["mode"], given["class_weights"], given["classes"])
         for name, value in given.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
-        self.classes = None if self.classes is None else torch.as_tensor(self.classes, dtype=torch.long)
-        weights = self.class_weights
+        classes, weights = given["classes"], given["class_weights"]
+        self.classes = None if classes is None else torch.as_tensor(classes, dtype=torch.long)
         self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float)
 
     def forward(self, y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,9 @@ class SoftBCEWithLogitsLoss(nn.Module):
     tensor(0.3975)
     """
 
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
     def __init__(
         self,
         weight: Optional[torch.Tensor] = None,
@@ -56,7 +59,13 @@ class SoftBCEWithLogitsLoss(nn.Module):
         self, y_pred: Tensor, y_true: Tensor, mask: Tensor | None, positive: Tensor | None = None, negative=None
     ) -> Tensor:
         """The entropy of each voxel, with factors on its true and false part."""
-        maps = (None if map is None else map.reshape(1, 1, -1) for map in (y_pred, y_true, mask))
-        factors = {"positive": positive, "negative": negative}
-        values = pointwise(*maps, penalty="smoothed_sigmoid", gamma=self.smooth_factor or 0.0, **factors)
+        values = pointwise(
+            y_pred.reshape(1, 1, -1),
+            y_true.reshape(1, 1, -1),
+            None if mask is None else mask.reshape(1, 1, -1),
+            penalty="smoothed_sigmoid",
+            gamma=self.smooth_factor or 0.0,
+            positive=positive,
+            negative=negative,
+        )
         return values.view(y_pred.shape)

@@ -1,7 +1,7 @@
 """The cross-entropy of segmentation-models-pytorch."""
 # ruff: noqa: UP045 - annotations are part of the signature, the peer's to the letter
 
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import nn
@@ -46,7 +46,8 @@ class SoftCrossEntropyLoss(nn.Module):
         if labels.shape != (logits.shape[0], 1, *logits.shape[2:]):
             raise MisfitError(f"y_true has shape {checks.shape(y_true)} and y_pred {checks.shape(y_pred)}")
         within(labels, logits.shape[1], self.ignore_index)
-        share, options = self.smooth_factor or 0.0, {"penalty": "softmax", "joined": True}
+        share = self.smooth_factor or 0.0
+        options: dict[str, Any] = {"penalty": "softmax", "joined": True}
         values = pointwise(logits, labels, indexed=True, ignore_index=self.ignore_index, **options)
         if share:
             even = torch.full_like(logits[:1, :, :1], 1 / logits.shape[1]).expand_as(logits)

@@ -136,6 +136,9 @@ def elements(tensor: Tensor) -> int:
 class WeightedLoss(nn.Module):
     """A drop-in with class weights: parameters if the caller's are, else buffers beyond ``state_dict()``."""
 
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
     def _keep(self, name: str, weight: Tensor | None) -> None:
         if isinstance(weight, nn.Parameter):
             setattr(self, name, weight)

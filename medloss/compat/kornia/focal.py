@@ -94,7 +94,8 @@ def binary_focal_loss_with_logits(
     if alpha is not None:
         positive, negative = alpha * positive, (1 - alpha) * negative
     mask = None if ignore_index is None else ~holds(target, ignore_index)
-    options, dtype = {"gamma": float(gamma)}, result_dtype(pred, pos_weight, weight)
+    options: dict[str, Any] = {"gamma": float(gamma)}
+    dtype = result_dtype(pred, pos_weight, weight)
     if not target.is_floating_point():
         return _reduced(pred, target, mask, "sigmoid", (positive, negative), reduction, options, dtype)
     t = target if mask is None else torch.where(mask, target, 0)
@@ -157,7 +158,8 @@ def _reduced(
         values = pointwise(pred, target, mask, penalty=activation, positive=positive, negative=negative, **options)
         return reduced(values, reduction, dtype)
     if pred.ndim == 2:  # no axis would be all axes
-        pred, target, mask = (None if map is None else map.unsqueeze(-1) for map in (pred, target, mask))
+        pred, target = pred.unsqueeze(-1), target.unsqueeze(-1)
+        mask = None if mask is None else mask.unsqueeze(-1)
     sums = RegionSums(region_sums(pred, target, mask, activation=activation, terms=Terms.FOCAL, **options))
     total = (positive * sums.focal_true).sum()
     if negative is not None:

@@ -46,7 +46,7 @@ class MS_SSIMLoss(images.MSSSIML1Loss):
 
     __repr__ = nn.Module.__repr__
 
-    @property
+    @property  # type: ignore[misc]  # one number under two names, the peer's and ours
     def data_range(self) -> float:
         """By its native name."""
         return self.DR

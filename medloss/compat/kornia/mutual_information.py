@@ -62,6 +62,10 @@ class EntropyBasedLossBase(torch.nn.Module):
     """
 
     rank = 1
+    _reference_dtype: Tensor
+    signal: Tensor
+    mask: Tensor
+    bin_centers: Tensor
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class EntropyBasedLossBase(torch.nn.Module):
         integral = isinstance(num_bins, int) and not isinstance(num_bins, bool)
         check(integral and num_bins >= 2, f"num_bins={num_bins!r} must be an integer of at least 2")
         check(window_radius > 0, f"window_radius={window_radius!r} must be above 0")
-        name = getattr(kernel_function, "name", None)
+        name = getattr(kernel_function, "name", "")
         known = isinstance(kernel_function, Enum) and name in MIKernel.__members__
         check(known, f"kernel_function={kernel_function!r} is unknown: choose a member of MIKernel", ValueError)
         self.initial_shape = reference.shape

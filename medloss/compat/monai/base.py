@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ from medloss.reduction import REDUCTIONS, reduce
 from medloss.sums import RegionSums
 
 # MONAI's enumerations are strings; their names stand in the signatures, which are the peer's to the letter
-LossReduction = Weight = KernelType = str
+LossReduction: TypeAlias = str
+Weight: TypeAlias = str
+KernelType: TypeAlias = str
 
 
 class OptionError(ValueError, RuntimeError):
@@ -55,6 +57,10 @@ def multiplied(tensor: Tensor, mask: Tensor) -> Tensor:
 
 class MonaiLoss(_Loss):
     """A drop-in: constructor arguments are attributes, and ``forward`` goes by their present values, as in MONAI."""
+
+    if TYPE_CHECKING:  # attributes of any kind: `_keep` makes them
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, reduction: Any = "mean") -> None:
         super().__init__(reduction=option("reduction", reduction, REDUCTIONS))
@@ -134,7 +140,8 @@ class LabelDropIn(MonaiLoss):
         indexed = has_channels("to_onehot_y", self.to_onehot_y, classes) if indexed is None else indexed
         first = int(has_channels("include_background", not self.include_background, classes, False))
         fitting(input, target, indexed)
-        view = {"activation": activation, "other_act": None if activated else self.other_act, "to_onehot_y": indexed}
+        act = None if activated else self.other_act
+        view: dict[str, Any] = {"activation": activation, "other_act": act, "to_onehot_y": indexed}
         if indexed:
             target = indices(target, classes, ignore)
             return Seen(view_labels(input, target, **view, ignore_index=ignore), first, input.ndim)
@@ -167,7 +174,7 @@ class LabelDropIn(MonaiLoss):
             sums = RegionSums(sums.columns.sum((0, 1)))
         return loss.finalise(sums)
 
-    def _called(self, seen: Seen, kind: type[LabelLoss], **options: Any) -> Tensor:
+    def _called(self, seen: Seen, kind: Callable[..., LabelLoss], **options: Any) -> Tensor:
         """A native loss of its own kind, called on what was seen, not reduced."""
         view, flags = seen.view, {"include_background": seen.first == 0, "to_onehot_y": seen.view.indexed}
         if view.activation != "none":
@@ -246,6 +253,6 @@ def weighted(values: Tensor, weight: Tensor | None, classes: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=256)
-def native(kind: type[LabelLoss], **options: Any) -> Any:
+def native(kind: Callable[..., LabelLoss], **options: Any) -> Any:
     """The loss that holds the formula; it has no state, so one serves all."""
     return kind(**options)

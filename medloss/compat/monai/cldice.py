@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -74,7 +75,7 @@ class SoftDiceclDiceLoss(CompoundDropIn):
         super().__init__()
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha={alpha!r} must be from 0 to 1: it is the share of clDice")
-        shared = {
+        shared: dict[str, Any] = {
             "smooth_nr": smooth_nr,
             "smooth_dr": smooth_dr,
             "include_background": include_background,

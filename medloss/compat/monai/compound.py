@@ -115,7 +115,7 @@ class DiceCELoss(CompoundDropIn):
             smooth_nr=smooth_nr,
             smooth_dr=smooth_dr,
             batch=batch,
-            weight=weight[1:] if partial else weight,
+            weight=weight[1:] if weight is not None and partial else weight,
         )
         self.cross_entropy = _CrossEntropy(weight=weight, reduction=reduction, label_smoothing=label_smoothing)
         self.binary_cross_entropy = _BinaryCrossEntropy(pos_weight=weight, reduction=reduction)
@@ -196,7 +196,7 @@ class DiceFocalLoss(CompoundDropIn):
         alpha: float | None = None,
     ) -> None:
         super().__init__()
-        shared = {"include_background": include_background, "reduction": reduction, "weight": weight}
+        shared: dict[str, Any] = {"include_background": include_background, "reduction": reduction, "weight": weight}
         self.dice = DiceLoss(
             sigmoid=sigmoid,
             softmax=softmax,
@@ -245,7 +245,11 @@ class GeneralizedDiceFocalLoss(CompoundDropIn):
         lambda_focal: float = 1.0,
     ) -> None:
         super().__init__()
-        shared = {"include_background": include_background, "to_onehot_y": to_onehot_y, "reduction": reduction}
+        shared: dict[str, Any] = {
+            "include_background": include_background,
+            "to_onehot_y": to_onehot_y,
+            "reduction": reduction,
+        }
         self.generalized_dice = GeneralizedDiceLoss(
             sigmoid=sigmoid,
             softmax=softmax,

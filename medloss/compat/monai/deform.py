@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from medloss import checks, registration
@@ -19,7 +21,7 @@ class FieldDropIn(MonaiLoss):
         pred = floating(pred, "pred")
         if pred.ndim not in (3, 4, 5):
             raise checks.ShapeError(f"pred has shape {checks.shape(pred)}: expected 1 to 3 spatial axes")
-        options = {"stencil": stencil, "border": "interior", "normalize": bool(self.normalize)}
+        options: dict[str, Any] = {"stencil": stencil, "border": "interior", "normalize": bool(self.normalize)}
         return kind(**options, reduction=self.reduction)(pred)
 
 

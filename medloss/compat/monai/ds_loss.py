@@ -24,7 +24,7 @@ class DeepSupervisionLoss(MonaiLoss):
     def __init__(self, loss: _Loss, weight_mode: str = "exp", weights: list[float] | None = None) -> None:
         super().__init__()
         self._keep(locals())
-        self.weights = weights
+        self.weights: list[float] | None = weights
         self.interp_mode = "nearest-exact"
 
     def get_weights(self, levels: int = 1) -> list[float]:

@@ -106,7 +106,12 @@ class FocalLoss(LabelDropIn):
         if self._in_part(view):
             return self._map(view).flatten(2).sum(-1)
         positive, negative = self._balance(view)
-        sweep = {"activation": view.activation, "indexed": view.indexed, "terms": Terms.FOCAL, "gamma": self.gamma}
+        sweep: dict[str, Any] = {
+            "activation": view.activation,
+            "indexed": view.indexed,
+            "terms": Terms.FOCAL,
+            "gamma": self.gamma,
+        }
         sums = RegionSums(region_sums(view.input, view.target, view.mask, **sweep))
         return positive * sums.focal_true + negative * sums.focal_false
 

@@ -27,13 +27,13 @@ class MaskedLoss(MonaiLoss):
         self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | _Loss, *loss_args: Any, **loss_kwargs: Any
     ) -> None:
         super().__init__()
-        self.loss = loss(*loss_args, **loss_kwargs) if inspect.isclass(loss) else loss
+        self.loss: Any = loss(*loss_args, **loss_kwargs) if inspect.isclass(loss) else loss
         if not callable(self.loss):
             raise ValueError(f"loss must be callable, not {type(self.loss).__name__}")
 
     def forward(self, input: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """The loss under the mask, B 1 or 1 1 [spatial]; without a mask, the loss."""
-        if not usable(input, target, mask):
+        if mask is None or not usable(input, target, mask):
             return self.loss(input, target)
         return self.loss(multiplied(input, mask), multiplied(target, mask))
 
