@@ -94,7 +94,7 @@ class MaskedDiceLoss(DiceLoss):
 
     def forward(self, input: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """The loss under the mask."""
-        if mask is None or not usable(input, target, mask):
+        if not usable(input, target, mask) or mask is None:  # it warns
             return super().forward(input, target)
         input = floating(input)
         input = self._activated(input, mask, self._activation(input.shape[1]))

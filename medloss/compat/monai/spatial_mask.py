@@ -33,7 +33,7 @@ class MaskedLoss(MonaiLoss):
 
     def forward(self, input: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """The loss under the mask, B 1 or 1 1 [spatial]; without a mask, the loss."""
-        if mask is None or not usable(input, target, mask):
+        if not usable(input, target, mask) or mask is None:  # it warns
             return self.loss(input, target)
         return self.loss(multiplied(input, mask), multiplied(target, mask))
 
