@@ -15,6 +15,7 @@ from pathlib import Path as _Path
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
+from medloss import _start as _start  # now, before a program changes its folder
 from medloss._version import __version__
 
 _NAMES = {

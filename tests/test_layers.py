@@ -19,13 +19,14 @@ FOUNDATION = {"labels", "reduction", "checks", "options"}
 FAMILIES = {"segmentation", "registration", "image"}
 BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "maps"}
 ABOVE_FAMILIES = {"backends", "names", "composite", "multiscale", "supervision", "config", "functional"}
-CORE = BELOW_FAMILIES | FAMILIES | ABOVE_FAMILIES | {"_version", "deprecation"}
+CORE = BELOW_FAMILIES | FAMILIES | ABOVE_FAMILIES | {"_version", "_start", "deprecation"}
 
 # layer -> the layers of medloss that it may import (its own always). A layer is the first name after `medloss.`
 MAY_IMPORT = {
     "_version": set(),
+    "_start": set(),
     "deprecation": set(),
-    "ops": set(),
+    "ops": {"_start"},
     **dict.fromkeys(FOUNDATION, FOUNDATION | {"ops"}),
     "sums": {"ops"},
     "options": frozenset(),

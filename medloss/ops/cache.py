@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from medloss import _start
 from medloss.ops import build
 
 try:
@@ -40,24 +41,14 @@ class Place(NamedTuple):
     asked: bool
 
 
-def _here() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # the working directory was removed
-        return os.sep
-
-
-_START = _here()
-
-
 def places() -> list[Place]:
     """Where a library may be kept, best first: ``$MEDLOSS_CACHE``, the user's cache, a folder beside temporary files.
 
-    A relative ``MEDLOSS_CACHE`` is one of the folder in which the program started.
+    A relative ``MEDLOSS_CACHE`` is one of the folder in which medloss was imported.
     """
     found = []
     if asked := os.environ.get("MEDLOSS_CACHE"):
-        found.append(Place(Path(_START, os.path.expanduser(asked)), True))
+        found.append(Place(Path(_start.FOLDER, os.path.expanduser(asked)), True))
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     if os.path.isabs(base):  # "~" remains where there is neither HOME nor an entry of passwd
         found.append(Place(Path(base, "medloss"), False))

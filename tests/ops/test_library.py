@@ -22,6 +22,7 @@ import pytest
 import torch
 
 import medloss
+from medloss import _start
 from medloss.ops import build, cache, library, native
 
 OPS = Path(build.__file__).parent
@@ -334,10 +335,17 @@ def test_a_library_of_other_sources_is_refused(ops: Path, monkeypatch: pytest.Mo
 
 
 def test_a_relative_cache_stays_where_the_program_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_START", str(tmp_path))
+    monkeypatch.setattr(_start, "FOLDER", str(tmp_path))
     monkeypatch.setenv("MEDLOSS_CACHE", "a/cache")
     monkeypatch.chdir(tmp_path / "HOME")
     assert library.loaded().path.parent == tmp_path / "a" / "cache"
+
+
+def test_the_program_begins_where_medloss_is_imported(tmp_path: Path) -> None:
+    code = "import os, medloss; os.chdir(os.sep); from medloss.ops import cache; print(cache.places()[0].path)"
+    environment = {**os.environ, "MEDLOSS_CACHE": "a", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, cwd=tmp_path, env=environment, text=True).strip() == str(tmp_path / "a")
 
 
 def test_no_home_and_no_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
