@@ -7,6 +7,7 @@ platform. Without a C compiler the package is built without it, and the torch re
 from __future__ import annotations
 
 import os
+import re
 import runpy
 from pathlib import Path
 
@@ -15,6 +16,18 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+
+
+def index_page() -> str:
+    """The README as an index shows it, which has none of the checkout's files: no pictures, names in place of links.
+
+    The changes of this version follow.
+    """
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = re.sub(r"!\[[^\]]*\]\((?!https?:)[^)]*\)\n*", "", readme)
+    readme = re.sub(r"\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", readme)
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1]
+    return f"{readme.rstrip()}\n\n## Changes in {changes.rstrip()}\n"
 
 
 def compile_native(package: Path) -> Path | None:
@@ -58,4 +71,9 @@ class PlatformWheel(bdist_wheel):
         return ("py3", "none", super().get_tag()[2])
 
 
-setup(distclass=DistributionWithKernels, cmdclass={"build_py": BuildPyWithKernels, "bdist_wheel": PlatformWheel})
+setup(
+    distclass=DistributionWithKernels,
+    cmdclass={"build_py": BuildPyWithKernels, "bdist_wheel": PlatformWheel},
+    long_description=index_page(),
+    long_description_content_type="text/markdown",
+)

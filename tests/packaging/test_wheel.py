@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -24,25 +23,6 @@ print(float(value), float(logits.grad[0, 1, 0, 0, 0]), float(logits.grad[0, 1, 0
 """
 
 
-def run(*command: str, cwd: Path, **environment: str) -> str:
-    """The command's standard output; its errors in the test's message if it fails."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment})
-    assert done.returncode == 0, f"{' '.join(command[:6])} ...\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """The wheel, built from a copy of the sources: a build in the checkout would leave its files there."""
-    folder = tmp_path_factory.mktemp("wheel")
-    leave = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "_native", "runs", "medloss-demo*")
-    shutil.copytree(ROOT, folder / "source", ignore=leave)
-    build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder))
-    run(sys.executable, *build, str(folder / "source"), cwd=folder)
-    (path,) = folder.glob("*.whl")
-    return path
-
-
 @pytest.mark.slow
 def test_contents(wheel):
     names = zipfile.ZipFile(wheel).namelist()
@@ -56,7 +36,7 @@ def test_contents(wheel):
 
 
 @pytest.mark.slow
-def test_works_alone_from_another_folder(wheel, tmp_path):
+def test_works_alone_from_another_folder(wheel, tmp_path, run):
     """At logits of 0 both classes have p = 1/2 everywhere, and each fills one half of the 64 voxels.
 
     Dice of a class is 2 * 16 / (32 + 32) = 1/2, so the value is 1/2 + ln 2. The derivative of a class' Dice loss by its
