@@ -214,7 +214,7 @@ def _sweep(view: LabelView, losses: Sequence[LabelLoss]) -> dict[str, Any]:
 def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
     """What the losses want to know of the voxels, from one sweep."""
     columns = region_sums(view.input, view.target, view.mask, **_sweep(view, losses))
-    return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole)
+    return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole())
 
 
 def at_once(view: LabelView, parts: Sequence[tuple[float, LabelLoss]]) -> Tensor | None:

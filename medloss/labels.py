@@ -32,10 +32,12 @@ class LabelView(NamedTuple):
     indexed: bool
     ignore_index: int | None
 
-    @property
     def whole(self) -> bool:
-        """Whether it is known, without a look, that voxels count in every class."""
-        return self.mask is None and self.ignore_index is None and self.input.numel() > 0
+        """Whether it is known, without a look, that voxels count in every class.
+
+        No property: torch.compile of torch 2.6 cannot read one of a named tuple.
+        """
+        return self.mask is None and self.ignore_index is None and 0 not in self.input.shape
 
 
 def view_labels(

@@ -8,9 +8,11 @@ the reference, which also serves second derivatives.
 
 from __future__ import annotations
 
+import inspect
 import itertools
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, List, NamedTuple, Union, cast, get_args, get_origin  # noqa: UP035
 
 import torch
 from torch import Tensor
@@ -81,6 +83,26 @@ class _Eager(torch.autograd.Function):
         return (None, None, None, *(found[at] for at in ctx.places))
 
 
+def _schema(reference: Callable[..., Tensor]) -> str:
+    """The operator's schema, from the annotations of its reference.
+
+    torch 2.6 knows ``typing.List[float]`` and not ``list[float]``: a stand-in of the same signature has the former.
+    """
+
+    def with_lists(annotation: Any) -> Any:
+        parts = get_args(annotation)
+        if get_origin(annotation) in (list, Sequence):
+            return List[parts]  # noqa: UP006
+        return Union[tuple(map(with_lists, parts))] if isinstance(annotation, UnionType) else annotation
+
+    def stand_in() -> None: ...
+
+    signature = inspect.signature(reference, eval_str=True)
+    parameters = [each.replace(annotation=with_lists(each.annotation)) for each in signature.parameters.values()]
+    stand_in.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return torch.library.infer_schema(stand_in, mutates_args=())
+
+
 class Operator:
     """A differentiable operator ``medloss::<name>`` over a torch reference and its fast paths.
 
@@ -101,7 +123,7 @@ class Operator:
         paths: tuple[FastPath, ...] = (),
     ) -> None:
         self.name, self.reference, self.paths = name, reference, paths
-        schema = torch.library.infer_schema(reference, mutates_args=())
+        schema = _schema(reference)
         arguments = schema.split(" -> ")[0].strip("()")
         LIBRARY.define(name + schema)
         LIBRARY.define(f"{name}_backward(Tensor grad, int index, {arguments}) -> Tensor")

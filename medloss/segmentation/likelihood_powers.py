@@ -73,4 +73,4 @@ class LikelihoodPowerCompound(CompoundLoss):
             return super()._sums(view)
         likelihood: Any = self._parts["cross_entropy"]
         columns = likelihood.powers(view, regions=True)
-        return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole)
+        return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole())
