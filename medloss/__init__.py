@@ -138,7 +138,7 @@ _NAMES = {
 """Every public name, under the module that it is imported from."""
 _MODULES = (
     "apps", "backends", "base", "checks", "compat", "composite", "config", "forms", "functional", "image", "labels",
-    "maps", "multiscale", "names", "ops", "reduction", "registration", "segmentation", "sums", "supervision",
+    "maps", "multiscale", "names", "ops", "options", "reduction", "registration", "segmentation", "sums", "supervision",
     "transforms",
 )  # fmt: skip
 """Submodules that are attributes of the package without an import statement."""
