@@ -13,13 +13,14 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 # Objects are kept, for the tests that build the library again.
 export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
 
-.PHONY: help demo test quick lint notebooks docs bench peers cuda cuda-first cuda-second oldest-triton sanitize clean
+.PHONY: help demo check test quick lint types plan notebooks docs bench peers cuda cuda-first cuda-second oldest-triton sanitize clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
 	@echo "make test       every test"
 	@echo "make quick      every test but the slow ones"
-	@echo "make lint       ruff"
+	@echo "make check      what takes less than a minute: ruff, mypy, the plan of the house, generated pages;"
+	@echo "                make lint, make types and make plan are its parts"
 	@echo "make notebooks  run the tutorials again at full size, in place"
 	@echo "make docs       write the generated pages of the documentation again"
 	@echo "make bench      time and memory of this machine, ours and the peers'"
@@ -39,8 +40,23 @@ test: $(STAMP)
 quick: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
+# Side by side on two processors: mypy takes as long as the rest. Its cache, .mypy_cache, makes a second run quicker.
+check: $(STAMP)
+	@$(MAKE) --no-print-directory -j 2 -k lint types plan
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# transforms and apps lie beside medloss and are its subpackages: links give mypy the names under which they are imported.
+types: $(STAMP)
+	@mkdir -p build/types/medloss && touch build/types/medloss/__init__.py
+	@for part in transforms apps; do ln -sfn ../../../$$part build/types/medloss/$$part; done
+	$(BIN)/mypy
+
+# Who may import whom, lengths of files and functions, words, and whether generated pages are those that the code gives.
+plan: $(STAMP)
+	$(BIN)/python -m pytest -p no:cacheprovider tests/test_layers.py tests/test_docs.py
 
 notebooks: $(STAMP)
 	for n in tutorials/*.ipynb; do $(BIN)/python tutorials/execute.py $$n || exit 1; done
@@ -56,9 +72,9 @@ $(STAMP): $(INPUTS)
 	@command -v $${CC:-cc} >/dev/null || echo "note: no C compiler (cc) found: medloss runs without its native library, slower."
 	@echo "setting up $(VENV) (a few minutes, once)"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	@echo "$(INSTALL) -e '.[apps,demo,test]'"; $(COMPILE) & compiling=$$!; \
+	@echo "$(INSTALL) -e '.[apps,demo,test,check]'"; $(COMPILE) & compiling=$$!; \
 	$(INSTALL) "$$(grep '^torch==' constraints.txt)" && \
-	MEDLOSS_WITHOUT_NATIVE=1 $(INSTALL) -c constraints.txt -e '.[apps,demo,test]' ruff; \
+	MEDLOSS_WITHOUT_NATIVE=1 $(INSTALL) -c constraints.txt -e '.[apps,demo,test,check]'; \
 	status=$$?; wait $$compiling; exit $$status
 	@touch $@
 

@@ -33,7 +33,7 @@ app.command("demo")(demo)
 
 
 @app.command("doctor")
-def doctor():
+def doctor() -> None:
     """Print versions, devices, which kernels serve and why, and what is missing: for a report of a fault."""
     from medloss.apps.common.doctor import doctor as examine
 

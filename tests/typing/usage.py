@@ -5,10 +5,9 @@ A line that must be refused has a ``type: ignore`` with the code of the error; a
 
 from __future__ import annotations
 
-from typing import assert_type
-
 import torch
 from torch import Tensor, nn
+from typing_extensions import assert_type
 
 import medloss
 from medloss.base import RegionLoss
