@@ -92,7 +92,7 @@ def _schema(reference: Callable[..., Tensor]) -> str:
     def with_lists(annotation: Any) -> Any:
         parts = get_args(annotation)
         if get_origin(annotation) in (list, Sequence):
-            return List[parts]  # noqa: UP006
+            return List[parts]  # type: ignore[valid-type]  # noqa: UP006 - made while it runs
         return Union[tuple(map(with_lists, parts))] if isinstance(annotation, UnionType) else annotation
 
     def stand_in() -> None: ...
