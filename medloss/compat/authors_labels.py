@@ -58,4 +58,82 @@ ROWS = (
         'empty="skip_term" (blob), empty="whole" (CC)',
         "the value of a sample does not depend on the others",
     ),
+    (
+        "nacl",
+        "NACLLoss",
+        "Bala93/MarginLoss",
+        "beyond the border lie voxels of class 0; the Gaussian is SVLS's window, of weights that sum to 2",
+        "the share of a class is that of the voxels that are there; the Gaussian is MONAI's",
+        'border="background"; the Gaussian not at all',
+        "what lies beyond the border is not known; what sums to 2 is no share",
+    ),
+    (
+        "poly",
+        "PolyLoss",
+        "abhuse/polyloss-pytorch",
+        "class weights weigh the cross-entropy alone, and the mean is over the voxels",
+        "they weigh both terms and the voxels of the mean",
+        'weighted="cross_entropy"',
+        "a weight of a class is that of its voxels, as in the cross-entropy",
+    ),
+    (
+        "generalized-surface",
+        "GeneralizedSurfaceLoss",
+        "aecelaya/gen-surf-loss and MIST",
+        "classes weigh 1 / (T^2 + 1) in each sample; in MIST each has a ratio of its own",
+        "all weigh 1, or the weight that is given",
+        'weighting="inverse_square"; weighting="per_class", include_background=False',
+        "the weights of the paper depend on the data set",
+    ),
+    (
+        "symmetric-ce",
+        "SymmetricCrossEntropyLoss",
+        "YisenWang/symmetric_cross_entropy_for_noisy_labels",
+        "labels are clipped at 1e-4, so that A is -9.21",
+        "A is -4, as printed in the paper",
+        "log_zero=math.log(1e-4)",
+        "a default is the paper's",
+    ),
+    (
+        "cldice",
+        "SoftclDiceLoss, SoftDiceclDiceLoss",
+        "jocpae/clDice",
+        "10 erosions whatever iter_ says; sums over the batch; with several classes one Dice over all",
+        "3 erosions, as MONAI's; a Dice of each class",
+        "iter_=10, batch=True, smooth=1e-12, one class",
+        "an option does what it says; a Dice is one of each class everywhere here",
+    ),
+    (
+        "t-loss",
+        "TLoss",
+        "Digital-Dermatology/t-loss",
+        "nu is e and both scales are 1; not divided by the number of voxels",
+        "nu is 1; divided",
+        "per_voxel=False; the gradient differs by a part of (e - 1) / (1 + D)",
+        "one constant in place of two that mean the same; a size like that of other losses",
+    ),
+    (
+        "size-constraint",
+        "SizeConstraintLoss",
+        "LIVIAETS/SizeLoss_WSS",
+        "squares of sizes, divided once by the number V of voxels",
+        "squares of shares",
+        "a weight times V",
+        "the value does not depend on the size of the volume",
+    ),
+    (
+        "papers",
+        (
+            "ComboLoss, PenaltyGeneralizedDiceLoss, ActiveContourLoss, HausdorffERLoss, "
+            "DistancePenalisedCELoss, BoundaryLoss"
+        ),
+        "asgsaeid/ComboLoss, JunMa11/SegLoss, xuuuuuuchen/Active-Contour-Loss, LIVIAETS/boundary-loss",
+        (
+            "a wrong sign; -G for 1 - G; a length from differences of voxels that lie apart; a kernel over "
+            "the channels; a weight that is computed and not used; distances rounded down"
+        ),
+        "the formula of the paper",
+        "not at all",
+        "their code has a fault there",
+    ),
 )

@@ -35,6 +35,9 @@ class ActiveContourLoss(RegionLoss):
 
     Limits: mu = 0 is, for hard targets, the mean absolute error.
 
+    Authors' code: its part per region is equal. Its length pairs differences of voxels that lie apart and leaves out
+    the rim of the image; here it is the total variation, as in the paper.
+
     Args:
         mu: price of the border's length, at least 0.
         spacing: size of a voxel along each axis (one number for all), of which the length is counted in; also an

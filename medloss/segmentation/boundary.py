@@ -33,6 +33,9 @@ class BoundaryLoss(DistanceLoss):
     Limits: for hard predictions, L(p) - L(t) is the mean over the voxels of :math:`|\phi|` where p and t differ.
     Scales with the spacing.
 
+    Authors' code: equal at a spacing of 1. Elsewhere it takes 1 off the distances inside, not the smallest side of a
+    voxel. Its loader rounds the distances down where the labels are integers: that is its fault, and not followed.
+
     Args:
         spacing: size of a voxel along each axis, in mm for instance; also an argument of the call.
 

@@ -56,6 +56,9 @@ class CenterlineBoundaryDiceLoss(SummedMapLoss):
     Limits: for hard predictions and lines one voxel wide everywhere it is :class:`~medloss.SoftclDiceLoss` of each
     class.
 
+    Authors' code: equal for one class with ``batch=True, smooth=1e-12``; it merges the classes of the foreground into
+    one.
+
     Args:
         iter_: how often the skeleton of a region is eroded, at least the radius of the widest vessel in voxels. A
             region that these erosions do not use up may have no skeleton at all, and then no part in the loss: a

@@ -32,6 +32,9 @@ class SoftclDiceLoss(MapLoss):
     Limits: where both are one voxel thin their skeletons are they themselves, and without smoothing the loss is that of
     :class:`~medloss.DiceLoss` for one class.
 
+    Authors' code: equal with ``iter_=10, batch=True, smooth=1e-12``; it takes 10 erosions whatever its own ``iter_``
+    says. The 3 here are MONAI's.
+
     Args:
         iter_: how often the soft skeleton erodes, at least the radius of the widest vessel in voxels.
         smooth_nr, smooth_dr: added to the numerators and denominators of P and R.

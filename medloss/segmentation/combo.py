@@ -23,6 +23,9 @@ class ComboLoss(LikelihoodPowerCompound):
     Limits: alpha = 0 is :class:`~medloss.DiceLoss`; alpha = 1 at beta = 1/2 with ``sigmoid`` is half a
     :class:`~medloss.CrossEntropyLoss`.
 
+    Authors' code: it has the wrong sign on the voxels that are not of the class; here it is the paper's loss, at the
+    authors' weights with ``sigmoid=True, batch=True, smooth_nr=1, smooth_dr=1``.
+
     Args:
         softmax, sigmoid: one of them, for both terms.
         alpha: share of the cross-entropy, in [0, 1].

@@ -18,6 +18,9 @@ class SoftDiceclDiceLoss(Mixture, SoftclDiceLoss):
 
     Limits: alpha = 0 is :class:`~medloss.DiceLoss`, alpha = 1 is :class:`~medloss.SoftclDiceLoss`.
 
+    Authors' code: equal for one class, as :class:`~medloss.SoftclDiceLoss` is. With several its Dice is one over all of
+    them together; here it is the mean over the classes, as everywhere in this package.
+
     Args:
         alpha: share of clDice, 0 to 1.
         smooth_nr, smooth_dr: smoothing of both terms.

@@ -37,6 +37,10 @@ class DistancePenalisedCELoss(LabelLoss):
 
     Limits: :class:`~medloss.CrossEntropyLoss` where no class has a border, or none has a depth.
 
+    Authors' code: that of SegLoss computes its weight, (max - d) / (max - 1), and then returns the plain mean of the
+    cross-entropy; here it is the formula of [1] and [2]. Over max - 1 a region of one voxel's depth has a weight of 0 /
+    0.
+
     Args:
         softmax: stands by itself; there is nothing else but ``sigmoid``.
         include_background: whether voxels of class 0 (with ``sigmoid``: channel 0) count.

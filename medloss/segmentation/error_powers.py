@@ -173,6 +173,8 @@ class SensitivitySpecificityLoss(ErrorPowerLoss):
 
     Limits: r = 1 sees only what the class has, r = 0 only what it has not.
 
+    Authors' code: that of SegLoss is equal with ``r=0.1``.
+
     Args:
         r: weight of the sensitivity, in [0, 1].
         smooth_nr: nothing depends on it.

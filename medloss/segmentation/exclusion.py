@@ -40,6 +40,9 @@ class ExclusionLoss(RegionLoss):
 
     Limits: 0 where all classes are labelled, or none but the background.
 
+    Authors' code: one in use lets the labelled classes and the background enter the mean too; here, as in the paper,
+    the mean is over the classes that the sample's labels leave out.
+
     Args:
         labelled: numbers of the classes that the targets label; the background 0 always counts among them. None: all.
             ``class_present`` in the call, which says so for each sample and class (true where labelled), goes before

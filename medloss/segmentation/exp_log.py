@@ -39,6 +39,10 @@ class ExpLogLoss(LikelihoodPowerCompound):
 
     Limits: lambda_dice = 0 at gamma_ce = 1 without weights is :class:`~medloss.CrossEntropyLoss`.
 
+    Authors' code: none was published. PyMIC's moves the probabilities into [0.005, 0.995], SegLoss's gives the
+    cross-entropy no power; here it is the paper's, with ``batch=True`` and a ``weight`` of the square root of one over
+    each class's share.
+
     Args:
         softmax, sigmoid: one of them.
         gamma_dice, gamma_ce: the powers, above 0; the paper does best with 0.3 for both.

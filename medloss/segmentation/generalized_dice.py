@@ -94,6 +94,9 @@ class PenaltyGeneralizedDiceLoss(GeneralizedDiceLoss):
 
     Limits: k = 0 is :class:`~medloss.GeneralizedDiceLoss`; k = 1 with one class is Jaccard.
 
+    Authors' code: that of SegLoss takes -G for 1 - G, with the generalised Dice G, and so penalises a good one; here it
+    is the paper's.
+
     Args:
         k: weight of the penalty, at least 0.
         w_type, weight, soft_label, empty, smooth_nr, smooth_dr: see :class:`~medloss.GeneralizedDiceLoss`.

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medloss import checks
 from medloss.labels import LabelView
 from medloss.maps import LabelMaps, label_maps
 from medloss.ops import signed_distance
-from medloss.reduction import reduce
+from medloss.reduction import ratio, reduce
 from medloss.segmentation.distances import DistanceLoss, counted, inside
 
 
@@ -33,8 +34,14 @@ class GeneralizedSurfaceLoss(DistanceLoss):
 
     Limits: for hard predictions, the share of the squared distances that lies on wrong voxels.
 
+    Authors' code: equal for given weights. Its own are ``weighting="inverse_square"``, those of MIST, the authors'
+    framework, ``weighting="per_class", include_background=False``.
+
     Args:
         weight: factor per class; the paper takes the inverse of the class's share of the voxels of all targets.
+        weighting: what else the classes weigh. ``"none"``: nothing. ``"inverse_square"``: one over :math:`T^2 + 1`,
+            with the size T of the class in the sample in voxels. ``"per_class"``: each class has a ratio of its own,
+            and the sample their mean over the classes that have a border.
         spacing: size of a voxel along each axis; also an argument of the call.
 
     The call takes ``distance_map``, the signed distances of all N classes, in place of computing them:
@@ -42,7 +49,7 @@ class GeneralizedSurfaceLoss(DistanceLoss):
 
     Raises:
         ShapeError: target, mask or distance_map does not fit the input.
-        ValueError: a spacing that is not above 0, or the faults of :class:`~medloss.DiceLoss`.
+        ValueError: an unknown weighting, a spacing that is not above 0, or the faults of :class:`~medloss.DiceLoss`.
 
     References:
         [1] Celaya et al., A generalized surface loss for reducing the Hausdorff distance in medical imaging
@@ -53,6 +60,12 @@ class GeneralizedSurfaceLoss(DistanceLoss):
     >>> medloss.GeneralizedSurfaceLoss()(torch.ones(1, 1, 6), target)  # wrong: 4, 1 and the last 1, of 7
     tensor(0.8571)
     """
+
+    weighting: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("weighting", self.weighting, ("none", "inverse_square", "per_class"))
 
     def compare(self, maps: LabelMaps, spacing: list[float], distance_map: Tensor | None) -> Tensor:
         """Agreement and its bound, of each sample and class: 2 B N."""
@@ -69,6 +82,10 @@ class GeneralizedSurfaceLoss(DistanceLoss):
         factors, first = self._factors(classes), self._first(classes)
         maps = label_maps(view, first)
         pair = self.compare(maps, *args, **given)
+        if self.weighting == "inverse_square":
+            pair = pair / (maps.weighted(maps.target).flatten(2).sum(-1) ** 2 + 1)
+        if self.weighting == "per_class":
+            pair = torch.stack([ratio(pair[0], pair[1]), (pair[1] > 0).to(pair.dtype)])
         pair = pair if factors is None else pair * factors[first:].to(pair.dtype)
         agreement, best = pair.sum(-1)
         bordered = best > 0

@@ -33,6 +33,9 @@ class HausdorffDTLoss(DistanceLoss):
 
     Limits: alpha = 0 is twice the mean squared error. Scales with the spacing to the power of alpha.
 
+    Authors' code: that of SegLoss is equal. The ``HausdorffLoss`` of the boundary loss's authors measures inside the
+    regions alone and is another loss.
+
     Args:
         alpha: exponent of the distances, at least 0: how much more a far error costs than a near one.
         spacing: size of a voxel along each axis, in mm for instance; also an argument of the call.

@@ -28,6 +28,9 @@ class HausdorffERLoss(MapLoss):
 
     Limits: 0 without errors of above 0.7; one erosion (k = 1) counts the same for every alpha.
 
+    Authors' code: that of SegLoss is equal in a plane. In a volume it lays its kernel over the channels in place of the
+    third axis; here it lies over the three axes, as in the paper.
+
     Args:
         alpha: exponent of the number of erosions that an error outlives, at least 0.
         k: the number of erosions, at least 1. Errors that outlive them all cost alike.

@@ -28,6 +28,10 @@ class NACLLoss(ConstrainedCrossEntropyLoss):
 
     Limits: alpha = 0 is :class:`~medloss.CrossEntropyLoss`.
 
+    Authors' code: equal with ``border="background"``. Its Gaussian is the window of
+    :class:`~medloss.SpatiallyVaryingLabelSmoothingLoss`, whose weights sum to 2: the result is no share, and there is
+    no option for it. ``"gaussian"`` is MONAI's.
+
     Args:
         alpha: weight of the constraint, at least 0.
         distance: ``"l1"`` as above, or ``"l2"``: squares in place of absolute values.
@@ -35,7 +39,8 @@ class NACLLoss(ConstrainedCrossEntropyLoss):
         kernel_size: odd length of the box along each axis, in voxels.
         sigma: width of the Gaussian, in voxels.
         border: ``"renormalise"``: the share of a class is that of the valid voxels that the window holds. ``"zero"``:
-            beyond the border, and under the mask, lie voxels of no class; MONAI's.
+            beyond the border, and under the mask, lie voxels of no class; MONAI's. ``"background"``: voxels of class 0;
+            the authors'.
         include_background: whether voxels of class 0 count in the cross-entropy, and its logits in the constraint.
         weight, label_smoothing, process_group: of the cross-entropy; see :class:`~medloss.CrossEntropyLoss`.
 
@@ -63,7 +68,7 @@ class NACLLoss(ConstrainedCrossEntropyLoss):
         super().__post_init__()
         checks.choice("distance", self.distance, tuple(DISTANCES))
         checks.choice("kernel_type", self.kernel_type, ("mean", "gaussian"))
-        checks.choice("border", self.border, ("renormalise", "zero"))
+        checks.choice("border", self.border, ("renormalise", "zero", "background"))
         if not isinstance(self.kernel_size, int) or self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size!r} must be an odd number of voxels")
         if not self.sigma > 0:

@@ -60,11 +60,14 @@ def presence(members: Tensor, weight: Tensor | None) -> Tensor:
 def proportions(members: Tensor, weight: Tensor | None, window: list[float], border: str) -> Tensor:
     """The share of each class in the window around each voxel, B N [spatial]; 0 where the window holds no voxel.
 
-    What is masked lies beyond the border: with ``"zero"`` both are voxels of no class, else the share is that of the
-    voxels that are there.
+    What is masked lies beyond the border: with ``"zero"`` both are voxels of no class, with ``"background"`` of class
+    0, else the share is that of the voxels that are there.
     """
     total = window_sums(members, window, border)
     if border == "zero":
         return total
     mass = window_sums(presence(members, weight), window, border)
+    if border == "background":
+        beyond = (sum(window) ** (members.ndim - 2) - mass).expand_as(total)[:, :1]
+        return torch.cat([total[:, :1] + beyond, total[:, 1:]], 1)
     return torch.where(mass > 0, total, torch.zeros_like(total)) / torch.where(mass > 0, mass, torch.ones_like(mass))

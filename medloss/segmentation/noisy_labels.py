@@ -26,6 +26,9 @@ class GeneralizedCrossEntropyLoss(LikelihoodLoss):
 
     Limits: q towards 0 is :class:`~medloss.CrossEntropyLoss`; q = 1 is half the absolute error of the probabilities.
 
+    Authors' code: equal to the part that is not truncated; the truncation, which leaves out samples for good as
+    training goes on, is no part of a loss without memory.
+
     Args:
         q: in (0, 1]. The larger, the less a label counts that the network contradicts.
         softmax: stands by itself; there is nothing else but ``sigmoid``.
@@ -74,6 +77,9 @@ class SymmetricCrossEntropyLoss(LikelihoodLoss):
 
     Limits: beta = 0, alpha = 1 is :class:`~medloss.CrossEntropyLoss`; for hard labels alpha = 1 is
     :class:`~medloss.PolyLoss` of epsilon = -A beta.
+
+    Authors' code: both public codes clip the labels at 1e-4: ``log_zero=math.log(1e-4)``, which is -9.21, beside the
+    same alpha and beta. The -4 here is printed in the paper.
 
     Args:
         alpha: weight of the cross-entropy, at least 0. The defaults of both weights are the paper's for images of ten

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from medloss import checks
+from medloss.labels import LabelView
 from medloss.segmentation.voxelwise import LikelihoodLoss
 
 
@@ -25,8 +28,12 @@ class PolyLoss(LikelihoodLoss):
 
     Limits: epsilon = 0 is :class:`~medloss.CrossEntropyLoss`.
 
+    Authors' code: equal; with ``weight`` at ``weighted="cross_entropy"``.
+
     Args:
         epsilon: at least -1, which takes the first term away.
+        weighted: what the class weights weigh: ``"all"``, both terms, and the voxels in the mean; or
+            ``"cross_entropy"``, that term alone, in a mean over the voxels.
         softmax: stands by itself; there is nothing else but ``sigmoid``.
         include_background: whether voxels of class 0 (with ``sigmoid``: channel 0) count.
         process_group: add up numerator and denominator over the processes: ``"world"``, or a group.
@@ -45,11 +52,25 @@ class PolyLoss(LikelihoodLoss):
     """
 
     epsilon: float = 1.0
+    weighted: str = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.at_least("epsilon", self.epsilon, -1)
+        checks.choice("weighted", self.weighted, ("all", "cross_entropy"))
 
     def penalty(self) -> tuple[str, float]:
         """Poly-1 of the activation."""
         return f"poly_{self.activation}", self.epsilon
+
+    def penalise(self, view: LabelView, positive: Tensor, negative: Tensor, reduce: bool = False) -> Tensor:
+        """Poly-1 with the factors on both terms, or each term with its own."""
+        if self.weighted == "all" or self._weight is None:
+            return super().penalise(view, positive, negative, reduce)
+        entropy = self.likelihood(view, (self.activation, 0.0), positive, negative, reduce)
+        lacking = self.likelihood(view, (f"power_{self.activation}", 1.0), negative, negative, reduce)
+        return entropy + self.epsilon * lacking
+
+    def mass(self, view: LabelView, factors: Tensor) -> Tensor:
+        """Voxels alike where the weights are of the cross-entropy alone."""
+        return super().mass(view, self.class_factors(view)[1] if self.weighted == "cross_entropy" else factors)

@@ -31,6 +31,9 @@ class SizeConstraintLoss(RegionLoss):
 
     Limits: at a tolerance of 0 the squared difference of both sizes; for a tolerance of None and bounds of 0 and 1, 0.
 
+    Authors' code: it squares the sizes and divides once by the number V of voxels; here the shares are squared, which
+    divides twice: a weight from there is times V here.
+
     Args:
         lower, upper: bounds of the share of the voxels, in [0, 1]: one number, or one for each channel. A class that is
             known to be absent has an upper bound of 0, one that is known to be there a lower bound of a voxel's share.
@@ -43,8 +46,8 @@ class SizeConstraintLoss(RegionLoss):
             :class:`~medloss.DiceLoss`.
 
     References:
-        [1] Kervadec et al., Constrained-CNN losses for weakly supervised segmentation, MedIA 2019 (there not divided by
-        the number of voxels).
+        [1] Kervadec et al., Constrained-CNN losses for weakly supervised segmentation, MedIA 2019 (there of the sizes,
+        not of the shares).
 
     >>> import torch, medloss
     >>> input, target = torch.tensor([[[0.5, 0.5, 0.5, 0.5]]]), torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])

@@ -33,6 +33,9 @@ class TLoss(RegionLoss):
     Limits: nu towards infinity is half the mean squared error plus :math:`\log(2 \pi) / 2`; of one voxel at nu = 1 it
     is :math:`\log \pi + \log(1 + (p - t)^2)`, the Cauchy distribution.
 
+    Authors' code: equal with ``per_voxel=False``. Its defaults, degrees of freedom of e and a scale of 1 for both, have
+    the energy of ``nu=1`` here, not of ``nu=e``; their gradient differs by a part of (e - 1) / (1 + D).
+
     Args:
         nu: degrees of freedom, above 0: the smaller, the less a sample counts that is far off.
         learn: make :math:`\log \nu` a parameter, ``log_nu``, that starts at nu: hand ``loss.parameters()`` to the

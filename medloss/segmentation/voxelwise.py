@@ -103,15 +103,20 @@ class LikelihoodLoss(VoxelwiseLoss):
 
     def penalise(self, view: LabelView, positive: Tensor, negative: Tensor, reduce: bool = False) -> Tensor:
         """The penalty of each voxel, with ``sigmoid`` of each channel; summed over the voxels with ``reduce``."""
-        penalty, parameter = self.penalty()
+        return self.likelihood(view, self.penalty(), positive, negative, reduce)
+
+    def likelihood(
+        self, view: LabelView, penalty: tuple[str, float], positive: Tensor, negative: Tensor, reduce: bool
+    ) -> Tensor:
+        """A penalty, with its parameter, of each voxel; see :meth:`penalise`."""
         return pointwise(
             view.input,
             view.target,
             view.mask,
-            penalty=penalty,
+            penalty=penalty[0],
             indexed=view.indexed,
             ignore_index=view.ignore_index,
-            gamma=parameter,
+            gamma=penalty[1],
             positive=positive,
             negative=negative,
             reduce=reduce,

@@ -13,7 +13,14 @@ ROWS = {
     "HausdorffDTLoss": Row(options=[{**MULTICLASS, "alpha": 1.5}], neighbourhood=True, saved=3.1),
     "LogHausdorffDTLoss": Row(options=[{"sigmoid": True, "empty": "skip"}], neighbourhood=True, saved=3.1),
     "GeneralizedSurfaceLoss": Row(
-        options=[{**MULTICLASS, "weight": [1.0, 2.0, 0.5]}], none="sample", neighbourhood=True, saved=3.1
+        options=[
+            {**MULTICLASS, "weight": [1.0, 2.0, 0.5]},
+            {**MULTICLASS, "weighting": "inverse_square"},
+            {**MULTICLASS, "weighting": "per_class"},
+        ],
+        none="sample",
+        neighbourhood=True,
+        saved=3.1,
     ),
     "DistancePenalisedCELoss": Row(
         options=[{**MULTICLASS, "weight": [1.0, 2.0, 0.5]}, {"sigmoid": True, "include_background": False}],

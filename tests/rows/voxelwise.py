@@ -48,7 +48,16 @@ ROWS = {
         options=[{"to_onehot_y": True, "smooth_factor": 0.1, "pos_weight": [1.0, 3.0, 0.5]}],
         none="element",
     ),
-    "PolyLoss": Row(options=[{**MULTICLASS, "weight": WEIGHT}, {"sigmoid": True}], none=voxels, joined=weighted),
+    "PolyLoss": Row(
+        options=[
+            {**MULTICLASS, "weight": WEIGHT},
+            {"sigmoid": True},
+            {**MULTICLASS, "weight": WEIGHT, "weighted": "cross_entropy"},
+        ],
+        none=voxels,
+        joined=weighted,
+        saved=2.2,  # with the weight on one term two operators look at the logits
+    ),
     "GeneralizedCrossEntropyLoss": Row(options=[MULTICLASS], none=voxels),
     "SymmetricCrossEntropyLoss": Row(
         options=[{**MULTICLASS, "weight": WEIGHT}],
@@ -59,6 +68,7 @@ ROWS = {
     "NACLLoss": Row(
         options=[
             {**MULTICLASS, "alpha": 0.5, "border": "zero"},
+            {**MULTICLASS, "border": "background"},
             {**MULTICLASS, "kernel_type": "gaussian", "sigma": 0.7, "distance": "l2"},
         ],
         none="voxel",
