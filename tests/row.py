@@ -60,6 +60,8 @@ class Row:
         least: least rank of the volumes (1, 2 or 3).
         inputs: makes the tensors in front of the mask, from (case, shape, batch, dtype, generator); None for the
             default of the kind.
+        leaves: what a descent on this loss alone may leave wrong (see ``test_descents.py``) -> why; it is then run
+            beside a Dice and a cross-entropy, to which its docstring must advise.
         without: cell -> why it does not apply, in words for the documentation.
     """
 
@@ -70,6 +72,7 @@ class Row:
     saved: float | None = None
     least: int = 1
     inputs: Callable[..., list[Tensor]] | None = None
+    leaves: dict[str, str] = field(default_factory=dict)
     without: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

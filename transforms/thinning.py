@@ -78,11 +78,16 @@ def _peel(flat: Tensor, inside: Tensor, parity: Tensor, side: int, around: Tenso
 
 def simple(nearby: Tensor, axes: int) -> Tensor:
     """Which of M voxels are simple, from their neighbours M K inside the region."""
-    _, touching, joined, faces = (part.to(nearby.device) for part in neighbours(axes))
+    _, _, joined, faces = (part.to(nearby.device) for part in neighbours(axes))
     bare = ~nearby & faces
-    apart = (nearby & ~_spread(nearby, nearby, touching)).any(1)
     split = (bare & ~_spread(bare, ~nearby, joined)).any(1)
-    return nearby.any(1) & bare.any(1) & ~apart & ~split
+    return nearby.any(1) & bare.any(1) & ~split & ~several(nearby, axes)
+
+
+def several(nearby: Tensor, axes: int) -> Tensor:
+    """Of which of M voxels the neighbours M K inside the region are several parts, which do not touch without it."""
+    touching = neighbours(axes).touching.to(nearby.device)
+    return (nearby & ~_spread(nearby, nearby, touching)).any(1)
 
 
 def _spread(among: Tensor, allowed: Tensor, adjacent: Tensor) -> Tensor:

@@ -22,10 +22,14 @@ class _DivergenceLoss(ImageLoss):
         """The operator's penalty."""
         raise NotImplementedError
 
+    def _ordered(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What the operator takes for the prediction, and what for the target."""
+        return input, target
+
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss. See the class for shapes and errors."""
         input, target, mask = self._images(input, target, mask)
-        sums = pointwise(input, target, mask, penalty=self.divergence, gamma=self.eps, reduce=True)
+        sums = pointwise(*self._ordered(input, target), mask, penalty=self.divergence, gamma=self.eps, reduce=True)
         if mask is None:
             return reduce(sums, self.reduction)
         weight = mass(mask, input.shape, sums)
@@ -38,8 +42,9 @@ class HeatmapKLDivLoss(_DivergenceLoss):
 
     .. math:: L = \sum_i t_i \log \frac{t_i + \epsilon}{p_i + \epsilon}
 
-    for each sample and heat map, with 0 log 0 = 0. The maps are taken as they are: let each sum to 1 (a softmax over
-    the voxels). Under a mask only its voxels are summed, a weight counting relative to the mean of those above 0.
+    for each sample and heat map, with 0 log 0 = 0; with ``direction="of_input"`` p and t change places. The maps are
+    taken as they are: let each sum to 1 (a softmax over the voxels). Under a mask only its voxels are summed, a weight
+    counting relative to the mean of those above 0.
 
     Shape: input (predicted) and target B N [spatial], mask B 1 or B N [spatial]; ``"none"`` gives B N.
 
@@ -47,12 +52,15 @@ class HeatmapKLDivLoss(_DivergenceLoss):
 
     Limits: eps = 0 is the definition, infinite where the prediction is 0 and the target is not.
 
+    Authors' code: that of DSNT is ``direction="of_input"``.
+
     Args:
         eps: added inside the logarithms, so that a prediction of 0 is finite.
+        direction: ``"of_target"``: KL(target, prediction), as in kornia. ``"of_input"``: KL(prediction, target).
 
     Raises:
         ShapeError: target or mask does not fit the input.
-        ValueError: a negative eps.
+        ValueError: a negative eps, or an unknown direction.
 
     References:
         [1] Kullback and Leibler, On information and sufficiency, Annals of Mathematical Statistics 1951.
@@ -62,6 +70,15 @@ class HeatmapKLDivLoss(_DivergenceLoss):
     >>> medloss.HeatmapKLDivLoss()(predicted, target)  # log 4
     tensor(1.3863)
     """
+
+    direction: str = "of_target"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("direction", self.direction, ("of_target", "of_input"))
+
+    def _ordered(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        return (input, target) if self.direction == "of_target" else (target, input)
 
     @property
     def divergence(self) -> str:

@@ -37,6 +37,9 @@ class MSSSIML1Loss(ImageLoss):
     Limits: alpha = 1 with one sigma is :class:`~medloss.SSIMLoss` times the compensation; alpha = 0 the smoothed
     :class:`~medloss.L1Loss` over the data range.
 
+    Authors' code: PL4NN's is equal with ``compensation=1``; 200 is that of the code which kornia
+    follows. For several channels that code multiplies their similarities; here, as in the authors', they are averaged.
+
     Args:
         sigmas: standard deviations of the windows, in voxels, from narrow to wide. All windows reach twice the last.
         data_range: largest possible difference of two intensities: 1 for images in [0, 1].

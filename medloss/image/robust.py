@@ -78,6 +78,9 @@ class CharbonnierLoss(_ScaledLoss):
 
     Limits: :class:`~medloss.RobustLoss` with alpha = 1.
 
+    Authors' code: the usual form :math:`\sqrt{r^2 + c^2}` is c times this one, plus c: a weight from there is times c
+    here, a thousandth for the usual c of 1e-3.
+
     Args:
         scale: the difference c up to which the penalty is nearly quadratic, above 0, in units of intensity.
 
@@ -218,6 +221,8 @@ class TukeyLoss(_ScaledLoss):
 
     Limits: about :math:`(r / c)^2 / 2` for small differences, as all of :class:`~medloss.RobustLoss`, of which it is no
     member.
+
+    Authors' code: VoxelMorph's ``TukeyBiweight(c)`` is 3 c^2 times this one.
 
     Args:
         scale: the difference c from which nothing counts any more, above 0, in units of intensity; 4.685 standard

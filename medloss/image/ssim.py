@@ -42,7 +42,7 @@ class StructuralLoss(ImageLoss):
         above_zero("data_range", self.data_range)
         checks.at_least("k1", self.k1, 0)
         checks.at_least("k2", self.k2, 0)
-        checks.choice("border", self.border, ("valid", "reflect", "renormalise"))
+        checks.choice("border", self.border, ("valid", "zero", "reflect", "renormalise"))
 
     def _window(self, rank: int) -> list[list[float]]:
         """The weights along each axis."""
@@ -72,6 +72,9 @@ class SSIMLoss(StructuralLoss):
     Limits: ``convention="half"`` is half of ``"one_minus"``. ``MultiScaleSSIMLoss(scale_weights=[1])`` is the loss of
     each sample and channel, where its similarity is not negative.
 
+    Authors' code: that of the paper, scikit-image (``gaussian_weights=True, use_sample_covariance=False``), piq and
+    pytorch-msssim are equal by default; TransMorph's ``SSIM3D`` with ``border="zero"``.
+
     Args:
         window: ``"gaussian"`` or ``"uniform"``.
         window_size: odd length of the window, in voxels; one for all axes, or one per axis, as volumes of thick slices
@@ -80,8 +83,9 @@ class SSIMLoss(StructuralLoss):
         data_range: largest possible difference of two intensities: 1 for images in [0, 1].
         k1, k2: the constants of luminance and structure, as parts of the data range, at least 0.
         border: ``"valid"``: only windows inside the image, as in the paper and MONAI. ``"reflect"``: the image is
-            mirrored at its border, as in kornia. ``"renormalise"``: windows count the voxels that they hold. Under a
-            mask it is always the last one, and only valid voxels enter a window.
+            mirrored at its border, as in kornia. ``"zero"``: windows see zeros beyond it, which look alike in both
+            images, as in TransMorph. ``"renormalise"``: windows count the voxels that they hold. Under a mask it is
+            always the last one, and only valid voxels enter a window.
         convention: ``"one_minus"`` is 1 - SSIM, as in MONAI; ``"half"`` is (1 - SSIM) / 2, as in kornia.
 
     Raises:

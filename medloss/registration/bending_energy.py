@@ -17,6 +17,10 @@ class BendingEnergyLoss(SmoothnessLoss):
 
     Range: [0, inf), in one over the squared unit of the spacing; 0 for an affine field.
 
+    Authors' code: DeepReg's and TransMorph's are equal with ``stencil="wide"``; deepali's is d times that. ICON's
+    ``BendingEnergyNet`` averages over pairs of axes and components, and is this loss over d^2 (9 in 3D) in its unit
+    coordinates: ``spacing=1 / (n - 1)``.
+
     Args:
         spacing: voxel size, in the unit of the field's components.
         stencil: ``"compact"`` [1, -2, 1], as MONAI since 1.6; ``"wide"`` [1, 0, -2, 0, 1] / 4, as before, which is

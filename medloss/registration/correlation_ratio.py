@@ -26,10 +26,13 @@ class CorrelationRatioLoss(HistogramLoss):
 
     Limits: for an explaining image of two bins and narrow windows it is one minus the squared correlation.
 
+    Authors' code: the ``CorrRatio`` of Chen's Correlation_Ratio divides by 3, and does not bin the explained image, as
+    this does: with ``num_bins=32, sigma_ratio=0.7071`` this loss is three times that one within 1 %.
+
     Args:
         explained: ``"target"``, whose intensities are to be a function of the input's, or ``"input"``.
-        kernel_type: ``"gaussian"`` or ``"b-spline"``; see :class:`~medloss.GlobalMutualInformationLoss`.
-        num_bins: bins of each image, at least 2 (b-spline: 5).
+        kernel_type: ``"gaussian"``, ``"mattes"`` or ``"b-spline"``; see :class:`~medloss.GlobalMutualInformationLoss`.
+        num_bins: bins of each image, at least 2 (splines: 5).
         sigma_ratio: sigma of the Gaussian window, in bins. A window's own width is variance that nothing explains, so
             that even an image and itself cost more than 0 unless the windows are narrow.
         intensity_range: lowest and highest intensity of both images; or ``"image"``, those of each image of each

@@ -18,6 +18,8 @@ class CurvatureLoss(SmoothnessLoss):
 
     Limits: equals :class:`BendingEnergyLoss` in 1D. Per component and volume it is twice the functional of [1].
 
+    Authors' code: that of FAIR and deepali is d / 2 times this one.
+
     Args:
         spacing: voxel size, in the unit of the field's components.
         stencil: ``"compact"`` [1, -2, 1]; ``"wide"`` [1, 0, -2, 0, 1] / 4, blind to a field that alternates from voxel

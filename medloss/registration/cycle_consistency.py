@@ -34,6 +34,9 @@ class CycleConsistencyLoss(FieldPairLoss):
     both images add ``loss(inverse, field, other_image)``. In a :class:`~medloss.WeightedSum` it stands alone: where it
     takes the image other losses of two fields take a mask.
 
+    Authors' code: that of CycleMorph resamples the image twice, and so pays for the blur; here the fields are composed,
+    and the image is resampled once.
+
     Args:
         penalty: ``"l1"`` as in the paper, or ``"l2"``.
         spacing: voxel size, in the unit of the fields' components. Under a mask a point counts where the places that it

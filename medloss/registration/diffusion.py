@@ -16,10 +16,16 @@ class DiffusionLoss(SmoothnessLoss):
 
     Range: [0, inf), without unit where field and spacing have the same unit; 0 for a translation.
 
+    Authors' code: MONAI's and DeepReg's are equal by default. The regulariser of VoxelMorph (eq. 7 there), TransMorph,
+    LapIRN, SYMNet and CycleMorph is :class:`FieldGradientLoss`, with differences from voxel to voxel and a mean over
+    the axes: a weight from there belongs to that one, and is d times too much here. deepali's ``diffusion_loss`` is d /
+    2 times this one, TransMorph's ``DisplacementRegularizer("gradient-l2")`` a third in 3D. airlab multiplies by the
+    spacing where this divides.
+
     Args:
         spacing: voxel size, in the unit of the field's components.
-        stencil: ``"central"`` (u+ - u-) / 2 as the peers, blind to a field that alternates from voxel to voxel;
-            ``"forward"`` u+ - u, which sees it.
+        stencil: ``"central"`` (u+ - u-) / 2 as in MONAI and DeepReg, blind to a field that alternates from voxel to
+            voxel; ``"forward"`` u+ - u, which sees it.
         normalize: factors of the number of voxels in place of the spacing, as in MONAI.
         border: ``"interior"``: only voxels whose neighbours are inside the volume count, as in the peers;
             ``"replicate"``: all do, the field being continued beyond the border by its values there.
@@ -29,7 +35,6 @@ class DiffusionLoss(SmoothnessLoss):
 
     References:
         [1] Fischer and Modersitzki, Fast diffusion registration, 2002.
-        [2] Balakrishnan et al., VoxelMorph, IEEE TMI 2019, eq. 7.
 
     >>> import torch, medloss
     >>> ramp = torch.arange(5.0).expand(5, 5)

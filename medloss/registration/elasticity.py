@@ -19,6 +19,9 @@ class LinearElasticityLoss(ElasticLoss):
 
     Limits: in 1D :math:`\lambda / 2 + \mu` times :class:`DiffusionLoss`; at lambda 2 and mu 0 :class:`DivergenceLoss`.
 
+    Authors' code: deepali's is equal with ``stencil="central"``. FAIR's is :math:`\mu |\nabla u|^2 + (\lambda + \mu)
+    (\nabla \cdot u)^2` halved, which differs by terms of the border alone; its lambda is 0 by default.
+
     Args:
         lame_lambda: first constant of Lame, the price of changes of volume; at least 0.
         lame_mu: second one, the shear modulus; at least 0.
@@ -73,6 +76,8 @@ class DivergenceLoss(ElasticLoss):
     Range: [0, inf), without unit where field and spacing have the same unit; 0 for a shear.
 
     Limits: equals :class:`LinearElasticityLoss` at lambda 2 and mu 0, and :class:`DiffusionLoss` in 1D.
+
+    Authors' code: deepali's is half of this one.
 
     Args:
         spacing: voxel size, in the unit of the field's components.

@@ -27,6 +27,9 @@ class FieldTotalVariationLoss(SmoothnessLoss):
     Range: [0, inf), without unit where field and spacing have the same unit; 0 for a translation. A jump costs its
     height, however many voxels it takes.
 
+    Authors' code: DeepReg's is equal with ``stencil="central"``; deepali's is d times, TransMorph's
+    ``DisplacementRegularizer("gradient-l1")`` a third (in 3D) of that.
+
     Args:
         spacing: voxel size, in the unit of the field's components.
         stencil: ``"forward"`` u+ - u; ``"central"`` (u+ - u-) / 2, blind to a field that alternates from voxel to
@@ -67,6 +70,9 @@ class FieldGradientLoss(FieldLoss):
 
     Limits: on a field of constant slopes one d-th of :class:`DiffusionLoss` (``"l2"``) or of
     :class:`FieldTotalVariationLoss` (``"l1"``), which add up the axes, and look only where all have a next voxel.
+
+    Authors' code: the ``Grad`` of VoxelMorph and TransMorph and the smoothness of LapIRN, SYMNet and CycleMorph are
+    equal, ``"l2"`` by default.
 
     Args:
         penalty: ``"l2"`` or ``"l1"``: the power of the differences.

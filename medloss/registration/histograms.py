@@ -23,8 +23,8 @@ class HistogramLoss(ImageLoss):
     """A loss that is arithmetic on the joint histogram of two images; a subclass writes :meth:`compare`.
 
     Args:
-        kernel_type: window through which an intensity is counted. ``"gaussian"``; or ``"b-spline"``, a cubic B-spline
-            for the input and a box for the target, which gets no gradient.
+        kernel_type: window through which an intensity is counted. ``"gaussian"``; or ``"mattes"`` and ``"b-spline"``, a
+            cubic B-spline for the input and a box for the target, which gets no gradient.
         num_bins: bins of each image.
         sigma_ratio: sigma of the Gaussian window, in bins.
         intensity_range: lowest and highest intensity of both images; or ``"image"``, those of each image of each

@@ -30,6 +30,9 @@ class HyperelasticLoss(StencilLoss):
 
     Limits: with the length alone half of d times :class:`DiffusionLoss`. A rotation costs length alone.
 
+    Authors' code: FAIR's has another term of the surface, half of the squared change of area both ways; here it is the
+    paper's, which prices growth.
+
     Args:
         alpha_length, alpha_surface, alpha_volume: prices of the three terms, at least 0.
         floor: below this J, in (0, 1], the volume term goes on as its tangent, so that folds have a finite price, the

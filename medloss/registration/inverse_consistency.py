@@ -40,6 +40,10 @@ class InverseConsistencyLoss(FieldPairLoss):
     Limits: of a zero inverse the mean squared length of the field. It is not symmetric: for both orders add
     ``loss(inverse, field)``.
 
+    Authors' code: ICON's averages over the d components: a weight from there is divided by d here. It adds both orders,
+    ``loss(field, inverse) + loss(inverse, field)``, and jitters the points; here they are the voxels. deepali's is the
+    mean distance, not of its square.
+
     Args:
         spacing: voxel size, in the unit of the fields' components. Under a mask a point counts where its displaced
             position, too, lies between valid voxels.
@@ -90,6 +94,10 @@ class GradICONLoss(StencilLoss, FieldPairLoss):
     Range: [0, inf), without unit where fields and spacing have the same unit; 0 where v undoes u up to a translation.
 
     Limits: of a zero inverse d times :class:`DiffusionLoss` of the field.
+
+    Authors' code: it averages over the entries' components, the paper's formula sums them: a weight from there is
+    divided by d here, the 1.5 of GradICON and uniGradICON is 0.5 in 3D. It jitters the points and takes differences
+    over 0.001 of the unit coordinates; here they are those from voxel to voxel.
 
     Args:
         stencil: ``"forward"`` u+ - u; ``"central"`` (u+ - u-) / 2, blind to a residual that alternates from voxel to

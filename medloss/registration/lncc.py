@@ -28,22 +28,34 @@ class LocalNormalizedCrossCorrelationLoss(ImageLoss):
     Range: [-1, 0], -1 where each window of one image is a linear function of the other's (up to rounding, and
     to ``smooth_nr``). With ``signed`` [-1, 1], -1 where these functions rise and 1 where they fall.
 
+    Authors' code: VoxelMorph's (PyTorch), TransMorph's and CycleMorph's are equal by default. ITK's and ANTs' with
+    ``border="renormalise"`` and a ``kernel_size`` of twice the radius plus 1. ICON's and uniGradICON's ``1 - LNCC`` is
+    this loss plus 1 with ``kernel_type="gaussian", sigma=5, kernel_size=21, signed=True``, but for their 1e-5 on both
+    variances. No option: VoxelMorph's TensorFlow code, in which a window of inverted contrast counts 0; deepali's, in
+    which each voxel is centred by its own window; FireANTs' 1e-5 on mean variances, which is large for images in [0,
+    1].
+
     Args:
         kernel_size: odd length of the window along each axis, in voxels.
-        kernel_type: ``"rectangular"``, ``"triangular"`` or ``"gaussian"`` (sigma = size / 3).
-        border: ``"zero"``: windows at the border see zeros beyond it, as in the peers. ``"renormalise"``: they count
-            the voxels that they hold. Under a mask it is always the latter, and only valid voxels enter a window.
+        kernel_type: ``"rectangular"``, ``"triangular"`` or ``"gaussian"``.
+        sigma: width of the Gaussian, in voxels; ``kernel_size / 3`` without it. The Gaussian ends where the window
+            does: a ``kernel_size`` of 4 sigma + 1 reaches 2 sigma.
+        border: ``"zero"``: windows at the border see zeros beyond it, as in VoxelMorph and MONAI: both images fall to 0
+            there, which correlates. Two unrelated volumes of 48 voxels along each axis cost about -0.3 in place of 0.
+            ``"renormalise"``: they count the voxels that they hold, as in ITK and ANTs. Under a mask it is always the
+            latter, and only valid voxels enter a window.
         signed: the correlation itself in place of its square: windows must be alike, and not only in inverted contrast.
         smooth_nr: added to the numerator of the square.
         smooth_dr: least value of each variance (times V).
 
     Raises:
         ShapeError: images or mask of unlike shapes.
-        ValueError: an even kernel, an unknown option, or ``smooth_nr`` with ``signed``.
+        ValueError: an even kernel, an unknown option, a sigma that is not above 0 or of another window than a Gaussian,
+            or ``smooth_nr`` with ``signed``.
 
     References:
-        [1] Avants et al., Symmetric diffeomorphic image registration with cross-correlation, MedIA 2008, section 2.
-        [2] Balakrishnan et al., VoxelMorph, IEEE TMI 2019, eq. 6.
+        [1] Avants et al., Symmetric diffeomorphic image registration with cross-correlation, MedIA 2008, section 2
+        (its border is ``"renormalise"``). [2] Balakrishnan et al., VoxelMorph, IEEE TMI 2019, eq. 6 (the default).
 
     >>> import torch, medloss
     >>> x = torch.rand(1, 1, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -54,6 +66,7 @@ class LocalNormalizedCrossCorrelationLoss(ImageLoss):
 
     kernel_size: int = 9
     kernel_type: str = "rectangular"
+    sigma: float | None = None
     border: str = "zero"
     signed: bool = False
     smooth_nr: float = 0.0
@@ -65,6 +78,8 @@ class LocalNormalizedCrossCorrelationLoss(ImageLoss):
         checks.choice("border", self.border, ("zero", "renormalise"))
         if not isinstance(self.kernel_size, int) or self.kernel_size < 3 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size!r} must be an odd number of voxels, at least 3")
+        if self.sigma is not None and not (0 < self.sigma < float("inf") and self.kernel_type == "gaussian"):
+            raise ValueError(f"sigma={self.sigma!r} must be above 0 and is of kernel_type='gaussian' alone")
         checks.at_least("smooth_nr", self.smooth_nr, 0)
         if self.signed and self.smooth_nr:
             raise ValueError(f"smooth_nr={self.smooth_nr!r} is added to squares, and signed=True has none")
@@ -75,7 +90,7 @@ class LocalNormalizedCrossCorrelationLoss(ImageLoss):
         """The loss. See the class for shapes and errors."""
         input, target, mask = self._images(input, target, mask)
         options: dict[str, Any] = {
-            "window": window(self.kernel_type, self.kernel_size),
+            "window": window(self.kernel_type, self.kernel_size, self.sigma),
             "renormalise": self.border == "renormalise",
             "smooth_dr": self.smooth_dr,
             "reduce": self.reduction != "none",

@@ -27,9 +27,11 @@ class GlobalMutualInformationLoss(HistogramLoss):
 
     Args:
         kernel_type: ``"gaussian"`` windows around ``num_bins`` centres, the first and last of which are the ends of the
-            range. ``"b-spline"``: cubic B-splines for the input and boxes for the target, which gets no gradient; two
-            bins on either side are padding, and the highest 1 / (num_bins - 4) of the range counts as one intensity.
-        num_bins: bins of each image, at least 2 (b-spline: 5).
+            range. ``"mattes"``: that of [1], as ITK and ANTs compute it: cubic B-splines for the input (their moving
+            image) and boxes for the target (the fixed one), which gets no gradient; two bins on either side are
+            padding. ``"b-spline"``: MONAI's reading of it: boxes are around their bins' centres, half a bin away from
+            those of ITK, and the highest 1 / (num_bins - 4) of the range counts as one intensity, without a gradient.
+        num_bins: bins of each image, at least 2 (splines: 5).
         sigma_ratio: sigma of the Gaussian window, in bins.
         intensity_range: lowest and highest intensity of both images; or ``"image"``, those of each image of each
             sample (under the mask), without a gradient of their own; or ``"batch"``, those of all samples together.
@@ -42,6 +44,11 @@ class GlobalMutualInformationLoss(HistogramLoss):
     Raises:
         ShapeError: images or mask of unlike shapes.
         ValueError: too few bins, an empty range, or an unknown option.
+
+    Authors' code: ITK's ``MattesMutualInformationImageToImageMetricv4``, which ``ants.image_mutual_information`` calls,
+    is equal with ``kernel_type="mattes", intensity_range="image", target_range="image", smooth_nr=0, smooth_dr=1e-15``.
+    The Gaussian is DeepReg's with ``smooth_nr=smooth_dr=1e-5``, TransMorph's with ``num_bins=32, sigma_ratio=1,
+    smooth_nr=0, smooth_dr=1e-6``. deepali's does not normalise the windows of a voxel: there is no option for it.
 
     References:
         [1] Mattes et al., PET-CT image registration in the chest using free-form deformations, IEEE TMI 2003.

@@ -26,6 +26,9 @@ class NormalizedCrossCorrelationLoss(ImageLoss):
 
     Limits: minus the ``signed`` loss is Pearson's correlation coefficient, and the square of it is minus the other.
 
+    Authors' code: ITK's and deepali's are equal; ICON's and airlab's with ``signed=True`` (ICON's plus 1). DeepReg's
+    adds 1e-5 to the product of variances, which is large for images in [0, 1].
+
     Args:
         signed: the correlation itself in place of its square: images must be alike, and not only in inverted contrast.
         smooth_dr: least value of each variance, above 0.

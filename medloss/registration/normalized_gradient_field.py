@@ -28,6 +28,9 @@ class NormalizedGradientFieldLoss(ImageLoss):
     Limits: with ``relative`` a factor on an image, of either sign, and an offset change nothing. In 1D it is blind to
     everything but flat parts.
 
+    Authors' code: FAIR's is equal with ``relative=False`` and its edge as ``eps``. airlab's has one-sided differences
+    and half the squared cosine: another loss.
+
     Args:
         eps: gradients of this length count half; at least 0. A flat region of noise costs 1 and has hardly a gradient
             if its noise lies below.

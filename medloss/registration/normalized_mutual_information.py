@@ -26,8 +26,8 @@ class NormalizedMutualInformationLoss(HistogramLoss):
     Limits: minus Studholme's normalised mutual information, which kornia's loss returns, is this loss minus two.
 
     Args:
-        kernel_type: ``"gaussian"`` or ``"b-spline"``; see :class:`~medloss.GlobalMutualInformationLoss`.
-        num_bins: bins of each image, at least 2 (b-spline: 5).
+        kernel_type: ``"gaussian"``, ``"mattes"`` or ``"b-spline"``; see :class:`~medloss.GlobalMutualInformationLoss`.
+        num_bins: bins of each image, at least 2 (splines: 5).
         sigma_ratio: sigma of the Gaussian window, in bins. An image's windows overlap, so that even an image and
             itself cost more than 0 unless the windows are narrow.
         intensity_range: lowest and highest intensity of both images; or ``"image"``, those of each image of each

@@ -7,11 +7,11 @@ import math
 KINDS = ("rectangular", "triangular", "gaussian")
 
 
-def window(kind: str, size: int) -> list[float]:
+def window(kind: str, size: int, sigma: float | None = None) -> list[float]:
     """Weights along one axis.
 
     ``"rectangular"`` is ones; ``"triangular"`` is (size + 1) / 2 - abs(x); ``"gaussian"`` is exp(-x^2 / (2 s^2)) with
-    s = size / 3, for x from -(size - 1) / 2.
+    s = size / 3 or the sigma that is given, for x from -(size - 1) / 2.
 
     >>> window("triangular", 5)
     [1.0, 2.0, 3.0, 2.0, 1.0]
@@ -22,4 +22,4 @@ def window(kind: str, size: int) -> list[float]:
         return [1.0] * size
     if kind == "triangular":
         return [float(centre + 1 - x) for x in offsets]
-    return [math.exp(-(x**2) / (2 * (size / 3) ** 2)) for x in offsets]
+    return [math.exp(-(x**2) / (2 * (sigma or size / 3) ** 2)) for x in offsets]

@@ -20,6 +20,9 @@ class ACELoss(MapLoss):
     are the bins that hold any. In the backward pass no voxel changes its bin. It says nothing of which voxels are
     right, and is meant to be added to a loss that does.
 
+    It looks at shares of voxels, not at which they are, and a network can have it 0 with everything wrong. Mix it with
+    a Dice and a cross-entropy.
+
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N.
 
     Range: [0, 1].

@@ -25,6 +25,9 @@ class BoundaryLoss(DistanceLoss):
     The value falls below 0. It has no part in a class that the target lacks, and a tiny gradient near the border: add
     it to a Dice or a cross-entropy, with a weight that grows over the epochs (:class:`~medloss.Schedule`).
 
+    A class that the target lacks has no border and costs nothing, whatever is predicted, and the missed one of two
+    regions is far from the other's border. Mix it with a Dice and a cross-entropy, as the authors do.
+
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial], distance_map B N [spatial]; ``"none"``
     gives B N.
 

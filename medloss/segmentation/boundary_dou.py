@@ -23,6 +23,9 @@ class BoundaryDoULoss(RegionLoss):
     its boundary C: its voxels with a neighbour along an axis that is outside, or beyond the border. So the overlap in
     the inside of a large region hardly hides the errors at its boundary.
 
+    A class that the target lacks costs 1 whatever is predicted, without a gradient. Mix it with a cross-entropy, or sum
+    over the batch.
+
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N, ``batch`` 1 N.
 
     The paper has alpha in [0, 1). The authors' code cuts it off above alone: where more than half of a region is

@@ -27,6 +27,9 @@ class BoundaryF1Loss(MapLoss):
     A class without a boundary in the target (absent, or everywhere) has P = R = 0 whatever is predicted. It has nothing
     to teach and is left out of the mean.
 
+    What lies inside of a region, and a class that the target lacks, costs nothing. Mix it with a Dice and a
+    cross-entropy.
+
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B N.
 
     Range: [0, 1], near 0 where each boundary lies within :math:`(\theta - 1) / 2` voxels of the other.

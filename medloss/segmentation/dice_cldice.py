@@ -12,6 +12,8 @@ class SoftDiceclDiceLoss(Mixture, SoftclDiceLoss):
 
     .. math:: L = (1 - \alpha) L_{Dice} + \alpha L_{clDice}
 
+    Where a sample is empty the centrelines ask for little, and a false region goes slowly. Mix it with a cross-entropy.
+
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; gives a scalar.
 
     Range: [0, 1], near 0 where prediction and target are equal.

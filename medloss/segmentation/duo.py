@@ -12,6 +12,8 @@ class DuoLoss(Mixture):
 
     .. math:: L = \tfrac12 L_{Lovasz} + \tfrac12 L_{BF1}
 
+    A class that the target lacks counts in neither. Mix it with a cross-entropy where slices are empty.
+
     Shape: input (logits) B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; gives a scalar.
 
     Range: [0, 1].

@@ -19,6 +19,9 @@ class GeneralizedDiceLoss(SampleLoss):
     for each sample, with I the overlap, S the sum of the prediction and T that of the target. A class that the target
     lacks gets the largest weight that one of the others has, and no class any where all are lacking.
 
+    In a sample without any of the classes that count no class has a weight, and nothing costs: with a sigmoid, or
+    without the background. Mix it with a cross-entropy there.
+
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B, ``batch`` 1.
 
     Range: [0, 1] for hard targets, 0 where prediction and target are equal.
@@ -87,6 +90,9 @@ class PenaltyGeneralizedDiceLoss(GeneralizedDiceLoss):
         L = 1 - \frac{G}{1 + k (1 - G)} = \frac{(1 + k) L_{GD}}{1 + k L_{GD}}, \qquad G = 1 - L_{GD}
 
     for each sample: the errors FP + FN enter the denominator of the generalised Dice coefficient G once more, times k.
+
+    In a sample without any of the classes that count nothing costs, as in :class:`~medloss.GeneralizedDiceLoss`. Mix it
+    with a cross-entropy there.
 
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B, ``batch`` 1.
 

@@ -26,6 +26,9 @@ class GeneralizedSurfaceLoss(DistanceLoss):
     of each class, as of :class:`~medloss.BoundaryLoss`; only its size matters. A class that is empty or full has
     :math:`\phi = 0` and leaves both sums; a sample with no other class costs 0.
 
+    A class that the target lacks costs nothing, whatever is predicted, and voxels at a border hardly anything. Mix it
+    with a Dice and a cross-entropy, as the authors do.
+
     Shape: input B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial], distance_map B N [spatial]; ``"none"``
     gives B.
 

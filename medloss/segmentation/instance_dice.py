@@ -53,10 +53,10 @@ class InstanceDiceLoss(MapLoss):
         """What the voxels of slot 0, B N 1, add to the sums of every instance."""
         raise NotImplementedError
 
-    def _reduced(self, view: LabelView, **given: Any) -> Tensor:
+    def _reduced(self, view: LabelView, *args: Any, **given: Any) -> Tensor:
         classes = view.input.shape[1]
         maps = label_maps(view, self._first(classes))
-        whole, found, there = self._terms(maps, **given)
+        whole, found, there = self._terms(maps, *args, **given)
         counting = self._counting(maps)
         if self.empty == "skip_term":  # each term is a mean of its own
             instances = self._pooled(self.beta * found, counting & there, classes)

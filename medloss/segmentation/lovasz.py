@@ -77,6 +77,9 @@ class LovaszSoftmaxLoss(_LovaszLoss):
     first k voxels are wrong and all others right (each voxel counts with its weight), class weights a (1 by default)
     and the classes C that count. In the backward pass the order stands still.
 
+    A class that the target lacks does not count (``classes="present"``). Mix it with a cross-entropy where that leaves
+    none.
+
     Shape: input (logits) B N [spatial], target B N or B 1 [spatial], mask B 1 [spatial]; ``"none"`` gives B, or 1
     with ``per_image=False``.
 

@@ -11,7 +11,7 @@ from medloss.ops import backend, joint_histogram, native
 from medloss.ops.joint_histogram import reference
 
 needs_library = pytest.mark.skipif(bool(native.unavailable()), reason=f"no native library: {native.unavailable()}")
-KERNELS = ("gaussian", "b-spline")
+KERNELS = ("gaussian", "b-spline", "mattes")
 SHAPES = [(1,), (63,), (17, 31), (11, 13, 17)]
 MANY = (26, 27, 29)  # more than one block of the kernel
 WINDOWS = [(23, 0.5), (5, 0.5), (7, 3.0), (64, 0.12), (40, 2.0)]  # bins and sigma
@@ -43,12 +43,13 @@ def close(found: torch.Tensor, expected: torch.Tensor, tolerance: float, least: 
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance * size)
 
 
-def off_the_edges(y: torch.Tensor, ranges: torch.Tensor, bins: int) -> torch.Tensor:
-    """The image with no intensity at the edge of a box, where rounding decides on the bin."""
+def off_the_edges(y: torch.Tensor, ranges: torch.Tensor, bins: int, shift: float) -> torch.Tensor:
+    """The image with no intensity at the edge of a box, where rounding decides on the bin; half a bin from the centre,
+    or with a shift of 1/2 at whole bins."""
     low, high = (bound.view(-1, *[1] * (y.ndim - 1)) for bound in ranges[:, 2:].unbind(1))
     step = (high - low) / (bins - 4)
-    place = (y - low) / step
-    return (low + (place.round() + 0.9 * (place - place.round())) * step).to(y.dtype)
+    place = (y - low) / step + shift
+    return (low + (place.round() + 0.9 * (place - place.round()) - shift) * step).to(y.dtype)
 
 
 @needs_library
@@ -61,7 +62,8 @@ def test_the_kernel_equals_the_reference(kernel: str, shape: tuple[int, ...], dt
     mask = torch.rand(2, 1, *shape) * (torch.rand(2, 1, *shape) > 0.3)
     ranges = torch.tensor([[0.0, 1.0, -0.05, 0.9], [0.2, 0.7, 0.0, 1.0]], dtype=dtype)
     for bins, sigma in WINDOWS if shape != MANY else WINDOWS[:1]:
-        target = off_the_edges(y, ranges, bins) if kernel == "b-spline" and bins > 5 else y
+        shift = 0.5 if kernel == "mattes" else 0.0
+        target = off_the_edges(y, ranges, bins, shift) if kernel != "gaussian" and bins > 5 else y
         # the place of an intensity among the bins has the rounding of a float, which steep windows magnify
         tolerance = 50 * torch.finfo(dtype).eps * max(1.0, 0.1 * bins / sigma)
         for weight in (None, mask, (mask > 0).expand(2, 2, *shape)):

@@ -6,6 +6,10 @@ MULTICLASS = {"softmax": True, "to_onehot_y": True}
 
 ROWS = {
     "BoundaryLoss": Row(
+        leaves={
+            "empty slice": "what is empty has no border",
+            "missed lesion": "with a sigmoid the other lesion is too near",
+        },
         options=[MULTICLASS, {"sigmoid": True, "spacing": 2.5, "include_background": False}],
         neighbourhood=True,
         saved=2.1,
@@ -13,6 +17,10 @@ ROWS = {
     "HausdorffDTLoss": Row(options=[{**MULTICLASS, "alpha": 1.5}], neighbourhood=True, saved=3.1),
     "LogHausdorffDTLoss": Row(options=[{"sigmoid": True, "empty": "skip"}], neighbourhood=True, saved=3.1),
     "GeneralizedSurfaceLoss": Row(
+        leaves={
+            "empty slice": "a class that the target lacks costs nothing",
+            "missed lesion": "voxels at a border cost hardly anything",
+        },
         options=[
             {**MULTICLASS, "weight": [1.0, 2.0, 0.5]},
             {**MULTICLASS, "weighting": "inverse_square"},

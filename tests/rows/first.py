@@ -52,6 +52,7 @@ ROWS = {
         options=[
             {"kernel_size": 3, "border": "renormalise"},
             {"kernel_size": 5, "kernel_type": "gaussian"},
+            {"kernel_size": 5, "kernel_type": "gaussian", "sigma": 0.9, "signed": True},
             {"kernel_size": 5, "kernel_type": "triangular"},
             {"kernel_size": 3, "signed": True},
         ],

@@ -13,7 +13,11 @@ ROWS = {
     "GemanMcClureLoss": Row(none="element"),
     "WelschLoss": Row(none="element"),
     "SSIMLoss": Row(
-        options=[{"window_size": 3}, {"window_size": 5, "border": "reflect", "convention": "half"}],
+        options=[
+            {"window_size": 3},
+            {"window_size": 5, "border": "reflect", "convention": "half"},
+            {"window_size": 3, "border": "zero"},
+        ],
         none=lambda case: "element" if "border" in case.options else "interior",
         neighbourhood=True,
         without={"one voxel": "whole and mirrored windows need more voxels and say so"},
@@ -62,6 +66,8 @@ ROWS = {
         saved=3.6,  # the half spectrum, its powers and amplitudes
         without={"window mask": "a spectrum is that of the whole grid, where masked voxels are zero in both images"},
     ),
-    "HeatmapKLDivLoss": Row(none="region", without={"target gradient": UNLIKE}),
+    "HeatmapKLDivLoss": Row(
+        options=[{}, {"direction": "of_input"}], none="region", without={"target gradient": UNLIKE}
+    ),
     "HeatmapJSDivLoss": Row(none="region"),
 }

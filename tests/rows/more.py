@@ -29,6 +29,11 @@ ROWS = {
         saved=4.2,  # the merged logits, and what made them
     ),
     "SizeConstraintLoss": Row(
+        leaves={
+            "false branch": "it knows sizes alone",
+            "missed lesion": "it knows sizes alone",
+            "false lesion": "it knows sizes alone",
+        },
         options=[{**MULTICLASS, "tolerance": 0.0, "upper": [0.3, 0.2, 0.5], "weight": WEIGHT}],
     ),
     "ActiveContourLoss": Row(
@@ -37,6 +42,10 @@ ROWS = {
         saved=4.2,  # probabilities and memberships
     ),
     "CenterlineBoundaryDiceLoss": Row(
+        leaves={
+            "empty slice": "skeletons say little of a slice without any",
+            "missed lesion": "what is below one half has no region",
+        },
         options=[{**MULTICLASS, "smooth_nr": 1e-5, "smooth_dr": 1e-5, "iter_": 1, "spacing": 2.0}],
         neighbourhood=True,
         saved=7.6,  # of both maps: depths, skeletons and weights

@@ -11,12 +11,21 @@ MAPS = 2.0
 
 ROWS = {
     "SoftclDiceLoss": Row(
+        leaves={
+            "empty slice": "a flat prediction has no soft skeleton",
+            "false branch": "a flat prediction has no soft skeleton",
+            "missed lesion": "a flat prediction has no soft skeleton",
+            "false lesion": "a flat prediction has no soft skeleton",
+        },
         options=[{**MULTICLASS, **BARE, "iter_": 1, "weight": WEIGHT}],
         none="sample",
         neighbourhood=True,
         saved=MAPS,
     ),
     "SoftDiceclDiceLoss": Row(
+        leaves={
+            "empty slice": "the centrelines ask for little there",
+        },
         options=[{**BARE, "sigmoid": True, "iter_": 0, "alpha": 0.3}],
         none="",
         neighbourhood=True,
@@ -24,24 +33,42 @@ ROWS = {
         without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND},
     ),
     "HausdorffERLoss": Row(
+        leaves={
+            "empty slice": "small errors survive no erosion",
+            "false branch": "small errors survive no erosion",
+            "missed lesion": "small errors survive no erosion",
+            "false lesion": "small errors survive no erosion",
+        },
         options=[{"sigmoid": True, "k": 3, "weight": WEIGHT}],
         neighbourhood=True,
         saved=MAPS,
     ),
     "BoundaryF1Loss": Row(
+        leaves={
+            "empty slice": "a class that the target lacks costs nothing",
+            "missed lesion": "the inside costs nothing",
+        },
         options=[{**MULTICLASS, "include_background": False, "theta": 3}],
         neighbourhood=True,
         saved=MAPS,
     ),
     "SkeletonRecallLoss": Row(
+        leaves={
+            "empty slice": "false positives cost nothing",
+            "false branch": "false positives cost nothing",
+            "false lesion": "false positives cost nothing",
+        },
         options=[{**MULTICLASS, "iter_": 0, "radius": 1}],
         neighbourhood=True,
         saved=MAPS,
     ),
     "BoundaryDoULoss": Row(
-        options=[{**MULTICLASS, "weight": WEIGHT, "alpha_min": -1.0, "alpha_max": 0.5}], neighbourhood=True
+        leaves={"empty slice": "a class that the target lacks costs 1, whatever is predicted"},
+        options=[{**MULTICLASS, "weight": WEIGHT, "alpha_min": -1.0, "alpha_max": 0.5}],
+        neighbourhood=True,
     ),
     "DuoLoss": Row(
+        leaves={"empty slice": "a class that the target lacks costs nothing"},
         options=[{**MULTICLASS, "theta": 1}],
         none="",
         neighbourhood=True,

@@ -11,16 +11,19 @@ DISTANCES = [[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]]
 
 ROWS = {
     "GeneralizedDiceLoss": Row(
+        leaves={"empty slice": "a class that the target lacks costs nothing"},
         options=[{**CLASSES, "w_type": "simple", "soft_label": True}, {"sigmoid": True, "empty": "skip"}],
         none="sample",
     ),
-    "PenaltyGeneralizedDiceLoss": Row(none="sample"),
+    "PenaltyGeneralizedDiceLoss": Row(
+        leaves={"empty slice": "a class that the target lacks costs nothing"}, none="sample"
+    ),
     "GeneralizedWassersteinDiceLoss": Row(
         options=[{**CLASSES, "dist_matrix": DISTANCES, "weighting_mode": "GDL"}], none="sample"
     ),
     "JaccardLoss": Row(options=[{**MULTICLASS, "soft_label": True}]),
     "LogCoshDiceLoss": Row(),
-    "MCCLoss": Row(),
+    "MCCLoss": Row(leaves={"empty slice": "a class that the target lacks has no correlation"}),
     "FocalTverskyLoss": Row(options=[{**MULTICLASS, "soft_label": True}]),
     "AsymmetricSimilarityLoss": Row(),
     "UnifiedFocalLoss": Row(options=[CLASSES, {**CLASSES, "focal_over_classes": "sum"}]),

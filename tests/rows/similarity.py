@@ -6,7 +6,11 @@ BOXES = "the b-spline kernel counts the target in boxes, which have no slope; te
 
 ROWS = {
     "GlobalMutualInformationLoss": Row(
-        options=[{"num_bins": 20}, {"kernel_type": "b-spline", "num_bins": 16}],
+        options=[
+            {"num_bins": 20},
+            {"kernel_type": "b-spline", "num_bins": 16},
+            {"kernel_type": "mattes", "num_bins": 16},
+        ],
         none="sample",
         without={"target gradient": BOXES},
     ),

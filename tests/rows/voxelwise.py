@@ -19,6 +19,7 @@ def weighted(case):
 
 ROWS = {
     "LovaszSoftmaxLoss": Row(
+        leaves={"empty slice": "a class that the target lacks costs nothing"},
         options=[MULTICLASS, {**MULTICLASS, "classes": "all", "weight": WEIGHT}],
         none="sample",
     ),
@@ -55,7 +56,7 @@ ROWS = {
             {**MULTICLASS, "weight": WEIGHT, "weighted": "cross_entropy"},
         ],
         none=voxels,
-        joined=weighted,
+        joined=lambda case: weighted(case) and "weighted" not in case.options,
         saved=2.2,  # with the weight on one term two operators look at the logits
     ),
     "GeneralizedCrossEntropyLoss": Row(options=[MULTICLASS], none=voxels),
@@ -82,7 +83,15 @@ ROWS = {
         neighbourhood=True,
         saved=2.2,  # the smoothed labels, as large as the logits
     ),
-    "ACELoss": Row(options=[{**MULTICLASS, "bins": 5}], saved=2.2),
+    "ACELoss": Row(
+        leaves={
+            "false branch": "shares of voxels, not voxels",
+            "missed lesion": "shares of voxels, not voxels",
+            "false lesion": "shares of voxels, not voxels",
+        },
+        options=[{**MULTICLASS, "bins": 5}],
+        saved=2.2,
+    ),
     "MarginalDiceCELoss": Row(
         options=[{**MULTICLASS, "labelled": [1]}],
         none="",
@@ -90,6 +99,12 @@ ROWS = {
         without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND},
     ),
     "ExclusionLoss": Row(
+        leaves={
+            "empty slice": "all classes are labelled",
+            "false branch": "all classes are labelled",
+            "missed lesion": "all classes are labelled",
+            "false lesion": "all classes are labelled",
+        },
         options=[{**MULTICLASS, "labelled": [1]}, {**MULTICLASS, "labelled": [2], "form": "cross_entropy"}],
         saved=4.2,  # the labelled foreground, seen as one map for each class; for the logarithms the probabilities
         without={"reductions": "labelled classes are no entries of the mean"},

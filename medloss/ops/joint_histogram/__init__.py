@@ -12,8 +12,8 @@ from medloss.ops.voxels import accumulation_dtype, constants
 
 __all__ = ["KERNELS", "LEAST_BINS", "joint_histogram"]
 
-KERNELS = ("gaussian", "b-spline")
-LEAST_BINS = {"gaussian": 2, "b-spline": 5}
+KERNELS = ("gaussian", "b-spline", "mattes")
+LEAST_BINS = {"gaussian": 2, "b-spline": 5, "mattes": 5}
 
 
 def _fake(
@@ -49,8 +49,11 @@ def joint_histogram(
         mask: weight of each voxel, at least 0, B 1 [spatial] or B C [spatial]. Nothing under a zero is looked at.
         kernel: ``"gaussian"``: windows of width sigma around centres that divide the range into ``bins - 1`` equal
             parts, made to sum to one. ``"b-spline"``: cubic B-splines for the input and boxes for the target, over
-            ``bins - 4`` parts and two bins of padding on either side; its slope in the target is 0 everywhere.
-        bins: number of bins, at least 2 (b-spline: 5).
+            ``bins - 4`` parts and two bins of padding on either side; its slope in the target is 0 everywhere. A box is
+            around its bin's centre, and the last of the parts counts as one intensity. ``"mattes"``: the same parts and
+            padding, but a box goes from its bin to the next one, and the splines have a slope up to the end of the
+            range.
+        bins: number of bins, at least 2 (splines: 5).
         ranges: lowest and highest intensity of the input, then of the target, B 4; by default 0 and 1. Intensities
             outside count as those at the nearer end. A range of no width takes every intensity at its lowest.
         sigma_ratio: sigma of the Gaussian window, in bins.

@@ -11,6 +11,7 @@
 
 enum { LANES = 8, MOST_REACH = 32, TILE = 64 };
 enum { LEAST_BLOCK = 16384 };
+enum { GAUSSIAN, SPLINE, MATTES }; /* `spline` of the calls */
 
 #define REAL float
 #define SUFFIX f32
@@ -38,6 +39,7 @@ typedef struct {
     const REAL *x, *y, *mask;
     int64_t voxels;
     int spline, bins, reach;
+    REAL last;         /* the largest position on the bins of the splines */
     int64_t side;      /* bins of a histogram along an axis, with its margin */
     double sharpness;  /* 1 / (2 sigma^2) */
     double fall[MOST_REACH + 1]; /* exp(-sharpness k^2) */
@@ -51,6 +53,7 @@ typedef struct {
 static CALL NAME(call)(const REAL *x, const REAL *y, const REAL *mask, int64_t voxels, int64_t spline, int64_t bins,
                        int64_t reach, double sigma_ratio) {
     CALL c = {.x = x, .y = y, .mask = mask, .voxels = voxels, .spline = (int)spline, .bins = (int)bins};
+    c.last = (REAL)(spline == MATTES ? bins - 2 : bins - 3);
     c.reach = spline ? 0 : (int)reach;
     c.side = bins + 2 * c.reach + LANES;
     c.sharpness = 1 / (2 * sigma_ratio * sigma_ratio);

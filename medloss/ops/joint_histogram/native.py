@@ -13,6 +13,8 @@ from medloss.ops.voxels import accumulation_dtype
 
 NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-18}
 """The part of a window that its tails may lose, below the rounding of the rest."""
+KERNEL = {"gaussian": 0, "b-spline": 1, "mattes": 2}
+"""Their numbers in ``kernel.c``."""
 MAX_BINS = 1024
 MAX_REACH = 32
 LEAST_SIGMA = 0.1
@@ -65,7 +67,7 @@ def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
     x, y = (image.detach().to(dtype).contiguous() for image in (input, target))
     ends = ranges.detach().to(torch.float64).contiguous()
     return (
-        x, y, mask, input.shape[0], input[0].numel(), ends, int(kernel == "b-spline"), bins,
+        x, y, mask, input.shape[0], input[0].numel(), ends, KERNEL[kernel], bins,
         reach(sigma_ratio, bins, dtype), float(sigma_ratio),
     )  # fmt: skip
 

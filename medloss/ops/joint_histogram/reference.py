@@ -89,9 +89,12 @@ def _counts(
     if kernel == "gaussian":
         rows = gaussian(_placed(x, low_x, high_x), bins, sigma_ratio)
         columns = gaussian(_placed(y, low_y, high_y), bins, sigma_ratio)
-    else:
+    elif kernel == "b-spline":
         rows = spline(_placed(x, low_x, high_x), bins, order=3)
         columns = spline(_placed(y, low_y, high_y), bins, order=0)
+    else:
+        rows = cubic(_placed(x, low_x, high_x) * (bins - 4) + 2, bins)
+        columns = floored(_placed(y, low_y, high_y) * (bins - 4) + 2, bins)
     if weight is not None:
         columns = columns * weight.unsqueeze(-1)
     return rows.transpose(1, 2) @ columns
@@ -113,11 +116,25 @@ def gaussian(places: Tensor, bins: int, sigma_ratio: float) -> Tensor:
 def spline(places: Tensor, bins: int, order: int) -> Tensor:
     """Weights B voxels bins: cubic B-splines, or boxes for order 0, with two bins of padding on either side."""
     position = torch.clamp(places * (bins - 4) + 2, 2, bins - 3)
+    if order == 3:
+        return cubic(position, bins)
     centres = torch.arange(bins, dtype=places.dtype, device=places.device)
     distance = (position.unsqueeze(-1) - centres).abs()
-    if order == 0:
-        weights = (distance < 0.5).to(places.dtype) + 0.5 * (distance == 0.5).to(places.dtype)
-        return weights + 0 * distance  # a slope of 0, and not the lack of one
+    weights = (distance < 0.5).to(places.dtype) + 0.5 * (distance == 0.5).to(places.dtype)
+    return weights + 0 * distance  # a slope of 0, and not the lack of one
+
+
+def cubic(position: Tensor, bins: int) -> Tensor:
+    """Weights B voxels bins of cubic B-splines around whole positions."""
+    centres = torch.arange(bins, dtype=position.dtype, device=position.device)
+    distance = (position.unsqueeze(-1) - centres).abs()
     near = (4 - 6 * distance**2 + 3 * distance**3) / 6
     far = (2 - distance).clamp_min(0) ** 3 / 6
     return torch.where(distance < 1, near, far)
+
+
+def floored(position: Tensor, bins: int) -> Tensor:
+    """Weights B voxels bins of the box that each position lies in; the end of the range lies in the last one."""
+    centres = torch.arange(bins, dtype=position.dtype, device=position.device)
+    box = position.floor().clamp(2, bins - 3).unsqueeze(-1)
+    return (box == centres).to(position.dtype) + 0 * position.unsqueeze(-1)  # a slope of 0, and not the lack of one

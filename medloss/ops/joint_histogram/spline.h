@@ -4,13 +4,19 @@
 /* The position of an intensity on the bins of the splines, two of which are padding on either side. */
 static inline REAL NAME(position)(const CALL *c, const SCALE *s, REAL value) {
     const REAL place = (NAME(clamp)(value, s->low, s->high) - s->low) * s->factor;
-    return NAME(clamp)(place + 2, 2, (REAL)(c->bins - 3));
+    return NAME(clamp)(place + 2, 2, c->last);
+}
+
+/* The whole part of a position, for which there are two more bins above; 2 for NaN. */
+static inline int NAME(below)(const CALL *c, REAL position) {
+    const int below = position >= 2 ? (int)position : 2;
+    return below < c->bins - 3 ? below : c->bins - 3;
 }
 
 /* The weights of a cubic B-spline, and its first bin. */
 static inline int NAME(cubic)(const CALL *c, const SCALE *s, REAL value, double *w, double *slope) {
     const REAL position = NAME(position)(c, s, value);
-    const int below = position >= 2 ? (int)position : 2;
+    const int below = NAME(below)(c, position);
     const double f = (double)position - below, g = 1 - f;
     w[0] = g * g * g / 6;
     w[1] = (4 - 6 * f * f + 3 * f * f * f) / 6;
@@ -25,12 +31,13 @@ static inline int NAME(cubic)(const CALL *c, const SCALE *s, REAL value, double 
     return below - 1;
 }
 
-/* The weights of the box around a bin; halfway between two bins it is half in each. */
+/* The weights of the box around a bin; halfway between two bins it is half in each. Mattes' box goes from its
+ * bin to the next one. */
 static inline int NAME(box)(const CALL *c, const SCALE *s, REAL value, double *w) {
     const REAL position = NAME(position)(c, s, value);
-    const int below = position >= 2 ? (int)position : 2;
+    const int below = NAME(below)(c, position);
     const REAL f = position - (REAL)below;
-    w[0] = f < (REAL)0.5 ? 1 : f == (REAL)0.5 ? 0.5 : 0;
+    w[0] = f < (REAL)0.5 || c->spline == MATTES ? 1 : f == (REAL)0.5 ? 0.5 : 0;
     w[1] = 1 - w[0];
     if (!(f >= 0)) w[0] = w[1] = (double)f; /* NaN */
     return below;
@@ -56,7 +63,7 @@ static void NAME(count_spline)(const CALL *c, const SCALE *sx, const SCALE *sy, 
 static void NAME(slope_spline)(const CALL *c, const SCALE *sx, const SCALE *sy, int64_t start, int64_t end,
                                const double *table, REAL *out) {
     double wx[4], wy[2], slope[4];
-    const REAL first = 2, last = (REAL)(c->bins - 3);
+    const REAL first = 2, last = c->spline == MATTES ? (REAL)c->bins : c->last; /* Mattes' range ends at its end */
     for (int64_t i = start; i < end; ++i) {
         const REAL weight = c->mask ? c->mask[i] : 1, x = c->x[i], place = (x - sx->low) * sx->factor + 2;
         out[i] = 0;

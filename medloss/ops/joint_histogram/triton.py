@@ -28,8 +28,10 @@ class TritonJointHistogram:
 
     def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
         """Why the kernels cannot serve; empty where they can."""
-        input, _, _, _, _, bins, _ = args
+        input, _, _, _, kind, bins, _ = args
         found = triton_path.reasons(input)
+        if kind == "mattes":
+            found.append("kernel='mattes' has no kernel here")
         most = MOST_BINS[accumulation_dtype(input)]
         if bins > most:
             found.append(f"{bins} bins are more than {most}")
