@@ -44,7 +44,10 @@ ROWS = (
         "skeleton-recall",
         "SkeletonRecallLoss",
         "MIC-DKFZ/Skeleton-Recall",
-        "the recall itself, negative; sums over the batch where the plan says so; scikit-image's skeletons, Lee's of volumes and Zhang's of planes",
+        (
+            "the recall itself, negative; sums over the batch where the plan says so; scikit-image's skeletons, "
+            "Lee's of volumes and Zhang's of planes"
+        ),
         "1 - recall, one value per sample and class",
         'batch=True, less 1; the skeleton from SkeletonMap(method="lee"); Zhang\'s not at all',
         "a loss is 0 where all is right",
