@@ -48,7 +48,8 @@ class GlobalMutualInformationLoss(HistogramLoss):
     Authors' code: ITK's ``MattesMutualInformationImageToImageMetricv4``, which ``ants.image_mutual_information`` calls,
     is equal with ``kernel_type="mattes", intensity_range="image", target_range="image", smooth_nr=0, smooth_dr=1e-15``.
     The Gaussian is DeepReg's with ``smooth_nr=smooth_dr=1e-5``, TransMorph's with ``num_bins=32, sigma_ratio=1,
-    smooth_nr=0, smooth_dr=1e-6``. deepali's does not normalise the windows of a voxel: there is no option for it.
+    smooth_nr=0, smooth_dr=1e-6``, FireANTs' with ``num_bins=32, intensity_range=(1 / 64, 63 / 64)`` but for what lies
+    outside. deepali's does not normalise the windows of a voxel: there is no option for it.
 
     References:
         [1] Mattes et al., PET-CT image registration in the chest using free-form deformations, IEEE TMI 2003.

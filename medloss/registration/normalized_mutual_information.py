@@ -25,6 +25,10 @@ class NormalizedMutualInformationLoss(HistogramLoss):
 
     Limits: minus Studholme's normalised mutual information, which kornia's loss returns, is this loss minus two.
 
+    Authors' code: scikit-image's ``normalized_mutual_information`` of n bins is 2 minus this loss with ``num_bins=n,
+    sigma_ratio=0.02`` and an ``intensity_range`` that is half a bin shorter at both ends. ITK has none. deepali's does
+    not normalise the windows of a voxel: there is no option for it.
+
     Args:
         kernel_type: ``"gaussian"``, ``"mattes"`` or ``"b-spline"``; see :class:`~medloss.GlobalMutualInformationLoss`.
         num_bins: bins of each image, at least 2 (splines: 5).
