@@ -10,6 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from medloss.ops.contexts import Blocks
 from medloss.ops.voxels import holds
 
 
@@ -17,12 +18,15 @@ class ShapeError(ValueError, AssertionError):
     """A tensor has the wrong shape. Both a ValueError and an AssertionError, as the peers raise one or the other."""
 
 
-_check_values = os.environ.get("MEDLOSS_CHECKS", "0") not in ("", "0")
+_checking: Blocks[bool] = Blocks("medloss_check_values")
+_always = os.environ.get("MEDLOSS_CHECKS", "0") not in ("", "0")
 
 
 @contextlib.contextmanager
 def check_values(enabled: bool = True) -> Iterator[None]:
     """Look at the values of labels, masks and probabilities too, inside the block (``MEDLOSS_CHECKS=1``: everywhere).
+
+    The block is that of its thread, and of its task in asyncio.
 
     Off by default: looking costs a pass over the labels, and on a GPU a wait for it.
 
@@ -33,17 +37,13 @@ def check_values(enabled: bool = True) -> Iterator[None]:
         ...
     ValueError: target holds labels outside the 2 classes 0..1: [7]. Remap them, or name one as ignore_index
     """
-    global _check_values
-    previous, _check_values = _check_values, enabled
-    try:
+    with _checking.holding(enabled):
         yield
-    finally:
-        _check_values = previous
 
 
 def checking_values() -> bool:
     """Whether values are looked at."""
-    return _check_values
+    return _checking.innermost(_always)
 
 
 def choice(name: str, value: Any, allowed: Sequence[Any]) -> None:

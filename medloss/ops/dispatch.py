@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from medloss.ops.contexts import Blocks
+
 BACKENDS = ("reference", "native", "triton")
 
 
@@ -73,14 +75,19 @@ class Decision(NamedTuple):
     reasons: dict[str, list[str]]
 
 
-_forced: str | None = None
-_listeners: list[list[Decision]] = []
+_forced: Blocks[str | None] = Blocks("medloss_backend")
+_listeners: Blocks[list[Decision]] = Blocks("medloss_listen")
 
 
 def forced_backend() -> str | None:
     """The backend forced by :func:`backend` or by ``MEDLOSS_BACKEND``; None where each call chooses."""
-    name = _forced or os.environ.get("MEDLOSS_BACKEND") or None
+    name = forced_by_block() or os.environ.get("MEDLOSS_BACKEND") or None
     return name if name is None else _checked(name)
+
+
+def forced_by_block() -> str | None:
+    """The backend forced by the caller's innermost block."""
+    return _forced.innermost(None)
 
 
 def _checked(name: str) -> str:
@@ -93,36 +100,41 @@ def _checked(name: str) -> str:
 def backend(name: str | None) -> Iterator[None]:
     """Force a backend (``"reference"``, ``"native"``, ``"triton"``) inside the block; None lifts a force.
 
-    A forced backend that cannot serve a call raises :class:`BackendError` with all its reasons.
+    A forced backend that cannot serve a call raises :class:`BackendError` with all its reasons. The block is that of
+    its thread, and of its task in asyncio: others choose for themselves. What is differentiated outside of the block,
+    or by another thread (autograd has one for each GPU), keeps the backend that was forced when it was computed.
     """
-    global _forced
-    previous, _forced = _forced, name if name is None else _checked(name)
-    try:
+    with _forced.holding(name if name is None else _checked(name)):
         yield
-    finally:
-        _forced = previous
 
 
 @contextlib.contextmanager
 def listen() -> Iterator[list[Decision]]:
-    """Collect the decisions taken inside the block."""
-    heard: list[Decision] = []
-    _listeners.append(heard)
-    try:
+    """Collect the decisions taken inside the block, by its thread."""
+    with _listeners.holding([]) as heard:
         yield heard
-    finally:
-        _listeners.remove(heard)
 
 
 def choose(
-    operator: str, paths: tuple[FastPath, ...], args: tuple[Any, ...], needs: tuple[bool, ...] | None = None
+    operator: str,
+    paths: tuple[FastPath, ...],
+    args: tuple[Any, ...],
+    needs: tuple[bool, ...] | None = None,
+    before: str | None = None,
 ) -> FastPath | None:
     """The fast path that serves the call, or None for the reference.
+
+    Args:
+        operator: its name.
+        paths: its fast paths, best first.
+        args: the arguments of the call.
+        needs: of a backward pass, which of them want a gradient.
+        before: of a backward pass, the backend that was forced in the forward pass; one that is forced now goes first.
 
     Raises:
         BackendError: a forced path cannot serve.
     """
-    forced = forced_backend()
+    forced = forced_by_block() or before or forced_backend()
     reasons: dict[str, list[str]] = {}
     chosen = None
     for path in paths if forced != "reference" else ():
@@ -135,6 +147,6 @@ def choose(
     if chosen is None and forced not in (None, "reference"):
         why = reasons.get(forced) or [f"{operator} has no {forced} kernel"]
         raise BackendError(f"the forced backend {forced!r} cannot serve {operator}: " + "; ".join(why))
-    for heard in _listeners if needs is None else ():
+    for heard in _listeners.values() if needs is None else ():
         heard.append(Decision(operator, chosen.name if chosen else "reference", reasons))
     return chosen

@@ -8,6 +8,7 @@ the reference, which also serves second derivatives.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.library import Library
 
-from medloss.ops.dispatch import FastPath, KeepingPath, PathOfSeveral, choose
+from medloss.ops.dispatch import FastPath, KeepingPath, PathOfSeveral, backend, choose, forced_by_block
 
 LIBRARY = Library("medloss", "FRAGMENT")
 PLAIN = (Tensor, torch.nn.Parameter)
@@ -155,6 +156,14 @@ class Operator:
                 return _Eager.apply(self, args, places, *(args[at] for at in places))
         return self._forward(*args)
 
+    def gradient(self, grad: Tensor, *args: Any) -> Tensor:
+        """The gradient of the first tensor for that of the result, where nobody traces, without the result itself."""
+        needs = (True, *(False for _ in args[1:]))
+        path = choose(self.name, self.paths, args, needs)
+        found = self._differentiate(grad, args, needs, False)[0] if path is None else _gradient(path, 0, grad, args)
+        assert found is not None
+        return found
+
     def _forward_kernel(self, *args: Any) -> Tensor:
         return self._forward(*args).contiguous()  # as the fakes foretell, whatever the layout of the input
 
@@ -187,6 +196,7 @@ class Operator:
         ctx.is_tensor = [isinstance(value, Tensor) for value in inputs]
         ctx.save_for_backward(*itertools.compress(inputs, ctx.is_tensor))
         ctx.options = [None if tensor else value for value, tensor in zip(inputs, ctx.is_tensor, strict=True)]
+        ctx.forced = forced_by_block()
 
     def _backward(
         self, ctx: Any, grad: Tensor, needs: tuple[bool, ...] | None = None, direct: bool = False
@@ -200,13 +210,14 @@ class Operator:
         kept = None if second_order or any(needs[1:]) else getattr(ctx, "kept", None)
         if kept:
             return kept.path.backward_from(kept.tensors, _readable(grad), args), *(None for _ in args[1:])
-        path = None if second_order else choose(self.name, self.paths, args, needs=needs)
+        path = None if second_order else choose(self.name, self.paths, args, needs, ctx.forced)
         if path is None:
             return self._differentiate(grad, args, needs, second_order)
         grad = _readable(grad)
         if direct:
             return tuple(_gradient(path, at, grad, args) if need else None for at, need in enumerate(needs))
-        return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))
+        with backend(ctx.forced) if ctx.forced and not forced_by_block() else contextlib.nullcontext():
+            return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))
 
     def _differentiate(
         self, grad: Tensor, args: tuple[Any, ...], needs: tuple[bool, ...], second_order: bool
