@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from medloss import checks, segmentation
-from medloss.base import swept
+from medloss.base import RegionLoss, swept
 from medloss.checks import ShapeError
 from medloss.compat.monai.base import (
     LossReduction,
     MisfitError,
     MonaiLoss,
     OptionError,
+    Seen,
     Weight,
     floating,
     has_channels,
@@ -25,6 +26,7 @@ from medloss.compat.monai.base import (
 )
 from medloss.compat.monai.focal_loss import FocalLoss
 from medloss.compat.monai.generalized import GeneralizedDiceLoss
+from medloss.compat.monai.joined import Sweep, joined_sums
 from medloss.compat.monai.overlap import DiceLoss
 from medloss.compat.peers import earlier_names
 from medloss.labels import LabelView, view_labels
@@ -168,6 +170,21 @@ class DiceCELoss(CompoundDropIn):
         return value / (view.input.shape[0] * math.prod(view.input.shape[2:]))
 
 
+def _looked_at(
+    input: Tensor, seen: Seen, formula: RegionLoss, focal: FocalLoss, voxels: Seen
+) -> tuple[RegionSums, Tensor | None]:
+    """What an overlap loss and a focal loss sum, such that the input has one whole gradient and not one for each.
+
+    The columns of the focal loss are None where it looks at the voxels in another way.
+    """
+    view = seen.view
+    sweep = focal.sweep(voxels, input.shape[1]) if view.input is input else None
+    if sweep is None:
+        return swept(view, [formula]), None
+    columns, likelihoods = joined_sums(input, [Sweep(view, 0, int(formula.needs), 0.0), sweep])
+    return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole), likelihoods
+
+
 class DiceFocalLoss(CompoundDropIn):
     """``monai.losses.DiceFocalLoss``: its Dice with the activation asked for, its focal loss with the sigmoid.
 
@@ -216,9 +233,9 @@ class DiceFocalLoss(CompoundDropIn):
         """The loss."""
         input, target = self._fit(input, target)
         indexed = has_channels("to_onehot_y", self.to_onehot_y, input.shape[1])
-        dice = self.dice.of(self.dice._see(input, target, indexed=indexed))
-        focal = self.focal.of(self.focal._see(input, target, indexed=indexed))
-        return self.lambda_dice * dice + self.lambda_focal * focal
+        seen, voxels = self.dice._see(input, target, indexed=indexed), self.focal._see(input, target, indexed=indexed)
+        sums, columns = _looked_at(input, seen, self.dice.formula, self.focal, voxels)
+        return self.lambda_dice * self.dice.of(seen, sums) + self.lambda_focal * self.focal.of(voxels, columns)
 
 
 class GeneralizedDiceFocalLoss(CompoundDropIn):
@@ -266,4 +283,7 @@ class GeneralizedDiceFocalLoss(CompoundDropIn):
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The loss."""
         input, target = self._fit(input, target)
-        return self.lambda_gdl * self.generalized_dice(input, target) + self.lambda_focal * self.focal(input, target)
+        seen, voxels = self.generalized_dice._see(input, target), self.focal._see(input, target)
+        sums, columns = _looked_at(input, seen, self.generalized_dice.formula, self.focal, voxels)
+        dice = self.generalized_dice.of(seen, sums)
+        return self.lambda_gdl * dice + self.lambda_focal * self.focal.of(voxels, columns)

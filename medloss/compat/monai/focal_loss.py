@@ -23,9 +23,10 @@ from medloss.compat.monai.base import (
     kept,
     multiplied,
 )
+from medloss.compat.monai.joined import Sweep
 from medloss.compat.peers import earlier_order, handing_on
 from medloss.labels import LabelView
-from medloss.ops import Terms, pointwise, region_sums
+from medloss.ops import Terms, pointwise
 from medloss.ops.voxels import accumulation_dtype, spatial_axes
 from medloss.reduction import ratio
 from medloss.sums import RegionSums
@@ -83,8 +84,14 @@ class FocalLoss(LabelDropIn):
         activation = "softmax" if self.use_softmax else "sigmoid"
         return Seen(LabelView(input, target, mask, activation, indexed, None), 0, rank)
 
-    def of(self, seen: Seen) -> Tensor:
-        """The loss of what was seen, reduced."""
+    def sweep(self, seen: Seen, classes: int) -> Sweep | None:
+        """What the loss sums of an input of so many classes; None where it looks at each voxel in another way."""
+        if self.reduction == "none" or seen.rank == 2 or self._in_part(seen.view):
+            return None
+        return Sweep(seen.view, classes - seen.classes, Terms.FOCAL, float(self.gamma))
+
+    def of(self, seen: Seen, columns: Tensor | None = None) -> Tensor:
+        """The loss of what was seen, reduced; the columns if somebody else has swept."""
         checks.choice("reduction", self.reduction, ("mean", "sum", "none"))
         view, classes = seen.view, seen.classes
         dtype = accumulation_dtype(view.input)
@@ -92,7 +99,7 @@ class FocalLoss(LabelDropIn):
         if self.reduction == "none":
             values = self._map(view) * factor.view(-1, *[1] * (view.input.ndim - 2))
             return values if seen.rank > 2 else values.squeeze(-1)
-        totals = self._totals(view) * factor
+        totals = self._totals(view, columns) * factor
         voxels = totals.new_full((totals.shape[0], 1), math.prod(view.input.shape[2:]))
         if view.mask is not None:
             voxels = view.mask.to(dtype).flatten(1).sum(1, keepdim=True)
@@ -101,18 +108,13 @@ class FocalLoss(LabelDropIn):
         # without spatial axes MONAI's sum is a mean over no axes, which to PyTorch means over all
         return ratio(totals.sum(), voxels.sum() * classes)
 
-    def _totals(self, view: LabelView) -> Tensor:
+    def _totals(self, view: LabelView, columns: Tensor | None) -> Tensor:
         """The focal terms, summed over the voxels, B N."""
-        if self._in_part(view):
+        if columns is None and self._in_part(view):
             return self._map(view).flatten(2).sum(-1)
         positive, negative = self._balance(view)
-        sweep: dict[str, Any] = {
-            "activation": view.activation,
-            "indexed": view.indexed,
-            "terms": Terms.FOCAL,
-            "gamma": self.gamma,
-        }
-        sums = RegionSums(region_sums(view.input, view.target, view.mask, **sweep))
+        sweep = Sweep(view, 0, Terms.FOCAL, float(self.gamma))
+        sums = RegionSums(sweep.columns(view.input) if columns is None else columns)
         return positive * sums.focal_true + negative * sums.focal_false
 
     def _map(self, view: LabelView) -> Tensor:

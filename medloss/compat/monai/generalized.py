@@ -14,12 +14,14 @@ from medloss.compat.monai.base import (
     LossReduction,
     MisfitError,
     MonaiLoss,
+    Seen,
     Weight,
     floating,
     indices,
     native,
     option,
 )
+from medloss.sums import RegionSums
 
 
 class GeneralizedDiceLoss(LabelDropIn):
@@ -48,8 +50,12 @@ class GeneralizedDiceLoss(LabelDropIn):
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The loss."""
-        seen = self._see(input, target)
-        loss = native(
+        return self.of(self._see(input, target))
+
+    @property
+    def formula(self) -> segmentation.GeneralizedDiceLoss:
+        """The native loss."""
+        return native(
             segmentation.GeneralizedDiceLoss,
             w_type=self.w_type,
             normalize=False,  # MONAI smooths beside 1 / T
@@ -57,9 +63,13 @@ class GeneralizedDiceLoss(LabelDropIn):
             smooth_nr=self.smooth_nr,
             smooth_dr=self.smooth_dr,
         )
-        sums = swept(seen.view, [loss]).classes_from(seen.first)
+
+    def of(self, seen: Seen, sums: RegionSums | None = None) -> torch.Tensor:
+        """The loss of what was seen, reduced; the sums if somebody else has swept."""
+        formula = self.formula
+        sums = (swept(seen.view, [formula]) if sums is None else sums).classes_from(seen.first)
         sums = sums.over_batch() if self.batch else sums
-        values = loss.combine(sums, torch.ones_like(sums.target))  # B, or 1
+        values = formula.combine(sums, torch.ones_like(sums.target))  # B, or 1
         return self._broadcastable(values if self.batch else values.unsqueeze(1), seen.rank)
 
 
@@ -97,7 +107,10 @@ class GeneralizedWassersteinDiceLoss(MonaiLoss):
             raise MisfitError(f"input has {input.shape[1]} channels and dist_matrix {self.num_classes} rows")
         target = indices(target.reshape(target.shape[0], 1, -1), self.num_classes)
         loss = self._loss
-        loss.smooth_nr, loss.smooth_dr, loss.weighting_mode = self.smooth_nr, self.smooth_dr, self.alpha_mode
+        present = {"smooth_nr": self.smooth_nr, "smooth_dr": self.smooth_dr, "weighting_mode": self.alpha_mode}
+        for name, value in present.items():
+            if getattr(loss, name) != value:
+                setattr(loss, name, value)
         return self._reduced(loss(input, target))
 
     def wasserstein_distance_map(self, flat_proba: torch.Tensor, flat_target: torch.Tensor) -> torch.Tensor:
