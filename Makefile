@@ -80,6 +80,7 @@ $(STAMP): $(INPUTS)
 
 docs: $(STAMP)
 	$(BIN)/python docs/build.py
+	$(BIN)/python docs/stub.py
 
 # Ours and the peers on this machine: half an hour on two quiet cores.
 bench: $(STAMP)

@@ -25,6 +25,23 @@ medloss.DiceLoss("mean")  # type: ignore[call-arg]
 medloss.DiceLoss(softmax="yes")  # type: ignore[arg-type]
 medloss.LocalNormalizedCrossCorrelationLoss(kernel_size="7")  # type: ignore[arg-type]
 
+# an option that is set later has the type of the keyword
+dice.smooth_nr = 1.0
+dice.smooth_nr = "one"  # type: ignore[assignment]
+medloss.MultiScaleLoss(dice, scales=[1.0])
+medloss.MultiScaleLoss(dice, scale=[1.0])  # type: ignore[call-arg]
+both_terms = medloss.WeightedSum({"dice": dice})
+both_terms.weights["dice"] = 0.5
+both_terms.weights = {"dice": medloss.Schedule(0.0, 1.0, 10)}
+
+# functions have the options of their losses
+assert_type(medloss.functional.dice(x, y, softmax=True, to_onehot_y=True), Tensor)
+medloss.functional.bending_energy(x, spacing=[1.0, 2.0, 2.0])
+medloss.functional.dice(x, y, softmx=True)  # type: ignore[call-arg]
+medloss.functional.dice(x, y, softmax="yes")  # type: ignore[arg-type]
+medloss.functional.dice(x)  # type: ignore[call-arg]
+medloss.functional.dices(x, y)  # type: ignore[attr-defined]
+
 # a value is a tensor
 assert_type(dice(x, y), Tensor)
 assert_type(dice(x, y, mask=None), Tensor)
