@@ -5,50 +5,20 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from cases import LossCase, cases, is_first
+from tried import CHOICES, TRIED, made, outcome, same
 
 import medloss
 from medloss.names import losses
 from medloss.options import changed, options
 
-TRIED = (
-    *(True, False, None, 0, 1, 2, 3, 5, 0.25, 0.5, 0.75, 1.5, 2.5, -1, float("nan")),
-    *([1.0, 2.0, 4.0], [0.5, 1.5], [0.2, 0.3, 0.4], (2, 1, 2), [0.5, 1.0, 2.0], "no such choice", ["no", "such"]),
-)
-"""Values that some option or other takes. What the constructor says of each is what setting it must do."""
-CHOICES = (
-    *("mean", "sum", "none", "smooth", "skip", "all", "present", "zero", "renormalise", "reflect", "repeat"),
-    *("gaussian", "triangular", "rectangular", "b-spline", "cauchy", "square", "simple", "uniform", "default", "GDL"),
-    *("l1", "l2", "bilinear", "linear", "nearest", "forward", "central", "balls", "dilation", "valid", "mirror"),
-)
 FIRST = [case for case in cases(cell="options") if is_first(case)]
-
-
-def made(make: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """What a call gives, or what it raises."""
-    try:
-        return make(), None
-    except (ValueError, TypeError, RuntimeError, NotImplementedError) as fault:
-        return None, fault
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two results are equal to the last bit, or two faults in kind and words."""
-    if isinstance(one, Exception) or isinstance(other, Exception):
-        return type(one) is type(other) and str(one) == str(other)
-    return torch.equal(one.nan_to_num(), other.nan_to_num()) if one.shape == other.shape else False
-
-
-def outcome(loss: Any, tensors: list[torch.Tensor]) -> Any:
-    """The value of a loss, or its fault."""
-    value, fault = made(lambda: loss(*tensors))
-    return value if fault is None else fault
 
 
 @pytest.mark.parametrize("case", FIRST, ids=str)
