@@ -242,3 +242,23 @@ def test_nothing_is_changed(name):
     loss(*tensors)
     assert all(torch.equal(tensor, old) for tensor, old in zip(tensors, before))
     assert vars(loss) == state
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (lambda **more: losses.DiceCELoss(softmax=True, **more), "reduction", "sum"),
+        (lambda **more: losses.DiceFocalLoss(softmax=True, **more), "reduction", "sum"),
+        (lambda **more: losses.GeneralizedDiceFocalLoss(softmax=True, **more), "reduction", "sum"),
+        (lambda **more: losses.SoftDiceclDiceLoss(softmax=True, **more), "reduction", "sum"),
+        (lambda **more: losses.SoftclDiceLoss(softmax=True, **more), "iter_", 1),
+        (lambda **more: losses.FocalLoss(**more), "weight", [1.0, 2.0, 4.0]),
+    ],
+)
+def test_an_argument_that_is_set_later_counts(make, name: str, value: object) -> None:
+    """Where the peer keeps it in a child, or under another name, and looks away from the attribute."""
+    logits, target = torch.randn(2, 3, 8, 8), torch.rand(2, 3, 8, 8).round()
+    loss, expected = make(), make(**{name: value})(logits, target)
+    assert not torch.equal(loss(logits, target), expected)
+    setattr(loss, name, value)
+    assert torch.equal(loss(logits, target), expected)

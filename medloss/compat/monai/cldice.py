@@ -43,6 +43,15 @@ class SoftclDiceLoss(LabelDropIn):
             raise ValueError(f"smooth={smooth!r} must be above 0: it guards the harmonic mean")
         self.iter = iter_
 
+    @property
+    def iter_(self) -> int:
+        """The constructor's name of ``iter``."""
+        return self.iter
+
+    @iter_.setter
+    def iter_(self, iterations: int) -> None:
+        self.iter = iterations
+
     @earlier_names(EARLIER)
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The loss."""

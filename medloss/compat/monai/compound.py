@@ -30,11 +30,22 @@ from medloss.compat.monai.joined import Sweep, joined_sums
 from medloss.compat.monai.overlap import DiceLoss
 from medloss.compat.peers import earlier_names
 from medloss.labels import LabelView, view_labels
+from medloss.reduction import REDUCTIONS
 from medloss.sums import RegionSums
 
 
 class CompoundDropIn(MonaiLoss):
     """A sum of two drop-ins; ``reduction`` is theirs."""
+
+    @property
+    def reduction(self) -> str:
+        """That of the terms; one that is set later is theirs, too."""
+        return next((str(term.reduction) for term in self.children()), "mean")
+
+    @reduction.setter
+    def reduction(self, reduction: Any) -> None:
+        for term in self.children():
+            term.reduction = option("reduction", reduction, REDUCTIONS)
 
     def _weigh(self, **factors: float) -> None:
         """Keep the factors of the terms by name."""

@@ -61,6 +61,15 @@ class FocalLoss(LabelDropIn):
         if alpha is not None:
             self.alpha = float(alpha) if isinstance(alpha, (int, float)) else torch.as_tensor(alpha)
         self.weight = weight
+
+    @property
+    def weight(self) -> Any:
+        """The class weights as they were given; ``class_weight`` is their buffer."""
+        return self._given_weight
+
+    @weight.setter
+    def weight(self, weight: Any) -> None:
+        self._given_weight = weight
         self._keep_weight(weight)
 
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
