@@ -824,6 +824,7 @@ def generalized_surface(
     ignore_index: int | None = None,
     empty: str = "smooth",
     spacing: Iterable[float] | float = 1.0,
+    weighting: str = "none",
 ) -> Tensor: ...
 def generalized_wasserstein_dice(
     input: Tensor,
@@ -936,6 +937,7 @@ def heatmap_kl_div(
     *,
     reduction: str = "mean",
     eps: float = 1e-12,
+    direction: str = "of_target",
 ) -> Tensor: ...
 def huber(
     input: Tensor,
@@ -1067,6 +1069,7 @@ def local_normalized_cross_correlation(
     reduction: str = "mean",
     kernel_size: int = 9,
     kernel_type: str = "rectangular",
+    sigma: float | None = None,
     border: str = "zero",
     signed: bool = False,
     smooth_nr: float = 0.0,
@@ -1421,6 +1424,7 @@ def poly(
     ignore_index: int | None = None,
     process_group: Any = None,
     epsilon: float = 1.0,
+    weighted: str = "all",
 ) -> Tensor: ...
 def psnr(
     input: Tensor,
