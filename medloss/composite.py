@@ -13,6 +13,7 @@ from medloss import checks
 from medloss.base import LabelLoss, Loss, Term, swept
 from medloss.labels import view_labels
 from medloss.options import Configured
+from medloss.reduction import times
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class WeightedSum(nn.Module):
     def terms(self, *args: Any, **kwargs: Any) -> dict[str, Term]:
         """Each term by name: raw, weight, and weight times raw."""
         raw = self._raw(*args, **kwargs)
-        return {name: Term(raw[name], self.weight(name), self.weight(name) * raw[name]) for name in self._losses}
+        return {name: Term(raw[name], self.weight(name), times(self.weight(name), raw[name])) for name in self._losses}
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The sum of the weighted terms; arguments are those of the losses."""

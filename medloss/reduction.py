@@ -36,6 +36,14 @@ def reduce(values: Tensor, reduction: str, valid: Tensor | None = None) -> Tenso
     return values.sum() / valid.sum().clamp_min(1)
 
 
+def times(factor: float, value: Tensor) -> Tensor:
+    """``factor * value`` of the value's dtype, its forward-mode derivative too.
+
+    Torch gives the derivative of a tensor without axes times a Python number the dtype of the number.
+    """
+    return value if factor == 1 else value * value.new_full((), factor)
+
+
 def ratio(total: Tensor, mass: Tensor) -> Tensor:
     """``total / mass``, and 0 with a gradient of 0 where there is no mass."""
     some = mass > 0
@@ -54,7 +62,7 @@ def mass(mask: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:
     for size in shape[2:]:
         voxels *= size
     if mask is None:
-        return like.new_full(tuple(shape[:2]), float(voxels))
+        return like.new_full(tuple(shape[:2]), voxels)  # no float: it would make a constant of a size that is free
     return mask.expand(tuple(shape)).sum(tuple(range(2, len(shape))), dtype=like.dtype)
 
 

@@ -13,6 +13,7 @@ from medloss import checks
 from medloss.base import LabelLoss, Term
 from medloss.ops.voxels import holds
 from medloss.options import KW_ONLY, Configured, twin
+from medloss.reduction import times
 
 WEIGHTS = ("exp", "same", "two")
 RESIZE = ("nearest", "max", "soft")
@@ -111,7 +112,7 @@ class DeepSupervisionLoss(Configured, kw_only=False):
         for name, output, labels, keep, weight in zip(names, levels, targets, masks, weights, strict=True):
             if weight:
                 raw = self._at(output, checks.plain("target", labels), keep, **more)
-                found[name] = Term(raw, weight, weight * raw)
+                found[name] = Term(raw, weight, times(weight, raw))
         return found
 
     def forward(self, outputs: Any, target: Any, mask: Any = None, **more: Any) -> Tensor:

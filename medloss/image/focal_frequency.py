@@ -76,8 +76,5 @@ class FocalFrequencyLoss(ImageLoss):
 
 def twins(size: int, like: Tensor) -> Tensor:
     """How often each frequency of a half spectrum is in the whole one: all but 0 and the last of an even size twice."""
-    count = like.new_full((size // 2 + 1,), 2.0)
-    count[0] = 1
-    if size % 2 == 0:
-        count[-1] = 1
-    return count
+    frequencies = torch.arange(size // 2 + 1, device=like.device)
+    return torch.where(2 * frequencies % size == 0, like.new_ones(()), 2.0)  # no branch: the size may be free

@@ -126,6 +126,6 @@ class FieldGradientLoss(FieldLoss):
         ).sum(1)
         if mask is None:
             voxels = field[0, 0].numel() * (field.shape[2 + axis] - 1) // field.shape[2 + axis]
-            return total, torch.full_like(total, float(rank * voxels)).detach()
+            return total, torch.full_like(total, rank * voxels).detach()  # no float: see reduction.mass
         weight = interior_weight(mask.to(total.dtype), "forward", axis_scale=scale)
         return total, rank * weight.flatten(1).sum(1)

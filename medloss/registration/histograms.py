@@ -88,14 +88,14 @@ def _range(image: Tensor, mask: Tensor | None, wanted: Sequence[float] | str) ->
     """Lowest and highest intensity of each sample, B 2, in the accumulation dtype."""
     dtype = accumulation_dtype(image)
     if not isinstance(wanted, str):
-        return constants(wanted, image.new_empty((), dtype=dtype)).expand(len(image), 2)
+        return constants(wanted, image.new_empty((), dtype=dtype)).expand(image.shape[0], 2)
     image = image.detach()
     low = high = image
     if mask is not None:
         low, high = (torch.where(mask > 0, image, torch.full_like(image, end)) for end in (torch.inf, -torch.inf))
     low, high = low.flatten(1).amin(1).to(dtype), high.flatten(1).amax(1).to(dtype)
     if wanted == "batch":
-        low, high = low.amin().expand(len(image)), high.amax().expand(len(image))
+        low, high = low.amin().expand(image.shape[0]), high.amax().expand(image.shape[0])
     seen = ~(low > high)  # false without any voxel; NaN stays
     return torch.stack([torch.where(seen, low, torch.zeros_like(low)), torch.where(seen, high, low + 1)], 1)
 

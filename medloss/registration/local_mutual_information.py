@@ -59,7 +59,7 @@ class LocalMutualInformationLoss(GlobalMutualInformationLoss):
         if mask is None and any(size % self.block for size in input.shape[2:]):
             mask = torch.ones_like(input[:, :1], dtype=torch.bool)
         input, target = self._blocks(input), self._blocks(target)
-        count = len(input) // len(ranges)
+        count = input.shape[0] // ranges.shape[0]
         mask = None if mask is None else self._blocks(mask)
         values, mass = super()._compared(input, target, mask, ranges.repeat_interleave(count, 0))
         values, mass = values.view(-1, count), mass.view(-1, count)

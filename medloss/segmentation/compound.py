@@ -10,6 +10,7 @@ from medloss import checks
 from medloss.base import LabelLoss, RegionLoss, Term, at_once, swept
 from medloss.labels import LabelView, view_labels
 from medloss.options import options
+from medloss.reduction import times
 from medloss.sums import RegionSums
 
 Part = TypeVar("Part", bound=LabelLoss)
@@ -53,10 +54,7 @@ class CompoundLoss(RegionLoss):
         sums = self._sums(view)
         raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
         weights = self._weights
-        return {
-            name: Term(value, weights[name], value if weights[name] == 1 else weights[name] * value)
-            for name, value in raw.items()
-        }
+        return {name: Term(value, weights[name], times(weights[name], value)) for name, value in raw.items()}
 
     def _sums(self, view: LabelView) -> RegionSums:
         """What the parts share of the voxels."""

@@ -10,7 +10,7 @@ from medloss.base import swept
 from medloss.labels import LabelView, view_labels
 from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype
-from medloss.reduction import ratio
+from medloss.reduction import ratio, times
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
 from medloss.sums import RegionSums, all_reduced
 
@@ -44,7 +44,7 @@ class ConstrainedCrossEntropyLoss(CrossEntropyLoss):
             penalty = self.constraint(view, self.reduction != "none")[:, first:]
             if self.reduction != "mean":
                 penalty = penalty.mean(1)
-                return entropy + self.alpha * (penalty if self.reduction == "none" else penalty.sum())
+                return entropy + times(self.alpha, penalty if self.reduction == "none" else penalty.sum())
             pair = torch.stack([penalty.sum(), sums.voxels[:, first:].sum()])
             total, mass = all_reduced(RegionSums(pair), self.process_group).columns
-            return entropy + self.alpha * ratio(total, mass)
+            return entropy + times(self.alpha, ratio(total, mass))

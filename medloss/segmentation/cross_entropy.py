@@ -12,7 +12,7 @@ from medloss.forms import Share
 from medloss.labels import LabelView
 from medloss.ops import Column, Terms, pointwise
 from medloss.ops.voxels import membership, voxel_weight
-from medloss.reduction import ratio
+from medloss.reduction import ratio, times
 from medloss.sums import RegionSums, all_reduced
 
 
@@ -93,7 +93,7 @@ class CrossEntropyLoss(LabelLoss):
             sums = all_reduced(sums.over_batch(), self.process_group)
         total, mass = share.sums(sums)
         if even is not None:
-            total = total + self.label_smoothing * even
+            total = total + times(self.label_smoothing, even)
         return total if self.reduction == "sum" else ratio(total, mass)
 
     def closed_form(self, classes: int) -> Share | None:

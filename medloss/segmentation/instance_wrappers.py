@@ -13,6 +13,7 @@ from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 from medloss.options import KW_ONLY, Configured
+from medloss.reduction import times
 from medloss.segmentation.distances import inside, voxel_sizes
 from medloss.segmentation.instances import cells, fitting_instances, own_instances
 
@@ -59,7 +60,7 @@ class InstanceLoss(Configured, kw_only=False):
             found = torch.where((weight > 0).any(1, True), found, 0)
         regions = self._regions(found, voxel_sizes(sizes, view.input.ndim - 2))
         weight = torch.ones_like(found, dtype=dtype) if weight is None else weight
-        total = self.loss(input, target, mask) * self.alpha
+        total = times(self.alpha, self.loss(input, target, mask))
         counts = [[number for number in sample.unique().tolist() if number > 0] for sample in found]
         if self.empty == "whole":  # 0 stands for all of the volume
             counts = [numbers or [0] for numbers in counts]
@@ -69,7 +70,7 @@ class InstanceLoss(Configured, kw_only=False):
             for number in numbers:
                 there = (regions[own] == number) | (regions[own] == 0)
                 cut = torch.where(there, weight[own], 0).reshape(1, -1, *input.shape[2:])
-                total = total + self.loss(input[own], target[own], cut) * (self.beta / len(numbers) / samples)
+                total = total + times(self.beta / len(numbers) / samples, self.loss(input[own], target[own], cut))
         return total
 
     def _components(self, view: LabelView, weight: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from medloss.base import LabelLoss
 from medloss.labels import LabelView
 from medloss.ops import Terms, power_sums
 from medloss.ops.region_sums import COLUMNS
-from medloss.reduction import ratio
+from medloss.reduction import ratio, times
 from medloss.segmentation.compound import CompoundLoss
 from medloss.sums import RegionSums, all_reduced
 
@@ -61,7 +61,7 @@ class LikelihoodPowerLoss(LabelLoss):
         total, voxels = (joined.columns[..., column].sum() for column in (0, 1))
         if self.reduction == "sum":
             return total
-        return ratio(total, voxels) * (classes - first if self.per_voxel else 1)
+        return times(classes - first if self.per_voxel else 1, ratio(total, voxels))
 
 
 class LikelihoodPowerCompound(CompoundLoss):

@@ -9,6 +9,7 @@ from torch import Tensor
 from medloss.base import Term, swept
 from medloss.labels import view_labels
 from medloss.ops.operator import without_autocast
+from medloss.reduction import times
 from medloss.segmentation.compound import CompoundLoss
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
 from medloss.segmentation.dice import DiceLoss
@@ -84,7 +85,9 @@ class MarginalDiceCELoss(CompoundLoss):
             view = merged(view, present)
         sums = counting(swept(view, list(self._parts.values())), present)
         raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
-        return {name: Term(value, self._weights[name], self._weights[name] * value) for name, value in raw.items()}
+        return {
+            name: Term(value, self._weights[name], times(self._weights[name], value)) for name, value in raw.items()
+        }
 
     def forward(
         self, input: Tensor, target: Tensor, mask: Tensor | None = None, *, class_present: Tensor | None = None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from medloss import checks
 from medloss.base import LabelLoss, Term
 from medloss.ops.voxels import accumulation_dtype
+from medloss.reduction import times
 from medloss.segmentation.compound import Part, part_of
 
 
@@ -36,7 +37,7 @@ class Mixture(LabelLoss):
         input = checks.image_like("input", input)
         input = input.to(accumulation_dtype(input))  # the gradients of the parts are added in this precision
         raw = {name: part(input, target, mask) for name, part in self._parts.items()}
-        return {name: Term(value, self._shares[name], self._shares[name] * value) for name, value in raw.items()}
+        return {name: Term(value, self._shares[name], times(self._shares[name], value)) for name, value in raw.items()}
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The sum of the weighted terms."""

@@ -134,7 +134,7 @@ def _of_border(
     inside: Tensor, valid: Tensor | None, spacing: Sequence[float] | None, dtype: torch.dtype, kind: str
 ) -> Tensor:
     inside, sizes = inside.detach(), _sizes(inside, spacing)
-    if valid is None and max(inside.shape[3:], default=1) <= LONGEST_SEARCH:
+    if valid is None and all(size <= LONGEST_SEARCH for size in inside.shape[3:]):
         return BORDER(inside, sizes, dtype, kind)
     pair = [inside, ~inside] if valid is None else [inside & valid, ~inside & valid]
     to_inside, to_outside = distance_map(torch.cat(pair, 1), spacing, dtype).chunk(2, 1)

@@ -89,17 +89,16 @@ def share_sums(
     first: int,
 ) -> tuple[Tensor, Tensor]:
     """The two linear forms of a share, of the classes from ``first`` on; ``column`` gives B N of each column."""
-    above, below = (
-        sum(
-            (
-                value * _scaled(column(at), at, positive, negative, first).sum()
-                for at, value in enumerate(share[start : start + COLUMNS])
-                if value
-            ),
-            start=column(0).new_zeros(()),
-        )
-        for start in (1, 1 + COLUMNS)
-    )
+    found = []
+    for start in (1, 1 + COLUMNS):
+        # numbers meet tensors with axes alone: the forward-mode derivative of a 0-d tensor would take their dtype
+        terms = [
+            (value * _scaled(column(at), at, positive, negative, first)).sum()
+            for at, value in enumerate(share[start : start + COLUMNS])
+            if value
+        ]
+        found.append(sum(terms[1:], start=terms[0]) if terms else column(0).new_zeros(()))
+    above, below = found
     return above, below
 
 
