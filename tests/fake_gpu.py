@@ -5,7 +5,8 @@ PyTorch lets Python stand for a device, but for the whole process, which therefo
 
 * a tensor of the CPU among those of the GPU, in arithmetic or given to a Triton kernel;
 * a question about values (``.item()``, ``bool(tensor)``), at which a host waits for its GPU;
-* numbers handed over to the GPU, at which it waits, too, and which no CUDA graph can record;
+* numbers handed over to the GPU, at which it waits, too, and which no CUDA graph can record; each loss is called
+  again with other numbers (weights, spacings, smoothings);
 * a value or gradient that is not on the GPU.
 
 ``reference`` runs every operator's plain torch, ``triton`` the launches of every Triton path, up to the kernels
@@ -119,7 +120,7 @@ def through_launches() -> None:
         if devices(args, options) - {NAME}:
             raise TypeError(f"{self.__name__} is given tensors of {devices(args, options)}")
         if any(size > 65535 for size in grid[1:]) or not all(grid):
-            raise ValueError(f"{self.__name__} cannot be launched with a grid of {grid}")
+            raise RuntimeError(f"{self.__name__} cannot be launched with a grid of {grid}")
 
     JITFunction.run = launch
     operator.eager = lambda args: True
@@ -148,18 +149,46 @@ def faults_by_case(gradients: bool) -> dict[str, list[str]]:
     for case in cases():
         tensors = case.inputs(max(2, case.row.least))
         for masked in (True, False) if is_first(case) else (True,):
-            loss, mask = case.make(), full_mask(case, tensors[0]) if masked else None
-            with mode:
-                loss, inputs = loss._apply(move), [move(tensor) for tensor in tensors]
-                mask = None if mask is None else move(mask)
-
-                def call(loss=loss, inputs=inputs, mask=mask, wanted=gradients or not masked) -> tuple[Tensor, ...]:
-                    inputs[0].requires_grad_(wanted)
-                    value = loss(*inputs, mask=mask)
-                    return value, *(torch.autograd.grad(value, inputs[0], torch.ones_like(value)) if wanted else ())
-
-                found[f"{case}{', masked' if masked else ''}"] = faults_of(call)
+            mask = full_mask(case, tensors[0]) if masked else None
+            for told, loss in {"": case.make(), ", other numbers": with_other_numbers(case.make())}.items():
+                if loss is None:
+                    continue
+                with mode:
+                    loss, inputs = loss._apply(move), [move(tensor) for tensor in tensors]
+                    given = None if mask is None else move(mask)
+                    wanted = gradients or not masked
+                    label = f"{case}{', masked' if masked else ''}{told}"
+                    faults = faults_of(lambda: step(loss, inputs, given, wanted))  # noqa: B023 - called at once
+                if not (told and any(" ValueError: " in fault for fault in faults)):  # numbers that do not go together
+                    found[label] = faults
     return found
+
+
+def step(loss: Any, inputs: list[Tensor], mask: Tensor | None, wanted: bool) -> tuple[Tensor, ...]:
+    """The value, and the gradient where it is wanted."""
+    inputs[0].requires_grad_(wanted)
+    value = loss(*inputs, mask=mask)
+    return value, *(torch.autograd.grad(value, inputs[0], torch.ones_like(value)) if wanted else ())
+
+
+def with_other_numbers(loss: Any) -> Any:
+    """Other weights, spacings and smoothings, as a schedule or the next image brings them; None where there are none.
+
+    A number that would be no option stays as it is.
+    """
+    changed = False
+    for name in type(loss)._options:
+        value = getattr(loss, name, None)
+        numbers = value if isinstance(value, (tuple, list)) else (value,)
+        if not numbers or not all(type(number) is float for number in numbers):
+            continue
+        other = [number * 0.875 for number in numbers]
+        try:
+            setattr(loss, name, tuple(other) if isinstance(value, (tuple, list)) else other[0])
+            changed = True
+        except Exception:  # any: the loss says that it takes no such number
+            continue
+    return loss if changed else None
 
 
 def main(way: str) -> None:

@@ -158,6 +158,40 @@ def add_rows(
 
 
 @triton.jit
+def number(numbers, N: tl.constexpr, real: tl.constexpr):
+    """A number of a tuple of ``triton_numbers.packed``: a float, or one word for int32, two for float64."""
+    if real == tl.float32:
+        found = tl.full((), numbers[N], tl.float32)
+    elif real == tl.float64:
+        low, high = word(numbers[2 * N]), word(numbers[2 * N + 1])
+        found = (high << 32 | low).to(tl.float64, bitcast=True)
+    else:
+        found = word(numbers[N]).to(tl.int32)
+    return found
+
+
+@triton.jit
+def word(packed):
+    """The 32 bits that a word carries."""
+    return packed.to(tl.int64) >> 1 & 0xFFFFFFFF
+
+
+@triton.jit(do_not_specialize=["start", "count"])
+def write_numbers(result, words, palette, start, count, WORDS: tl.constexpr):
+    """Writes a table: each digit of a word tells which number of the palette is the next."""
+    real: tl.constexpr = result.dtype.element_ty
+    which, digit = tl.arange(0, 16), tl.arange(0, 16)
+    known = tl.zeros((16,), real)
+    for n in tl.static_range(16):
+        known = tl.where(which == n, number(palette, n, real), known)
+    for at in tl.static_range(WORDS):
+        code = words[at].to(tl.int64) >> (4 * digit + 1) & 15
+        chosen = tl.where(code[:, None] == which[None, :], known[None, :], tl.zeros((16, 16), real))
+        entry = at * 15 + digit
+        tl.store(result + start + entry, tl.sum(chosen, 1), mask=(digit < 15) & (entry < count))
+
+
+@triton.jit
 def place(first, planes, lines, height, width, LINES: tl.constexpr, COLUMNS: tl.constexpr):
     """Volume, plane, row and column of a program's voxels, and whether there are such; volumes count in 64 bits."""
     across = tl.cdiv(width, COLUMNS)

@@ -1,8 +1,7 @@
-"""What the Triton paths over images share: tiles of rows, and tables that stay on the device."""
+"""What the Triton paths over images share: tiles of rows, and images as kernels read them."""
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor
 
 SIZES = {torch.float32: 1024, torch.float64: 512}
 """Voxels of a program, by the dtype in which it computes."""
-LONGEST_ROW = 128
+COLUMNS = (128, 64, 32)
+"""Of a tile: rows are read in whole cache lines, of 32 numbers in single precision."""
 
 
 class Tiles(NamedTuple):
@@ -31,28 +31,24 @@ class Tiles(NamedTuple):
 
 
 def tiles(lines: int, width: int, dtype: torch.dtype, size: int = 0) -> Tiles:
-    """Tiles for ``lines`` rows of ``width`` voxels: as long as rows are, up to a whole number of cache lines.
+    """Tiles for ``lines`` rows of ``width`` voxels: as long as rows are, or the longest that leave fewest columns idle.
+
+    Rows of 160 are five tiles of 32, as two of 128 would have 38 % of the threads do nothing.
 
     ``size``: voxels of a program, where threads have no registers for as many as there are otherwise.
     """
-    size, width_padded = size or SIZES[dtype], padded(width)
-    high = min(size // min(LONGEST_ROW, width_padded), padded(lines))
-    columns = min(size // high, width_padded)
+    size, most = size or SIZES[dtype], padded(width)
+    powers = [columns for columns in COLUMNS if columns <= most] or [most]
+    columns = min(powers, key=lambda columns: -(-width // columns) * columns)
+    high = min(size // columns, padded(lines))
+    if high < size // columns:  # few rows: longer tiles
+        columns = min(size // high, most)
     return Tiles(high, columns, -(-width // columns))
 
 
 def padded(count: int) -> int:
     """The power of two that is at least this, as the axes of tiles have to be."""
     return 1 << (count - 1).bit_length()
-
-
-@functools.lru_cache(maxsize=4096)
-def table(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers where a kernel finds all their digits; kept, since handing them over waits for the device.
-
-    Many are kept, half a kilobyte each: a recorded CUDA graph knows the address alone, and reads it at every replay.
-    """
-    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def readable(tensor: Tensor) -> Tensor:

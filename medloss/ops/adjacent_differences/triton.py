@@ -9,7 +9,8 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.adjacent_differences.penalties import code_of, misfits
-from medloss.ops.triton_tiles import readable, table, tiles
+from medloss.ops.triton_numbers import table
+from medloss.ops.triton_tiles import readable, tiles
 from medloss.ops.triton_volume import REALS
 from medloss.ops.voxels import accumulation_dtype
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,30 +12,26 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.differences.reference import JOINT, extended, interior_weight, reach_of
-from medloss.ops.triton_tiles import Tiles, table, tiles
+from medloss.ops.differences.stencils import composed, taps_of, terms_of, voxels_of
+from medloss.ops.triton_numbers import packed, tables
+from medloss.ops.triton_tiles import Tiles, tiles
 from medloss.ops.voxels import accumulation_dtype
 
-Offset = tuple[int, ...]
 RANKS = 3
 SQUARE, SIZE = range(2)
 WARPS = 8
 """Of a program; with half of them, the addresses of a thread's voxels are more than its registers hold."""
+LEAST_INTERIOR = 2**15
+"""Voxels of a volume whose inside is worth a launch of its own, beside those of its border."""
 
 
-class Pair(NamedTuple):
-    """A weighted difference of two voxels of a component."""
+class Box(NamedTuple):
+    """Voxels of a volume along its axes: from ``start`` on, and behind ``cut`` of them those ``jump`` further."""
 
-    ahead: Offset
-    behind: Offset
-    weight: float = 1.0
-    component: int = 0
-
-
-class Term(NamedTuple):
-    """A factor, and the pairs whose sum is squared."""
-
-    factor: float
-    pairs: list[Pair]
+    start: tuple[int, ...]
+    cut: tuple[int, ...]
+    jump: tuple[int, ...]
+    sizes: tuple[int, ...]
 
 
 class TritonDifferences:
@@ -63,38 +60,30 @@ class TritonDifferences:
         from medloss.ops.differences import kernel
 
         call = _Call(args)
-        tile, lines = call.tiles(call.inner)
+        tile, lines = call.tiles(call.maps, call.inner)
         shape = (call.batch, call.maps, *call.inner[RANKS - call.rank :])
         if call.reduce:
             shape = (call.batch, call.maps, lines // (call.batch * call.maps) * tile.across)
         result = call.field.new_empty(shape, dtype=call.dtype)
         with triton_path.on_device(result):
             kernel.energies[(tile.programs(lines),)](
-                *call.images,
-                *call.tables,
-                result,
-                lines,
-                *call.numbers,
-                **call.options,
-                **tile.options,
-                num_warps=WARPS,
-            )
+                *call.images, *call.stencil, call.scales, result, lines, *call.numbers,
+                VOXELS=call.voxels, COUNTS=call.counts, ENDS=call.ends, PAIRS=call.most_pairs, **call.options,
+                **tile.options, num_warps=WARPS,
+            )  # fmt: skip
         return result.sum(2, dtype=torch.float64).to(call.dtype) if call.reduce else result
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of the field, in its dtype."""
-        from medloss.ops.differences import kernel
-
         field, call = args[0], _Call(args)
-        tile, lines = call.tiles(call.sizes)
         result = torch.empty_like(call.field, dtype=call.dtype if call.extended else field.dtype)
-        pairs, weights, *others = call.tables
         grad = grad.to(call.dtype).contiguous()
         with triton_path.on_device(result):
-            kernel.gradient[(tile.programs(lines),)](
-                *call.images, pairs, call.taps, weights, call.tap_weights, *others, grad, result, lines, *call.numbers,
-                **call.options, TAPS=call.most_taps, **tile.options, num_warps=WARPS,
-            )  # fmt: skip
+            inside = call.inside()
+            if inside is not None:
+                call.inner_gradient(inside, grad, result)
+            for box in call.boxes(inside):
+                call.gradient(box, grad, result)
         return folded(result, call.reach).to(field.dtype) if call.extended else result
 
 
@@ -117,41 +106,103 @@ class _Call:
             shared = self.maps if weight.shape[1] == 1 else 1
         self.images = (self.field, weight)
         scales = list(component_scale) * (components if len(component_scale) == 1 else 1)
-        terms = terms_of(energy, stencil, axis_scale, scales, lame or [1.0, 1.0])
-        self._make_tables(terms, _scales(energy, scales))
+        self.terms = terms_of(energy, stencil, axis_scale, scales, lame or [1.0, 1.0])
+        each = _scales(energy, scales)
+        self.scales = packed(tuple(each[:1] if len(set(each)) == 1 else each), self.dtype)
         self.sizes = _placed(self.field.shape[2:], 1)
         self.inner = _placed(_inner(field, stencil, axis_scale, border), 1)
-        before = _placed([reach[0] for reach in self.reach.values()], 0)
-        self.numbers = (components, self.maps, shared, *self.sizes, *before, *self.inner)
+        self.before = _placed([reach[0] for reach in self.reach.values()], 0)
+        self.numbers = (components, self.maps, shared, *self.sizes, *self.before, *self.inner)
+        self.simple = self.reduce and mask is None and not joint and energy != "variation"
         self.options = {
             "POWER": SIZE if energy == "variation" else SQUARE, "JOINT": joint, "MASKED": mask is not None,
-            "REDUCED": self.reduce, "TERMS": len(terms), "PAIRS": max(len(term.pairs) for term in terms),
+            "REDUCED": self.reduce, "SCALES": 1 if len(set(each)) == 1 else len(each),
         }  # fmt: skip
+        self._tell_stencil()
 
-    def tiles(self, sizes: tuple[int, ...]) -> tuple[Tiles, int]:
+    def _tell_stencil(self) -> None:
+        """The voxels that it touches, the pairs of these, and the factors and weights."""
+        voxels = voxels_of(self.terms)
+        self.voxels = tuple((*_placed(at, 0), component) for at, component in voxels)
+        self.most_pairs = max(len(term.pairs) for term in self.terms)
+        numbers = [term.factor for term in self.terms]
+        for term in self.terms:
+            numbers += [pair.weight for pair in term.pairs] + [0.0] * (self.most_pairs - len(term.pairs))
+        self.counts = tuple(len(term.pairs) for term in self.terms)
+        ends = [[voxels.index((at, p.component)) for p in t.pairs for at in (p.ahead, p.behind)] for t in self.terms]
+        self.ends = tuple(itertools.chain(*(_filled(each, 2 * self.most_pairs, 0) for each in ends)))
+        self.stencil = (packed(tuple(numbers), self.dtype),)
+
+    def tiles(self, volumes: int, sizes: Sequence[int]) -> tuple[Tiles, int]:
         """Tiles of the volumes of these sizes, and the number of their rows."""
-        volumes = self.maps if sizes is self.inner else self.field.shape[1]
         lines = self.batch * volumes * sizes[0] * sizes[1]
         return tiles(lines, sizes[2], self.dtype), lines
 
-    def _make_tables(self, terms: list[Term], scales: list[float]) -> None:
-        most = max(len(term.pairs) for term in terms)
-        # what fills a row up weighs nothing, and touches what its term touches, so that it finds no other NaN
-        pairs = [pair for term in terms for pair in _filled(term.pairs, most, term.pairs[0]._replace(weight=0.0))]
-        each = [_taps(term) for term in terms]
-        self.most_taps = max(map(len, each))
-        taps = [tap for term in each for tap in _filled(term, self.most_taps, (*term[0][:2], 0.0))]
-        self.tables = (
-            self._table([i for p in pairs for i in (*_placed(p.ahead, 0), *_placed(p.behind, 0), p.component)], True),
-            self._table([pair.weight for pair in pairs]),
-            self._table([term.factor for term in terms]),
-            self._table(scales),
-        )
-        self.taps = self._table([i for offset, component, _ in taps for i in (*_placed(offset, 0), component)], True)
-        self.tap_weights = self._table([weight for *_, weight in taps])
+    def inside(self) -> Box | None:
+        """The voxels that are touched by stencils on all sides, where a gradient is one stencil and they are many."""
+        if not self.simple or self.field[0, 0].numel() < LEAST_INTERIOR:
+            return None
+        offsets = [_placed(at, 0) for term in self.terms for at, _ in taps_of(term)]
+        low = [start + max(axis) for start, axis in zip(self.before, zip(*offsets))]
+        high = [start + size + min(axis) for start, size, axis in zip(self.before, self.inner, zip(*offsets))]
+        sizes = tuple(end - start for start, end in zip(low, high))
+        return Box(tuple(low), sizes, (0,) * RANKS, sizes) if min(sizes) > 0 else None
 
-    def _table(self, values: list[float], whole: bool = False) -> Tensor:
-        return table(tuple(values), torch.int32 if whole else self.dtype, self.field.device)
+    def boxes(self, inside: Box | None) -> Iterator[Box]:
+        """The voxels around the inside: along each axis those before and behind it, of all that the axes before left.
+
+        All voxels where there is no inside.
+        """
+        if inside is None:
+            yield Box((0,) * RANKS, self.sizes, (0,) * RANKS, self.sizes)
+            return
+        for axis, (start, size) in enumerate(zip(inside.start, inside.sizes)):
+            if size < self.sizes[axis]:
+                starts, jumps = [*inside.start[:axis]] + [0] * (RANKS - axis), [0] * RANKS
+                sizes = [*inside.sizes[:axis], self.sizes[axis] - size, *self.sizes[axis + 1 :]]
+                cuts, jumps[axis] = list(sizes), size
+                cuts[axis] = start
+                yield Box(tuple(starts), tuple(cuts), tuple(jumps), tuple(sizes))
+
+    def inner_gradient(self, box: Box, grad: Tensor, result: Tensor) -> None:
+        """The gradient where it is one stencil."""
+        from medloss.ops.differences import kernel
+
+        stencil, (tile, lines) = composed(self.terms), self.tiles(self.field.shape[1], box.sizes)
+        others = {at: weight for at, weight in stencil.items() if any(at)}
+        kernel.inner_gradient[(tile.programs(lines),)](
+            self.field, packed(tuple(others.values()), self.dtype), self.scales, grad, result, lines, self.maps,
+            *self.sizes, *box.start, *box.sizes, SCALES=self.options["SCALES"],
+            VOXELS=tuple(_placed(at, 0) for at in others), **tile.options, num_warps=WARPS,
+        )  # fmt: skip
+
+    def gradient(self, box: Box, grad: Tensor, result: Tensor) -> None:
+        """The gradient at any voxel."""
+        from medloss.ops.differences import kernel
+
+        tile, lines = self.tiles(self.field.shape[1], box.sizes)
+        options = {**self.options, "TERMS": len(self.terms), "PAIRS": self.most_pairs}
+        pairs, taps, weights, tap_weights, factors, options["TAPS"] = self._gradient_tables
+        kernel.gradient[(tile.programs(lines),)](
+            *self.images, pairs, taps, weights, tap_weights, factors, self.scales, grad, result, lines, *self.numbers,
+            *box.start, *box.cut, *box.jump, *box.sizes, **options, **tile.options, num_warps=WARPS,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def _gradient_tables(self) -> tuple[Any, ...]:
+        """Pairs, taps, their weights, the factors, and how many taps a term has."""
+        # what fills a row up weighs nothing, and touches what its term touches, so that it finds no other NaN
+        pairs = [p for t in self.terms for p in _filled(t.pairs, self.most_pairs, t.pairs[0]._replace(weight=0.0))]
+        each = [[(*voxel, weight) for voxel, weight in taps_of(term).items()] for term in self.terms]
+        most = max(map(len, each))
+        taps = [tap for term in each for tap in _filled(term, most, (*term[0][:2], 0.0))]
+        wholes = (
+            [i for p in pairs for i in (*_placed(p.ahead, 0), *_placed(p.behind, 0), p.component)],
+            [i for offset, component, _ in taps for i in (*_placed(offset, 0), component)],
+        )
+        reals = [p.weight for p in pairs], [weight for *_, weight in taps], [term.factor for term in self.terms]
+        device = self.field.device
+        return *tables(wholes, torch.int32, device), *tables(reals, self.dtype, device), most
 
 
 def _filled(entries: list[Any], count: int, nothing: Any) -> list[Any]:
@@ -184,48 +235,3 @@ def _scales(energy: str, component_scale: list[float]) -> list[float]:
     if energy in JOINT:
         return [1.0]
     return [abs(scale) if energy == "variation" else scale * scale for scale in component_scale]
-
-
-def _taps(term: Term) -> list[tuple[Offset, int, float]]:
-    """Each voxel that a term touches, and its weight."""
-    found: dict[tuple[Offset, int], float] = {}
-    for pair in term.pairs:
-        for offset, weight in ((pair.ahead, pair.weight), (pair.behind, -pair.weight)):
-            found[offset, pair.component] = found.get((offset, pair.component), 0.0) + weight
-    return [(offset, component, weight) for (offset, component), weight in found.items()]
-
-
-def terms_of(
-    energy: str, stencil: str, axis_scale: Sequence[float], component_scale: Sequence[float], lame: Sequence[float]
-) -> list[Term]:
-    """The terms of an energy, whose definitions are in :func:`medloss.ops.differences.differences`."""
-    rank, axes = len(axis_scale), [axis for axis, scale in enumerate(axis_scale) if scale]
-    low, high = (-1, 1) if stencil == "central" else (0, 1)
-    step, zero = 2 if stencil == "wide" else 1, (0,) * rank
-
-    def at(moves: dict[int, int]) -> Offset:
-        return tuple(moves.get(axis, 0) for axis in range(rank))
-
-    def first(axis: int, weight: float = 1.0, component: int = 0) -> Pair:
-        return Pair(at({axis: high}), at({axis: low}), weight, component)
-
-    def second(axis: int, weight: float = 1.0) -> list[Pair]:
-        return [Pair(at({axis: move}), zero, weight) for move in (step, -step)]
-
-    rates = [scale / (high - low) for scale in axis_scale]
-    bends = [(scale / step) ** 2 for scale in axis_scale]
-    if energy in ("diffusion", "variation"):
-        return [Term(rates[axis] ** 2 if energy == "diffusion" else abs(rates[axis]), [first(axis)]) for axis in axes]
-    if energy == "curvature":
-        return [Term(1.0, [pair for axis in axes for pair in second(axis, bends[axis])])]
-    if energy == "bending":
-        terms = [Term(bends[axis] ** 2, second(axis)) for axis in axes]
-        for i, j in itertools.combinations(axes, 2):
-            twist = [Pair(at({i: by, j: 1}), at({i: by, j: -1}), by) for by in (1, -1)]
-            terms.append(Term(2 * (axis_scale[i] * axis_scale[j] / 4) ** 2, twist))
-        return terms
-    slopes = [[first(j, rates[j] * component_scale[k], k) for k in range(rank)] for j in range(rank)]
-    terms = [Term(lame[0] / 2, [slopes[j][j] for j in range(rank)])]
-    terms += [Term(lame[1], [slopes[j][j]]) for j in range(rank)]
-    pairs = itertools.combinations(range(rank), 2)
-    return terms + [Term(lame[1] / 2, [slopes[j][k], slopes[k][j]]) for j, k in pairs]

@@ -1,7 +1,8 @@
 """The Triton kernel of ``distance_map`` and its kin: one axis at a time, outwards from every voxel.
 
 A program looks further along the axis only while the way alone is no more than the largest distance that one of its
-voxels has come to, so its work grows with the distances that there are, and not with the volume.
+voxels has come to, so its work grows with the distances that there are, and not with the volume. Lines on which there
+is nothing to be found are known before, and not walked at all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import place
+from medloss.ops.kernel import number, place
 
 DISTANCE, SQUARE, SIGNED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 """What is made of the distance to the border."""
@@ -48,7 +49,7 @@ def of_kind(distance, side, unit, KIND: tl.constexpr):
 
 @triton.jit(do_not_specialize=VARYING)
 def along(
-    squared, places, sides, result, nearest, numbers, lines, depth, height, width,
+    squared, places, sides, live, result, nearest, numbers, lines, depth, height, width,
     FIRST: tl.constexpr, LAST: tl.constexpr, NEAREST: tl.constexpr, BORDER: tl.constexpr, KIND: tl.constexpr,
     AXIS: tl.constexpr,
     LINES: tl.constexpr, COLUMNS: tl.constexpr,
@@ -63,13 +64,16 @@ def along(
     place_here = z if AXIS == 0 else (row if AXIS == 1 else column)
     size = depth if AXIS == 0 else (height if AXIS == 1 else width)
     stride = tl.full((), 1, tl.int64) * (height * width if AXIS == 0 else (width if AXIS == 1 else 1))
-    square, unit = tl.load(numbers), tl.load(numbers + 1)
+    square, unit = number(numbers, 0, tl.float64), number(numbers, 1, tl.float64)
     side = tl.load(sides + at, mask=inside, other=0) if BORDER else 0
     best = known(squared, sides, side, at, inside, FIRST, BORDER)
+    # a line along which nothing is known has nothing to find: it would be walked to its end
+    line = volume if AXIS == 0 else (volume * depth + z if AXIS == 1 else (volume * depth + z) * height + row)
+    walked = inside & (tl.load(live + line) != 0)
     taken = tl.zeros((LINES, COLUMNS), tl.int32)
     reach = 1
     way = square
-    while (reach < size) & (way <= tl.max(tl.where(inside, best, 0.0))):
+    while (reach < size) & (way <= tl.max(tl.where(walked, best, 0.0))):
         seen = inside & (place_here >= reach)
         back = known(squared, sides, side, at - reach * stride, seen, FIRST, BORDER) + way
         taken = tl.where(back <= best, -reach, taken)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
-from medloss.ops.triton_tiles import table, tiles
+from medloss.ops.triton_numbers import packed
+from medloss.ops.triton_tiles import tiles
 
 AXES = 3
 REALS = (torch.float32, torch.float64)
@@ -50,17 +51,18 @@ class TritonDistanceMap:
         lines = sources.numel() // sizes[2]
         tile = tiles(lines, sizes[2], torch.float64)
         squared = places = sides = sources.contiguous().view(torch.uint8)
+        live = _live(sources.reshape(-1, *sizes), border)
         kind = KINDS.index(args[3]) if border else 0
         axes = list(range(AXES - len(spatial), AXES))
         with triton_path.on_device(sources):
             for axis in reversed(axes):
                 first, last = axis == axes[-1], axis == axes[0]
-                numbers = table((steps[axis - AXES] ** 2, unit), torch.float64, sources.device)
+                numbers = packed((steps[axis - AXES] ** 2, unit), torch.float64)
                 dtype = torch.float64 if nearest or not last else args[2]
                 result = squared if nearest and last else sources.new_empty(sources.shape, dtype=dtype)
                 found = sources.new_empty(sources.shape, dtype=torch.int64) if nearest else result
                 kernel.along[(tile.programs(lines),)](
-                    squared, places, sides, result, found, numbers, lines, *sizes,
+                    squared, places, sides, live[axis], result, found, numbers, lines, *sizes,
                     FIRST=first, LAST=last, NEAREST=nearest, BORDER=border, KIND=kind, AXIS=axis, **tile.options,
                     enable_fp_fusion=False,  # products are rounded before they are added, or ties would be none
                 )  # fmt: skip
@@ -70,3 +72,13 @@ class TritonDistanceMap:
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """There is none."""
         raise NotImplementedError(f"{self.kernel} has no gradient")
+
+
+def _live(sources: Tensor, border: bool) -> list[Tensor]:
+    """Which volumes, which planes and which rows have a source, or voxels on both sides of a border."""
+    found, some, every = [], sources, sources
+    for _ in range(AXES):
+        some = some.any(-1)
+        every = every.all(-1) if border else every
+        found.append((some & ~every if border else some).contiguous().view(torch.uint8))
+    return found[::-1]

@@ -10,7 +10,8 @@ from torch import Tensor
 from medloss.ops import triton_path
 from medloss.ops.dispatch import KeepingPath
 from medloss.ops.gradient_alignment.images import misfits
-from medloss.ops.triton_tiles import Tiles, readable, table, tiles
+from medloss.ops.triton_numbers import table
+from medloss.ops.triton_tiles import Tiles, readable, tiles
 from medloss.ops.triton_volume import REALS
 from medloss.ops.voxels import accumulation_dtype
 

@@ -17,7 +17,8 @@ from medloss.ops.differences.triton import folded
 from medloss.ops.dispatch import KeepingPath
 from medloss.ops.jacobian.native import Call, determinant_call, hyperelastic_call, misfits, penalty_call
 from medloss.ops.jacobian.reference import determinant, simplices
-from medloss.ops.triton_tiles import Tiles, table, tiles
+from medloss.ops.triton_numbers import table
+from medloss.ops.triton_tiles import Tiles, tiles
 from medloss.ops.voxels import accumulation_dtype
 
 AXES = 3

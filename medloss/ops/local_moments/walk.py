@@ -35,7 +35,7 @@ from medloss.ops.local_moments.march_sizes import HELD, March, march, multiproce
 from medloss.ops.local_moments.reference import ROUNDING
 from medloss.ops.local_moments.triton import Problem
 from medloss.ops.local_moments.windows import ERROR
-from medloss.ops.triton_tiles import table
+from medloss.ops.triton_numbers import tables
 
 SCRATCH_BYTES = 2**28
 """What the sums of the windows may take. Less would cost launches, three for each slab."""
@@ -73,10 +73,11 @@ class Walk:
         self.filled = not (problem.weighed or problem.reflect)
         self.lengths = [len(window) for window in problem.windows]
         self.equal = [len(set(window)) == 1 for window in problem.windows]
-        self.weights = [self._numbers(*window) for window in problem.windows]
         totals = [sum(window) for window in problem.windows]
-        self.before = [self._numbers(math.prod(totals[axis + 1 :])) for axis in range(3)]
-        self.constants = self._numbers(*problem.constants, math.prod(totals))
+        before = [[math.prod(totals[axis + 1 :])] for axis in range(3)]
+        numbers = (*problem.windows, *before, [*problem.constants, math.prod(totals)], [1.0])
+        *found, self.constants, self.one = tables(numbers, problem.dtype, problem.input.device)
+        self.weights, self.before = found[:3], found[3:]
         most = HELD[problem.dtype]
         held = [self._kept(axis, length) for axis, length in enumerate(self.lengths)]
         self.marched = [self.maps * (length - 1) + kept <= most for length, kept in zip(self.lengths, held)]
@@ -230,10 +231,7 @@ class Walk:
 
     def _weights(self, axis: int, length: int) -> Tensor:
         """Those of an axis that is marched, or one weight where it is not."""
-        return self.weights[axis] if length == self.lengths[axis] else self._numbers(1.0)
-
-    def _numbers(self, *values: float) -> Tensor:
-        return table(values, self.problem.dtype, self.problem.input.device)
+        return self.weights[axis] if length == self.lengths[axis] else self.one
 
     def _kinds(self) -> dict[str, int | bool]:
         problem = self.problem

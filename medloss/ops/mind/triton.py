@@ -11,7 +11,8 @@ from torch import Tensor
 from medloss.ops import triton_path
 from medloss.ops.dispatch import KeepingPath
 from medloss.ops.mind.reference import pairs_of
-from medloss.ops.triton_tiles import padded, readable, table, tiles
+from medloss.ops.triton_numbers import table
+from medloss.ops.triton_tiles import padded, readable, tiles
 from medloss.ops.triton_volume import LABELS, MOST_VOXELS, REALS
 from medloss.ops.voxels import accumulation_dtype
 

@@ -11,7 +11,7 @@ from medloss.ops import triton_path, triton_volume
 from medloss.ops.pointwise.native import at_its_limits
 from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
 from medloss.ops.pointwise.triton import TritonLikelihoods
-from medloss.ops.triton_tiles import table
+from medloss.ops.triton_numbers import table
 from medloss.ops.triton_volume import LABELS, REALS, readable, steps
 from medloss.ops.voxels import accumulation_dtype, fits
 

@@ -1,13 +1,16 @@
 """The Triton kernel of ``region_loss``: one program, as there are but B N columns of numbers; all in double.
 
-Coefficients are read from a table, so that a schedule of a weight compiles nothing: the entries of the quotient, then
-those of the share. Which of them are not zero is known at compile time: a column that no form looks at is never loaded.
+It looks at ROWS samples and all classes at a time. Coefficients are arguments, so that a schedule of a weight compiles
+nothing and waits for nothing: the entries of the quotient, then those of the share. Which of them are not zero is known
+at compile time: a column that no form looks at is never loaded.
 """
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+from medloss.ops.kernel import number
 
 COLUMNS = tl.constexpr(12)
 TARGET = tl.constexpr(2)
@@ -17,39 +20,45 @@ BEFORE_SHARE = tl.constexpr(28)
 
 
 @triton.jit
-def column(columns, b, c, k, CLASSES: tl.constexpr):
-    """One column of sample b, for the classes c; 0 beyond them."""
-    return tl.load(columns + (b * CLASSES + c) * COLUMNS + k, c < CLASSES, 0).to(tl.float64)
+def column(columns, b, c, k, batch, CLASSES: tl.constexpr):
+    """One column of the samples b and the classes c; 0 beyond them."""
+    there = (b < batch)[:, None] & (c < CLASSES)[None, :]
+    return tl.load(columns + (b[:, None] * CLASSES + c[None, :]) * COLUMNS + k, there, 0).to(tl.float64)
 
 
 @triton.jit
-def linear(columns, numbers, b, c, CLASSES: tl.constexpr, QUOTIENT: tl.constexpr, START: tl.constexpr):
+def linear(columns, numbers, b, c, batch, CLASSES: tl.constexpr, QUOTIENT: tl.constexpr, START: tl.constexpr):
     """A linear form of the columns."""
-    total = tl.zeros(c.shape, tl.float64)
+    total = tl.zeros((b.shape[0], c.shape[0]), tl.float64)
     for k in tl.static_range(COLUMNS):
         if QUOTIENT[START + k]:
-            total += tl.load(numbers + START + k) * column(columns, b, c, k, CLASSES)
+            total += number(numbers, START + k, tl.float64) * column(columns, b, c, k, batch, CLASSES)
     return total
 
 
 @triton.jit
 def regions(
-    columns, numbers, b, end, c, CLASSES: tl.constexpr, QUOTIENT: tl.constexpr, FIRST: tl.constexpr, SKIP: tl.constexpr
+    columns, numbers, b, batch, c,
+    CLASSES: tl.constexpr, QUOTIENT: tl.constexpr, FIRST: tl.constexpr, SKIP: tl.constexpr, JOINED: tl.constexpr,
 ):  # fmt: skip
-    """What stands above and below in the quotients of samples b to end, and which regions count."""
-    above = tl.zeros(c.shape, tl.float64)
-    below = tl.zeros(c.shape, tl.float64)
-    voxels = tl.zeros(c.shape, tl.float64)
-    members = tl.zeros(c.shape, tl.float64)
-    for at in range(b, end):
-        above += linear(columns, numbers, at, c, CLASSES, QUOTIENT, 4)
-        below += linear(columns, numbers, at, c, CLASSES, QUOTIENT, 4 + COLUMNS)
-        voxels += column(columns, at, c, VOXELS, CLASSES)
-        members += column(columns, at, c, TARGET, CLASSES)
-    valid = (voxels > 0) & (c >= FIRST)
+    """What stands above and below in the quotients of samples b, or of all joined, and which regions count."""
+    above = linear(columns, numbers, b, c, batch, CLASSES, QUOTIENT, 4)
+    below = linear(columns, numbers, b, c, batch, CLASSES, QUOTIENT, 4 + COLUMNS)
+    voxels = column(columns, b, c, VOXELS, batch, CLASSES)
+    members = column(columns, b, c, TARGET, batch, CLASSES)
+    if JOINED:
+        for first in range(b.shape[0], batch, b.shape[0]):
+            above += linear(columns, numbers, first + b, c, batch, CLASSES, QUOTIENT, 4)
+            below += linear(columns, numbers, first + b, c, batch, CLASSES, QUOTIENT, 4 + COLUMNS)
+            voxels += column(columns, first + b, c, VOXELS, batch, CLASSES)
+            members += column(columns, first + b, c, TARGET, batch, CLASSES)
+        above, below = tl.sum(above, 0)[None, :], tl.sum(below, 0)[None, :]
+        voxels, members = tl.sum(voxels, 0)[None, :], tl.sum(members, 0)[None, :]
+    valid = (voxels > 0) & (c >= FIRST)[None, :]
     if SKIP:
         valid = valid & (members > 0)
-    return above + tl.load(numbers + 2), tl.where(valid, below + tl.load(numbers + 3), 1.0), valid
+    above += number(numbers, 2, tl.float64)
+    return above, tl.where(valid, below + number(numbers, 3, tl.float64), 1.0), valid
 
 
 @triton.jit
@@ -75,47 +84,52 @@ def scaled(k, up, down):
 
 
 @triton.jit
-def shares(columns, numbers, batch, c, up, down, CLASSES: tl.constexpr, SHARE: tl.constexpr, FIRST: tl.constexpr):
+def shares(
+    columns, numbers, batch, c, up, down,
+    CLASSES: tl.constexpr, SHARE: tl.constexpr, FIRST: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
     """What stands above and below in the share."""
-    above = tl.zeros(c.shape, tl.float64)
-    below = tl.zeros(c.shape, tl.float64)
-    for b in range(batch):
+    above = tl.zeros((ROWS, c.shape[0]), tl.float64)
+    below = tl.zeros((ROWS, c.shape[0]), tl.float64)
+    for first in range(0, batch, ROWS):
+        b = first + tl.arange(0, ROWS)
         for k in tl.static_range(COLUMNS):
-            at = numbers + BEFORE_SHARE + 1 + k
             if SHARE[1 + k]:
-                above += tl.load(at) * scaled(k, up, down) * column(columns, b, c, k, CLASSES)
+                weight = number(numbers, BEFORE_SHARE + 1 + k, tl.float64) * scaled(k, up, down)[None, :]
+                above += weight * column(columns, b, c, k, batch, CLASSES)
             if SHARE[1 + COLUMNS + k]:
-                below += tl.load(at + COLUMNS) * scaled(k, up, down) * column(columns, b, c, k, CLASSES)
-    return tl.sum(tl.where(c >= FIRST, above, 0.0)), tl.sum(tl.where(c >= FIRST, below, 0.0))
+                weight = number(numbers, BEFORE_SHARE + 1 + COLUMNS + k, tl.float64) * scaled(k, up, down)[None, :]
+                below += weight * column(columns, b, c, k, batch, CLASSES)
+    counts = (c >= FIRST)[None, :]
+    return tl.sum(tl.where(counts, above, 0.0)), tl.sum(tl.where(counts, below, 0.0))
 
 
 @triton.jit
-def share_slope(numbers, k, ratio, c, up, down, SHARE: tl.constexpr, FIRST: tl.constexpr):
+def share_slope(numbers, k: tl.constexpr, ratio, c, up, down, SHARE: tl.constexpr, FIRST: tl.constexpr):
     """The slope of the share along column k, but for its factor."""
     slope = tl.zeros(c.shape, tl.float64)
-    at = numbers + BEFORE_SHARE + 1 + k
     if SHARE[1 + k]:
-        slope += tl.load(at)
+        slope += number(numbers, BEFORE_SHARE + 1 + k, tl.float64)
     if SHARE[1 + COLUMNS + k]:
-        slope -= ratio * tl.load(at + COLUMNS)
+        slope -= ratio * number(numbers, BEFORE_SHARE + 1 + COLUMNS + k, tl.float64)
     return tl.where(c >= FIRST, slope * scaled(k, up, down), 0.0)
 
 
 @triton.jit
-def quotient_slope(numbers, k, f, q, QUOTIENT: tl.constexpr):
+def quotient_slope(numbers, k: tl.constexpr, f, q, QUOTIENT: tl.constexpr):
     """The slope of the quotients along column k; f is 0 where a region does not count."""
     slope = tl.zeros(f.shape, tl.float64)
     if QUOTIENT[4 + k]:
-        slope += f * tl.load(numbers + 4 + k)
+        slope += f * number(numbers, 4 + k, tl.float64)
     if QUOTIENT[4 + COLUMNS + k]:
-        slope -= tl.where(f != 0, f * q * tl.load(numbers + 4 + COLUMNS + k), 0.0)
+        slope -= tl.where(f != 0, f * q * number(numbers, 4 + COLUMNS + k, tl.float64), 0.0)
     return slope
 
 
 @triton.jit
 def share_factor(amount, mass, numbers, MEAN: tl.constexpr):
     """What the numerator is multiplied by, 0 without any mass, and the ratio that comes off a slope."""
-    whole = tl.load(numbers + BEFORE_SHARE)
+    whole = number(numbers, BEFORE_SHARE, tl.float64)
     if MEAN:
         some = mass > 0
         mass = tl.where(some, mass, 1.0)
@@ -129,15 +143,16 @@ def share_factor(amount, mass, numbers, MEAN: tl.constexpr):
 
 @triton.jit
 def counted(
-    columns, numbers, groups, batch, c,
-    CLASSES: tl.constexpr, QUOTIENT: tl.constexpr, FIRST: tl.constexpr, SKIP: tl.constexpr, JOINED: tl.constexpr,
+    columns, numbers, batch, c, CLASSES: tl.constexpr, QUOTIENT: tl.constexpr, FIRST: tl.constexpr,
+    SKIP: tl.constexpr, JOINED: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """How many regions the mean is of; 1 where there is none."""
-    counts = tl.zeros(c.shape, tl.float64)
-    for g in range(groups):
-        _, _, valid = regions(columns, numbers, g, batch if JOINED else g + 1, c, CLASSES, QUOTIENT, FIRST, SKIP)
-        counts += valid.to(tl.float64)
-    return tl.maximum(tl.sum(counts), 1.0)
+    counts = tl.sum(tl.zeros(c.shape, tl.float64))
+    for first in range(0, 1 if JOINED else batch, ROWS):
+        b = first + tl.arange(0, ROWS)
+        _, _, valid = regions(columns, numbers, b, batch, c, CLASSES, QUOTIENT, FIRST, SKIP, JOINED)
+        counts += tl.sum(valid.to(tl.float64))
+    return tl.maximum(counts, 1.0)
 
 
 @triton.jit
@@ -145,7 +160,7 @@ def region_loss(
     columns, numbers, factors, positive, negative, value, slopes, batch,
     QUOTIENT: tl.constexpr, SHARE: tl.constexpr, CLASSES: tl.constexpr, C: tl.constexpr, FIRST: tl.constexpr,
     JOINED: tl.constexpr, SKIP: tl.constexpr, SHARE_FIRST: tl.constexpr, MEAN: tl.constexpr,
-    FACTORS: tl.constexpr, POSITIVE: tl.constexpr, NEGATIVE: tl.constexpr,
+    FACTORS: tl.constexpr, POSITIVE: tl.constexpr, NEGATIVE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """The value, and its slope along every column."""
     c = tl.arange(0, C)
@@ -155,38 +170,42 @@ def region_loss(
     total = tl.sum(tl.zeros((C,), tl.float64))
     ratio, factor = total, total
     if len(SHARE) > 0:
-        amount, mass = shares(columns, numbers, batch, c, up, down, CLASSES, SHARE, SHARE_FIRST)
+        amount, mass = shares(columns, numbers, batch, c, up, down, CLASSES, SHARE, SHARE_FIRST, ROWS)
         factor, ratio = share_factor(amount, mass, numbers, MEAN)
         total += tl.where(factor == 0, 0.0, factor * amount)
-    groups = 1 if JOINED else batch
     if len(QUOTIENT) > 0:
-        weight = weight * tl.load(numbers)
+        weight = weight * number(numbers, 0, tl.float64)
         if MEAN:
-            weight = weight / counted(columns, numbers, groups, batch, c, CLASSES, QUOTIENT, FIRST, SKIP, JOINED)
-    for g in range(groups):
-        end = batch if JOINED else g + 1
-        q = tl.zeros((C,), tl.float64)
-        f = tl.zeros((C,), tl.float64)
+            weight = weight / counted(columns, numbers, batch, c, CLASSES, QUOTIENT, FIRST, SKIP, JOINED, ROWS)
+    for first in range(0, 1 if JOINED else batch, ROWS):
+        b = first + tl.arange(0, ROWS)
+        q = tl.zeros((1 if JOINED else ROWS, C), tl.float64)
+        f = tl.zeros((1 if JOINED else ROWS, C), tl.float64)
         if len(QUOTIENT) > 0:
-            above, below, valid = regions(columns, numbers, g, end, c, CLASSES, QUOTIENT, FIRST, SKIP)
+            above, below, valid = regions(columns, numbers, b, batch, c, CLASSES, QUOTIENT, FIRST, SKIP, JOINED)
             q = above / below
-            f = tl.where(valid, weight / below, 0.0)
-            total += tl.sum(tl.where(valid, weight * (tl.load(numbers + 1) + q), 0.0))
-        for b in range(g, end):
-            store_slopes(slopes, numbers, b, c, f, q, factor, ratio, up, down, QUOTIENT, SHARE, SHARE_FIRST, CLASSES)
+            f = tl.where(valid, weight[None, :] / below, 0.0)
+            total += tl.sum(tl.where(valid, weight[None, :] * (number(numbers, 1, tl.float64) + q), 0.0))
+        for start in range(first, batch if JOINED else first + 1, ROWS):
+            at = start + tl.arange(0, ROWS)
+            store_slopes(
+                slopes, numbers, at, batch, c, f, q, factor, ratio, up, down, QUOTIENT, SHARE, SHARE_FIRST, CLASSES
+            )  # fmt: skip
     tl.store(value, total.to(value.dtype.element_ty))
 
 
 @triton.jit
 def store_slopes(
-    slopes, numbers, b, c, f, q, factor, ratio, up, down,
+    slopes, numbers, b, batch, c, f, q, factor, ratio, up, down,
     QUOTIENT: tl.constexpr, SHARE: tl.constexpr, SHARE_FIRST: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """The slopes of sample b along every column."""
+    """The slopes of samples b along every column."""
+    there = (b < batch)[:, None] & (c < CLASSES)[None, :]
     for k in tl.static_range(COLUMNS):
-        slope = tl.zeros(c.shape, tl.float64)
+        slope = tl.zeros((b.shape[0], c.shape[0]), tl.float64)
         if len(QUOTIENT) > 0:
             slope += quotient_slope(numbers, k, f, q, QUOTIENT)
         if len(SHARE) > 0:
-            slope += factor * share_slope(numbers, k, ratio, c, up, down, SHARE, SHARE_FIRST)
-        tl.store(slopes + (b * CLASSES + c) * COLUMNS + k, slope.to(slopes.dtype.element_ty), c < CLASSES)
+            slope += factor * share_slope(numbers, k, ratio, c, up, down, SHARE, SHARE_FIRST)[None, :]
+        to = slopes + (b[:, None] * CLASSES + c[None, :]) * COLUMNS + k
+        tl.store(to, slope.to(slopes.dtype.element_ty), there)

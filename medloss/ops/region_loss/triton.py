@@ -11,7 +11,7 @@ from medloss.ops import triton_path
 from medloss.ops.dispatch import KeepingPath
 from medloss.ops.region_loss.native import OF_SUMS
 from medloss.ops.region_sums.triton import TritonRegionSums
-from medloss.ops.triton_tiles import table
+from medloss.ops.triton_numbers import packed
 
 
 class TritonRegionLoss(KeepingPath):
@@ -34,17 +34,24 @@ class TritonRegionLoss(KeepingPath):
         value, slopes = columns.new_empty(()), torch.empty_like(columns)
         given = [columns if tensor is None else tensor.contiguous() for tensor in (factors, positive, negative)]
         entries = (*(quotient or [0.0] * kernel.BEFORE_SHARE.value), *share)
-        numbers = table(entries, torch.float64, columns.device)
         with triton_path.on_device(columns):
             kernel.region_loss[(1,)](
-                columns, numbers, *given, value, slopes, batch, QUOTIENT=tuple(number != 0 for number in quotient),
+                columns, packed(entries, torch.float64), *given, value, slopes, batch,
+                QUOTIENT=tuple(number != 0 for number in quotient),
                 SHARE=tuple(number != 0 for number in share), CLASSES=classes, C=1 << (classes - 1).bit_length(),
                 FIRST=first, JOINED=joined, SKIP=skip, SHARE_FIRST=share_first,
                 MEAN=mean, FACTORS=factors is not None, POSITIVE=positive is not None, NEGATIVE=negative is not None,
-                num_warps=1 if classes <= 32 else 4,
+                **configuration(batch, classes),
             )  # fmt: skip
         return value, (slopes,)
 
     def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input from the slopes."""
         return self.sums.backward(kept[0] * grad, args[:OF_SUMS])
+
+
+def configuration(batch: int, classes: int) -> dict[str, int]:
+    """Samples that the program looks at together, and its warps: a batch of images at once, few volumes by few."""
+    padded = 1 << (classes - 1).bit_length()
+    rows = 2 if batch <= 2 else max(2, min(64, 512 // padded))
+    return {"ROWS": rows, "num_warps": max(1, min(8, rows * padded // 64))}

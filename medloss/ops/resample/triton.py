@@ -15,7 +15,8 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.resample.native import misfits
-from medloss.ops.triton_tiles import table, tiles
+from medloss.ops.triton_numbers import table
+from medloss.ops.triton_tiles import tiles
 from medloss.ops.triton_volume import LABELS, REALS
 from medloss.ops.voxels import accumulation_dtype
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import divided, place
+from medloss.ops.kernel import divided, number, place
 
 ERRORS, MEANS, SLOPES = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 """What a mean is taken of: squared errors, stretched means, or what the cotangents of these are for the means."""
 LOW, SPAN, HIGH, TO_LOW, TO_HIGH, NUMBERS = (tl.constexpr(number) for number in (0, 1, 2, 3, 4, 8))
 """Of each volume: the extremes (high is NaN where there is one value alone), and the gradients that they get."""
-VARYING = ["start", "lines", "entries", "step"]
+VARYING = ["start", "lines", "entries"]
 
 
 @triton.jit
@@ -68,8 +68,8 @@ def cross_mean(
 ):  # fmt: skip
     """The mean over each voxel and its neighbours along the axes."""
     total = fetch(first, second, mask, numbers, at, mask_at, inside, KIND, MASKED)
-    for number in tl.static_range(1, 7):
-        there, step = beside(z, row, column, planes, height, width, number)
+    for beside_it in tl.static_range(1, 7):
+        there, step = beside(z, row, column, planes, height, width, beside_it)
         total += fetch(first, second, mask, numbers, at + step, mask_at + step, inside & there, KIND, MASKED)
     return divided(total, tl.full(total.shape, TERMS, total.dtype))
 
@@ -84,7 +84,7 @@ def where_to(lines, width, LINES: tl.constexpr, COLUMNS: tl.constexpr):
 
 @triton.jit(do_not_specialize=VARYING)
 def erode(
-    first, second, mask, numbers, factors, means, parts, total, step, start, lines, shared, planes, height, width,
+    first, second, mask, numbers, factor, means, parts, total, start, lines, shared, planes, height, width,
     KIND: tl.constexpr, LAST: tl.constexpr, SUMMED: tl.constexpr, ADDED: tl.constexpr, TERMS: tl.constexpr,
     MASKED: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -96,7 +96,8 @@ def erode(
     numbers += (volume + start) * NUMBERS
     source = at if KIND == ERRORS else here
     if SUMMED:
-        eroded = tl.load(factors + step - 1) * fetch(first, second, mask, numbers, here, mask_at, inside, MEANS, MASKED)
+        eroded = fetch(first, second, mask, numbers, here, mask_at, inside, MEANS, MASKED)
+        eroded = number(factor, 0, eroded.dtype) * eroded
         if ADDED:
             eroded = tl.load(total + at, mask=inside, other=0) + eroded
         tl.store(total + at, eroded, mask=inside)
@@ -141,7 +142,7 @@ def settle(parts, numbers, start, entries, BLOCK: tl.constexpr):
 
 @triton.jit(do_not_specialize=VARYING)
 def cotangents(
-    behind, after, after_numbers, means, numbers, mask, factors, upstream, result, parts, step, start, lines, shared,
+    behind, after, after_numbers, means, numbers, mask, factor, upstream, result, parts, start, lines, shared,
     planes, height, width,
     FIRST: tl.constexpr, TERMS: tl.constexpr, MASKED: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -153,7 +154,7 @@ def cotangents(
     numbers += (volume + start) * NUMBERS
     mean = tl.load(means + here, mask=inside, other=-1)
     counts = (mean < 0) == 0
-    g = tl.load(factors + step) * tl.load(upstream + at, mask=counts & inside, other=0)
+    g = number(factor, 0, parts.dtype.element_ty) * tl.load(upstream + at, mask=counts & inside, other=0)
     if FIRST == 0:
         g += cross_mean(
             behind, after, mask, after_numbers + (volume + start) * NUMBERS, here, here, z, row, column, inside,

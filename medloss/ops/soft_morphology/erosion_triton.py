@@ -10,7 +10,8 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.soft_morphology.triton import AXES, SCRATCH_BYTES, WARPS, TritonMorphology
-from medloss.ops.triton_tiles import readable, table, tiles
+from medloss.ops.triton_numbers import packed
+from medloss.ops.triton_tiles import readable, tiles
 from medloss.ops.voxels import accumulation_dtype
 
 BLOCK = 4096
@@ -62,8 +63,7 @@ class ErosionWalk:
             "TERMS": 2 * (input.ndim - 2) + 1, "MASKED": mask is not None, "num_warps": WARPS,
             "enable_fp_fusion": False,  # squares are rounded before they are added, as torch does
         }  # fmt: skip
-        powers = tuple(float(step) ** alpha for step in range(1, self.k + 1))
-        self.factors = table(powers, self.dtype, self.device) if powers else self.input
+        self.factors = [packed((float(step) ** alpha,), self.dtype) for step in range(1, self.k + 2)]
         shape = (self.k + 1, self.total, erosion_kernel.NUMBERS.value)
         self.numbers = torch.zeros(shape, dtype=self.dtype, device=self.device)
 
@@ -88,8 +88,8 @@ class ErosionWalk:
             here = means[step % means.shape[0]]
             kernel.erode[(tile.programs(lines),)](
                 self.input if first else means[(step - 1) % means.shape[0]], self.target, self.mask,
-                self.numbers[max(step - 1, 0)], self.factors, here, parts,
-                here if result is None else result, step, start, lines, self.shared, *self.sizes,
+                self.numbers[max(step - 1, 0)], self.factors[max(step - 1, 0)], here, parts,
+                here if result is None else result, start, lines, self.shared, *self.sizes,
                 KIND=kernel.ERRORS if first else kernel.MEANS, LAST=step == self.k,
                 SUMMED=result is not None and not first, ADDED=step > 1, **self.options, **tile.options,
             )  # fmt: skip
@@ -108,7 +108,7 @@ class ErosionWalk:
             after = min(step + 1, self.k - 1)
             kernel.cotangents[(tile.programs(lines),)](
                 behind, means[after], self.numbers[after], means[step], self.numbers[step], self.mask,
-                self.factors, grad, here, parts, step, *told, FIRST=step == self.k - 1, **self.options, **tile.options,
+                self.factors[step], grad, here, parts, *told, FIRST=step == self.k - 1, **self.options, **tile.options,
             )  # fmt: skip
             entries = lines // volumes * tile.across
             kernel.share_out[(volumes,)](parts, self.numbers[step], start, entries, BLOCK=BLOCK, num_warps=16)

@@ -18,6 +18,10 @@ JOINED, MAP, SUMS, RIDGE = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2), tl
 """What ``advance`` keeps: the skeleton so far, all of it as a map or as sums, or the ridge for the way back."""
 NOBODY = tl.constexpr(255)
 """The byte of a voxel that is not there."""
+ON_AXES = tl.constexpr(
+    ((1, 0, 0, 0), (0, 1, 0, 3), (0, 0, 1, 5), (0, 0, 0, 1), (0, 0, -1, 6), (0, -1, 0, 4), (-1, 0, 0, 2))
+)
+"""A voxel and its neighbours along x, y and z, and their ranks in an erosion."""
 VARYING = ["start", "first", "lines", "planes", "low", "high"]
 
 
@@ -33,26 +37,30 @@ def counted(map, mask, at, mask_at, seen, ACC: tl.constexpr, MASKED: tl.constexp
 
 
 @triton.jit
-def neighbour(z, row, column, planes, height, width, number):
-    """Whether there is a neighbour, how far off it lies, and its rank in an erosion. The next first: x, y, then z.
-
-    The rank is 8 where it is on no axis. The number is none that the compiler knows: 27 copies of a loop's body take
-    it a minute.
-    """
-    dx, dy, dz = 1 - number // 9, 1 - number // 3 % 3, 1 - number % 3
+def beside(z, row, column, planes, height, width, N: tl.constexpr):
+    """Of the seven on the axes, in the order of their numbers among the 27: whether there is one, and how far off."""
+    dx, dy, dz = ON_AXES[N][0], ON_AXES[N][1], ON_AXES[N][2]
     there = (z + dz >= 0) & (z + dz < planes) & (row + dy >= 0) & (row + dy < height)
-    there = there & (column + dx >= 0) & (column + dx < width)
-    along_y, along_z = tl.where(dy > 0, 3, 4), tl.where(dz > 0, 5, 6)
-    rank = tl.where(dy != 0, along_y, tl.where(dz != 0, along_z, 1 - dx))
-    rank = tl.where(dx * dx + dy * dy + dz * dz < 2, rank, 8)
-    return there, (dz * height + dy) * width + dx, rank
+    return there & (column + dx >= 0) & (column + dx < width), (dz * height + dy) * width + dx
+
+
+@triton.jit
+def three(z, row, column, inside, planes, height, width, group, SIGN: tl.constexpr):
+    """Of three neighbours that differ by their planes, numbers 3 group to 3 group + 2: of each whether it is there, and
+    how far off the middle one lies. SIGN -1: those opposite. The next first: x, y, then z.
+
+    The group is none that the compiler knows: 27 copies of a loop's body take it a minute.
+    """
+    dx, dy = SIGN * (1 - group // 3), SIGN * (1 - group % 3)
+    there = inside & (row + dy >= 0) & (row + dy < height) & (column + dx >= 0) & (column + dx < width)
+    first, last = there & (z + SIGN >= 0) & (z + SIGN < planes), there & (z - SIGN >= 0) & (z - SIGN < planes)
+    return (first, there, last), dy * width + dx
 
 
 @triton.jit
 def lesser(least, winner, value, rank):
-    """The less of two, and its rank: of equals the lower. Nothing changes where the neighbour is on no axis."""
+    """The less of two, and its rank: of equals the lower."""
     better = (value < least) | (value != value) | ((value == least) & (winner > rank))
-    better = better & (rank < 8)
     return tl.where(better, value, least), tl.where(better, rank, winner)
 
 
@@ -69,11 +77,10 @@ def begin(
     mask_at = ((volume + start) // shared * depth + first) * height * width + inner
     own = counted(map, mask, at, mask_at, inside, real, MASKED)
     least, winner = own, tl.full((LINES, COLUMNS), 1, tl.int32)
-    for number in range(4, 23):
-        there, step, rank = neighbour(z, row, column, planes, height, width, number)
-        seen = inside & there & (rank < 8)
-        value = counted(map, mask, at + step, mask_at + step, seen, real, MASKED)
-        least, winner = lesser(least, winner, value, rank)
+    for n in tl.static_range(7):
+        there, step = beside(z, row, column, planes, height, width, n)
+        value = counted(map, mask, at + step, mask_at + step, inside & there, real, MASKED)
+        least, winner = lesser(least, winner, value, ON_AXES[n][3])
     here = volume * planes * height * width + inner
     tl.store(older + here, own, mask=inside)
     tl.store(newer + here, tl.where(own == float("inf"), own, least), mask=inside)
@@ -88,14 +95,19 @@ def pooled(newer, here, z, row, column, inside, planes, height, width, ERODED: t
     opened = tl.full(here.shape, -infinite, newer.dtype.element_ty)
     least = tl.full(here.shape, infinite, newer.dtype.element_ty)
     largest_code, least_code = tl.zeros(here.shape, tl.int32), tl.full(here.shape, 7, tl.int32)
-    for number in range(0, 27):
-        there, step, rank = neighbour(z, row, column, planes, height, width, number)
-        value = tl.load(newer + here + step, mask=inside & there, other=infinite)
-        if ERODED:
-            least, least_code = lesser(least, least_code, value, rank)
-        better = ((value > opened) & (value < infinite)) | (value != value)
-        opened = tl.where(better, value, opened)
-        largest_code = tl.where(better, number, largest_code)
+    for group in range(9):
+        seen, step = three(z, row, column, inside, planes, height, width, group, 1)
+        middle = newer + here + step
+        for n in tl.static_range(3):
+            value = tl.load(middle + (1 - n) * height * width, mask=seen[n], other=infinite)
+            better = ((value > opened) & (value < infinite)) | (value != value)
+            opened = tl.where(better, value, opened)
+            largest_code = tl.where(better, 3 * group + n, largest_code)
+    if ERODED:
+        for n in tl.static_range(7):
+            there, step = beside(z, row, column, planes, height, width, n)
+            value = tl.load(newer + here + step, mask=inside & there, other=infinite)
+            least, least_code = lesser(least, least_code, value, ON_AXES[n][3])
     return opened, least, largest_code * 8 + least_code
 
 
@@ -213,15 +225,19 @@ def won(
 ):
     """What a voxel has won of the cotangents around it, by the ranks that it has there."""
     total = tl.zeros(here.shape, before.dtype.element_ty)
-    for number in range(0, 27):
-        # whose neighbour of this number one is lies where one's own of the opposite number does
-        there, step, _ = neighbour(z, row, column, planes, height, width, 26 - number)
-        _, _, rank = neighbour(z, row, column, planes, height, width, number)
-        code = tl.load(codes + here + step, mask=inside & there, other=NOBODY).to(tl.int32)
-        if OPENS:
-            total -= tl.load(before + here + step, mask=code // 8 == number, other=0)
-        if OWN:
-            total += tl.load(behind + here + step, mask=code % 8 == rank, other=0)
+    # whose neighbour of a number one is lies where one's own of the opposite number does
+    if OPENS:
+        for group in range(9):
+            seen, step = three(z, row, column, inside, planes, height, width, group, -1)
+            for n in tl.static_range(3):
+                away = step - (1 - n) * height * width
+                code = tl.load(codes + here + away, mask=seen[n], other=NOBODY).to(tl.int32)
+                total -= tl.load(before + here + away, mask=code // 8 == 3 * group + n, other=0)
+    if OWN:
+        for n in tl.static_range(7):
+            there, step = beside(z, row, column, planes, height, width, 6 - n)
+            code = tl.load(codes + here + step, mask=inside & there, other=NOBODY).to(tl.int32)
+            total += tl.load(behind + here + step, mask=code % 8 == ON_AXES[n][3], other=0)
     return total
 
 

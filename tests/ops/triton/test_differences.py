@@ -8,6 +8,9 @@ import pytest
 import torch
 from triton_harness import CAPABILITIES, Launch, check, compare, move
 
+from medloss.ops.differences import triton
+from medloss.ops.differences.stencils import composed, terms_of
+
 OPERATOR = sys.modules["medloss.ops.differences"].OPERATOR
 SHAPES = {1: (2, 1, 17), 2: (2, 2, 7, 9), 3: (1, 3, 6, 5, 8)}
 
@@ -36,6 +39,36 @@ def test_equals_the_reference(energy, stencil, rank, border, poisoned) -> None:
     field.masked_fill_(~kept, torch.nan)
     mask = kept * torch.rand(kept.shape)
     compare(OPERATOR, move((field, mask, energy, stencil, axes, components, False, border, lame)))
+
+
+@pytest.mark.parametrize(
+    ("energy", "stencil", "border", "shape"),
+    [
+        ("bending", "compact", "interior", (2, 3, 7, 9, 11)),
+        ("bending", "wide", "replicate", (1, 2, 9, 10)),
+        ("bending", "compact", "interior", (1, 3, 4, 9, 11)),
+        ("diffusion", "forward", "interior", (1, 3, 5, 6, 35)),
+        ("diffusion", "central", "interior", (1, 1, 13)),
+        ("curvature", "compact", "replicate", (1, 2, 6, 7, 8)),
+    ],
+)
+def test_the_inside_and_what_is_around_it(energy, stencil, border, shape, poisoned, monkeypatch) -> None:
+    """One stencil inside of the volume, all others near its border; a depth of 4 has no inside of bending's."""
+    monkeypatch.setattr(triton, "LEAST_INTERIOR", 0)
+    field, rank = torch.randn(shape, dtype=torch.float64), len(shape) - 2
+    axes, components = [0.8, 1.3, 2.0][:rank], [1.5, 1.0, 0.5][: shape[1]]
+    compare(OPERATOR, move((field, None, energy, stencil, axes, components, True, border, None)))
+    field = (100 + torch.randn(shape)).float()  # large displacements that hardly differ keep their digits
+    compare(OPERATOR, move((field, None, energy, stencil, axes, [1.0], True, border, None)), scale=2)
+    at = tuple(size // 2 for size in shape)
+    field[at] = torch.nan
+    compare(OPERATOR, move((field.double(), None, energy, stencil, axes, [1.0], True, border, None)))
+
+
+def test_a_composed_stencil_is_the_bilaplacian() -> None:
+    """Of bending in one dimension: the square of a second derivative gives twice a fourth, 1 -4 6 -4 1."""
+    (term,) = terms_of("bending", "compact", [1.0], [1.0], [1.0, 1.0])
+    assert composed([term]) == {(-2,): 2.0, (-1,): -8.0, (0,): 12.0, (1,): -8.0, (2,): 2.0}
 
 
 def test_an_axis_that_is_not_differentiated() -> None:

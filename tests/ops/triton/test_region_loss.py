@@ -41,6 +41,14 @@ def test_equals_the_reference(
         compare(OPERATOR, move((x, labels, weight, activation, True, ignore, ALL, 1.5, *form)))
 
 
+@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize(("batch", "classes"), [(1, 1), (5, 3), (67, 9)])
+def test_more_samples_than_are_looked_at_together(batch: int, classes: int, joined: bool) -> None:
+    x, labels = torch.randn(batch, classes, 3, 2), torch.randint(0, classes, (batch, 1, 3, 2))
+    form = (QUOTIENT, torch.rand(classes), 0, joined, True, BY_TARGET, None, None, 0, True)
+    compare(OPERATOR, move((x, labels, None, "sigmoid", True, None, ALL, 1.5, *form)))
+
+
 def test_nothing_counts() -> None:
     x, labels, mask = torch.randn(2, 3, 5, 4), torch.randint(0, 3, (2, 1, 5, 4)), torch.zeros(2, 1, 5, 4)
     form = (QUOTIENT, None, 0, False, False, BY_TARGET, None, None, 0, True)
