@@ -35,6 +35,7 @@ from typing import Any
 
 import pytest
 import torch
+from machine_code import BUDGETS, count
 from torch import Tensor
 
 from medloss.ops import backend
@@ -42,6 +43,7 @@ from medloss.ops.operator import Operator
 
 CAPABILITIES = (90, pytest.param(80, marks=pytest.mark.slow))
 """Compute capabilities of the GPUs compiled for: H100 and its like, A100 and its like."""
+COUNTED = {budget.key for budget in BUDGETS}
 FULL = {90}
 """For the others, every kernel is compiled once, in the first launch that has it: the time of a suite is short."""
 TESTS = Path(__file__).resolve().parent
@@ -120,6 +122,9 @@ class Compiled:
     warps: int
     wide_loads: int
     wide_stores: int
+    instructions: int = 0
+    loop: int = 0
+    """All instructions, and those of the longest loop, where ``machine_code.py`` has a budget for them."""
 
 
 def check(launches: dict[str, Launch], found: dict[str, list[Compiled]]) -> None:
@@ -232,7 +237,12 @@ def _compile_launches(file: str, capability: int, made: list[Any]) -> dict[str, 
             continue
         seen |= names
         launch.call()
-        report[label] = [asdict(_describe(kernel)) for kernel in made]
+        report[label] = []
+        for kernel in made:
+            found = asdict(_describe(kernel))
+            if capability in FULL and (Path(file).stem.removeprefix("test_"), label, found["name"]) in COUNTED:
+                found["instructions"], found["loop"] = count(kernel.asm["cubin"])
+            report[label].append(found)
     return report
 
 
