@@ -67,9 +67,10 @@ def energies(
         found = tl.zeros((LINES, COLUMNS), real)
         for n in tl.static_range(PAIRS):
             if n < COUNTS[term]:
-                a, b = values[ENDS[2 * (term * PAIRS + n)]], values[ENDS[2 * (term * PAIRS + n) + 1]]
                 # the difference first, which keeps the digits of a small one
-                found += number(numbers, len(COUNTS) + term * PAIRS + n, real) * (a - b)
+                found += number(numbers, len(COUNTS) + term * PAIRS + n, real) * (
+                    values[ENDS[2 * (term * PAIRS + n)]] - values[ENDS[2 * (term * PAIRS + n) + 1]]
+                )
         total += number(numbers, term, real) * (found * found if POWER == SQUARE else tl.abs(found))
     total = tl.where(inside, total * scale_of(scales, map % maps, real, SCALES), 0)
     if MASKED:
