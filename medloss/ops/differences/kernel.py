@@ -124,6 +124,16 @@ def slope(
 
 
 @triton.jit
+def rate_of(found, POWER: tl.constexpr):
+    """The derivative of a square, or of a size: 0 at 0, and NaN stays."""
+    if POWER == SQUARE:
+        rate = 2 * found
+    else:
+        rate = tl.where(found > 0, 1, tl.where(found < 0, -1, found))
+    return rate
+
+
+@triton.jit
 def placed(coordinate, start, cut, jump):
     """A coordinate of the volume from one of a box, which goes on beyond a gap."""
     return coordinate + start + tl.where(coordinate >= cut, jump, 0)
@@ -163,18 +173,10 @@ def gradient(
             share = tl.load(mask + (at_mask - back), mask=seen, other=0)
             seen = seen & (share > 0)
         centre = here - offset(tap_z, tap_y, tap_x, 0, depth, height, width)
-        found = slope(
-            field, pairs, weights, term, centre, seen, depth, height, width, JOINT, PAIRS, LINES, COLUMNS
-        )  # fmt: skip
-        if POWER == SQUARE:
-            rate = 2 * found
-        else:
-            rate = tl.where(found > 0, 1, tl.where(found < 0, -1, found))  # 0 at 0, and NaN stays
-        if REDUCED:
-            scale = tl.load(upstream + map)
-        else:
-            scale = tl.load(upstream + (at_map - back), mask=seen, other=0)
-        rate = tl.load(tap_weights + n) * tl.load(factors + term) * rate * scale * (share if MASKED else 1)
+        found = slope(field, pairs, weights, term, centre, seen, depth, height, width, JOINT, PAIRS, LINES, COLUMNS)
+        scale = tl.load(upstream + map) if REDUCED else tl.load(upstream + (at_map - back), mask=seen, other=0)
+        weight = tl.load(tap_weights + n) * tl.load(factors + term)
+        rate = weight * rate_of(found, POWER) * scale * (share if MASKED else 1)
         total += tl.where(seen, rate, 0)
     total *= scale_of(scales, map % maps, real, SCALES)
     tl.store(result + at, total, mask=inside)

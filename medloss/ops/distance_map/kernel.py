@@ -47,12 +47,20 @@ def of_kind(distance, side, unit, KIND: tl.constexpr):
     return distance
 
 
+@triton.jit
+def line_of(volume, z, row, depth, height, AXIS: tl.constexpr):
+    """The volume, plane or row whose voxels decide whether a line along the axis has anything on it to be found.
+
+    Along a line without, nothing is known, and it would be walked to its end.
+    """
+    return volume if AXIS == 0 else (volume * depth + z if AXIS == 1 else (volume * depth + z) * height + row)
+
+
 @triton.jit(do_not_specialize=VARYING)
 def along(
     squared, places, sides, live, result, nearest, numbers, lines, depth, height, width,
     FIRST: tl.constexpr, LAST: tl.constexpr, NEAREST: tl.constexpr, BORDER: tl.constexpr, KIND: tl.constexpr,
-    AXIS: tl.constexpr,
-    LINES: tl.constexpr, COLUMNS: tl.constexpr,
+    AXIS: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Of every voxel the best on its line, by its own value and the square of the way to it.
 
@@ -67,12 +75,9 @@ def along(
     square, unit = number(numbers, 0, tl.float64), number(numbers, 1, tl.float64)
     side = tl.load(sides + at, mask=inside, other=0) if BORDER else 0
     best = known(squared, sides, side, at, inside, FIRST, BORDER)
-    # a line along which nothing is known has nothing to find: it would be walked to its end
-    line = volume if AXIS == 0 else (volume * depth + z if AXIS == 1 else (volume * depth + z) * height + row)
-    walked = inside & (tl.load(live + line) != 0)
+    walked = inside & (tl.load(live + line_of(volume, z, row, depth, height, AXIS)) != 0)
     taken = tl.zeros((LINES, COLUMNS), tl.int32)
-    reach = 1
-    way = square
+    reach, way = 1, square
     while (reach < size) & (way <= tl.max(tl.where(walked, best, 0.0))):
         seen = inside & (place_here >= reach)
         back = known(squared, sides, side, at - reach * stride, seen, FIRST, BORDER) + way
