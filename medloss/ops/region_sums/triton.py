@@ -66,7 +66,7 @@ class TritonRegionSums:
         tile, warps = configuration(volume.padded, input.element_size())
         gradient = torch.empty_like(input)
         with triton_path.on_device(input):
-            kernel.backward[(volume.programs(tile), volume.batch)](
+            kernel.backward[(volume.programs(tile, triton_volume.GRADIENT_PROGRAMS), volume.batch)](
                 *volume.tensors, grad.contiguous(), gradient, *volume.numbers, triton_volume.steps(gradient),
                 **options, C=volume.padded, TILE=tile, EVEN=volume.voxels % tile == 0,
                 num_warps=warps,

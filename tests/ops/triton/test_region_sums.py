@@ -110,7 +110,8 @@ def test_what_counts_keeps_nan_and_infinity(odd: float, activation: str) -> None
 
 def test_a_program_walks_over_many_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last of them not whole; twice the same, bit for bit."""
-    monkeypatch.setattr(triton_volume, "PROGRAMS", 2)
+    for name in ("PROGRAMS", "GRADIENT_PROGRAMS"):
+        monkeypatch.setattr(triton_volume, name, 2)
     monkeypatch.setattr(triton, "configuration", lambda *_: (64, 4))
     labels = torch.randint(0, 3, (2, 1, 7, 6, 5))
     args = move((logits(3, (7, 6, 5)), labels, None, "softmax", True, None, int(Terms.LIKELIHOOD), 0.0))
