@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from medloss import checks
+from medloss.constants import Constants
+from medloss.empty import zero_of_nothing
 from medloss.forms import RegionForm, Share, read
 from medloss.labels import LabelView, view_labels
 from medloss.ops import Terms, region_loss, region_sums
 from medloss.ops.operator import unobserved
+from medloss.ops.voxels import present
 from medloss.options import Configured
 from medloss.reduction import REDUCTIONS, reduce
 from medloss.sums import RegionSums, all_reduced
@@ -26,7 +28,7 @@ class Term(NamedTuple):
     value: Tensor
 
 
-class Loss(Configured):
+class Loss(Constants, Configured):
     """A loss: options are keywords, ``forward`` assigns nothing, ``state_dict()`` is empty.
 
     An option that is set later (``loss.weight = [1, 2, 4]``) counts as one that the constructor was given, or raises
@@ -44,13 +46,10 @@ class Loss(Configured):
     def __post_init__(self) -> None:
         checks.choice("reduction", self.reduction, REDUCTIONS)
 
-    def _constant(self, name: str, values: Sequence[float] | Tensor | None) -> None:
-        """Keep numbers as a buffer that follows ``.to()`` and stays out of ``state_dict()``."""
-        if values is not None:
-            values = torch.as_tensor(values, dtype=torch.float32).detach().clone().flatten()
-            if bool((values < 0).any()):
-                raise ValueError(f"{name} holds negative values: {values.tolist()}")
-        self.register_buffer(f"_{name}", values, persistent=False)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls):
+            cls.forward = zero_of_nothing(cls.forward)
 
 
 class ImageLoss(Loss):
@@ -76,7 +75,7 @@ class FieldLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def _field(self, field: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
         field = checks.image_like("field", field, 3)
@@ -86,15 +85,6 @@ class FieldLoss(Loss):
                 f"field has shape {checks.shape(field)}: expected {rank} components for {rank} spatial axes"
             )
         return field, checks.mask_like(mask, field)
-
-    @staticmethod
-    def _sizes(spacing: Sequence[float] | float, rank: int | None) -> list[float]:
-        sizes = [float(s) for s in spacing] if isinstance(spacing, Sequence) else [float(spacing)] * (rank or 1)
-        if rank is not None and len(sizes) != rank:
-            raise ValueError(f"spacing has {len(sizes)} entries and the field {rank} spatial axes")
-        if not all(0 < size < float("inf") for size in sizes):
-            raise ValueError(f"spacing must be above 0 along every axis: {sizes}")
-        return sizes
 
 
 class FieldPairLoss(FieldLoss):
@@ -214,7 +204,7 @@ def _sweep(view: LabelView, losses: Sequence[LabelLoss]) -> dict[str, Any]:
 def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
     """What the losses want to know of the voxels, from one sweep."""
     columns = region_sums(view.input, view.target, view.mask, **_sweep(view, losses))
-    return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole())
+    return RegionSums(columns, target_grad=view.target_grad(), whole=view.whole())
 
 
 def at_once(view: LabelView, parts: Sequence[tuple[float, LabelLoss]]) -> Tensor | None:
@@ -285,11 +275,11 @@ class RegionLoss(LabelLoss):
             sums = all_reduced(sums.over_batch(), self.process_group)
         values = self.finalise(sums)
         if factors is not None:
-            values = values * factors[first:].to(values.dtype)
+            values = values * factors[first:].to(values)
         return reduce(values, self.reduction, self._valid(sums))
 
     def _valid(self, sums: RegionSums) -> Tensor | None:
         """Which samples and classes count; None where it is all of them."""
         if self.empty == "skip":
-            return (sums.voxels > 0) & (sums.target > 0)
-        return None if sums.whole else sums.voxels > 0
+            return present(sums.voxels) & present(sums.target)
+        return None if sums.whole else present(sums.voxels)

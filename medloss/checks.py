@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from medloss.ops.contexts import Blocks
-from medloss.ops.voxels import holds
+from medloss.ops.voxels import accumulation_dtype, holds
+from medloss.options import frozen
+
+SIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+"""Types that torch knows and hardly computes with, as readers of images hand labels over, and what holds the same."""
 
 
 class ShapeError(ValueError, AssertionError):
@@ -58,6 +62,37 @@ def at_least(name: str, value: float, least: float) -> None:
         raise ValueError(f"{name}={value!r} is too small: it must be at least {least}")
 
 
+def voxel_sizes(spacing: Any, axes: int | None, of: str = "input") -> list[float]:
+    """The size of a voxel along each axis, from a number for all axes or one for each, of any kind.
+
+    Args:
+        spacing: the sizes.
+        axes: how many axes there are; None where that is not known yet.
+        of: what has the axes, in the words of the message.
+
+    Raises:
+        ValueError: a number of sizes that does not fit, or one that is not above 0.
+    """
+    spacing = frozen("spacing", spacing)
+    sizes = [float(size) for size in spacing] if isinstance(spacing, Iterable) else [float(spacing)] * (axes or 1)
+    if axes is not None and len(sizes) != axes:
+        raise ValueError(f"spacing has {len(sizes)} entries and {of} {axes} spatial axes: give one per axis")
+    if not all(0 < size < float("inf") for size in sizes):
+        raise ValueError(f"spacing must be above 0 along every axis: {sizes}")
+    return sizes
+
+
+def without_gradient(name: str, tensor: Tensor) -> Tensor:
+    """The tensor, which must not ask for a gradient that it would silently not get.
+
+    Raises:
+        ValueError: it requires a gradient, and gradients are computed.
+    """
+    if tensor.requires_grad and torch.is_grad_enabled():
+        raise ValueError(f"{name} requires a gradient, and the loss gives it none: pass {name}.detach()")
+    return tensor.detach()
+
+
 def shape(tensor: Tensor) -> str:
     """A shape as people write it."""
     return "x".join(map(str, tensor.shape)) if tensor.ndim else "scalar"
@@ -74,11 +109,12 @@ def image_like(name: str, tensor: Any, least_rank: int = 2) -> Tensor:
 
 
 def plain(name: str, tensor: Any) -> Tensor:
-    """The tensor without its subclass's metadata."""
+    """The tensor without its subclass's metadata, and of a type that torch computes with."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} is {type(tensor).__name__} and must be a torch.Tensor")
     as_tensor = getattr(tensor, "as_tensor", None)  # MONAI's MetaTensor, known by its manner and not by import
-    return as_tensor() if callable(as_tensor) else tensor
+    tensor = as_tensor() if callable(as_tensor) else tensor
+    return tensor.to(SIGNED[tensor.dtype]) if tensor.dtype in SIGNED else tensor
 
 
 def same_device(name: str, tensor: Tensor, input: Tensor) -> None:
@@ -117,7 +153,8 @@ def mask_like(mask: Any, input: Tensor) -> Tensor | None:
         raise ShapeError(f"mask has shape {shape(mask)}: expected {expected} for input {shape(input)}")
     if checking_values() and bool((mask < 0).any()):
         raise ValueError("mask holds negative weights: they must be 0 (not looked at) or more")
-    return mask.detach() if mask.is_floating_point() else mask.to(torch.bool)
+    # whole numbers are weights like others
+    return mask if mask.is_floating_point() or mask.dtype == torch.bool else mask.to(accumulation_dtype(input))
 
 
 def labels_within(target: Tensor, classes: int, ignore_index: int | None) -> None:

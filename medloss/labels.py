@@ -32,6 +32,10 @@ class LabelView(NamedTuple):
     indexed: bool
     ignore_index: int | None
 
+    def target_grad(self) -> bool:
+        """Whether a gradient can reach the target, or the mask that weighs it."""
+        return self.target.requires_grad or (self.mask is not None and self.mask.requires_grad)
+
     def whole(self) -> bool:
         """Whether it is known, without a look, that voxels count in every class.
 
@@ -57,6 +61,8 @@ def view_labels(
         ShapeError: batch, channels or spatial axes do not fit; the message says which option would make them fit.
         ValueError: an option makes no sense for this number of channels, or tensors lie on different devices.
     """
+    if getattr(target, "dtype", None) == torch.uint64:
+        ignore_index = _in_int64(ignore_index)
     input, target = checks.image_like("input", input), checks.plain("target", target)
     checks.same_device("target", target, input)
     if input.ndim == 2:  # batch x classes: one voxel each
@@ -81,6 +87,13 @@ def view_labels(
     if ignore_index is not None:
         mask = _ignoring(target, mask, ignore_index, together=activation == "softmax")
     return LabelView(input, target, mask, activation, False, None)
+
+
+def _in_int64(label: int | None) -> int | None:
+    """What a label of 64 bits without a sign is among those with one; a negative one is nowhere."""
+    if label is None or label < 0:
+        return None
+    return label - 2**64 if label >= 2**63 else label
 
 
 def _fit_target(target: Tensor, input: Tensor, to_onehot_y: bool) -> Tensor:

@@ -11,7 +11,7 @@ from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
+from medloss.ops.voxels import accumulation_dtype, blank, membership, present, voxel_weight
 from medloss.reduction import mass, reduce
 
 
@@ -88,14 +88,14 @@ class MapLoss(LabelLoss):
 
     def _counting(self, maps: LabelMaps) -> Tensor:
         """Which samples and classes count, B N."""
-        valid = maps.mass() > 0
-        return valid & (maps.target.flatten(2).amax(-1) > 0) if self.empty == "skip" else valid
+        valid = present(maps.mass())
+        return valid & present(maps.target.flatten(2).amax(-1)) if self.empty == "skip" else valid
 
     def _pooled(self, values: Tensor, valid: Tensor, classes: int) -> Tensor:
         """The values B N with the factors of their classes, reduced over those that count."""
         factors = self._factors(classes)
         if factors is not None:
-            values = values * factors[self._first(classes) :].to(values.dtype)
+            values = values * factors[self._first(classes) :].to(values)
         return reduce(values, self.reduction, valid)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from medloss.ops.voxels import present
+
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -19,7 +21,8 @@ def reduce(values: Tensor, reduction: str, valid: Tensor | None = None) -> Tenso
         valid: which entries count, of a shape that broadcasts to that of the values; the others give 0 and no gradient.
 
     Returns:
-        a scalar, or the values' shape for ``"none"``. With no valid entry the mean is 0, with a gradient of 0.
+        a scalar, or the values' shape for ``"none"``. With no valid entry, or none at all, the mean is 0, with a
+        gradient of 0.
 
     >>> reduce(torch.tensor([1.0, 5.0, torch.nan]), "mean", torch.tensor([True, True, False]))
     tensor(3.)
@@ -31,7 +34,7 @@ def reduce(values: Tensor, reduction: str, valid: Tensor | None = None) -> Tenso
     if reduction == "sum":
         return values.sum()
     if valid is None:
-        return values.mean()
+        return values.mean() if values.numel() else values.sum()
     valid = valid if valid.shape == values.shape else valid.expand_as(values)
     return values.sum() / valid.sum().clamp_min(1)
 
@@ -46,7 +49,7 @@ def times(factor: float, value: Tensor) -> Tensor:
 
 def ratio(total: Tensor, mass: Tensor) -> Tensor:
     """``total / mass``, and 0 with a gradient of 0 where there is no mass."""
-    some = mass > 0
+    some = present(mass)
     return torch.where(some, total, 0.0) / torch.where(some, mass, 1.0)
 
 

@@ -13,6 +13,7 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
 from medloss.ops import distance_map
+from medloss.options import frozen
 from medloss.transforms.components import label_components
 from medloss.transforms.inputs import as_tensor, checked_spacing, naming, one_for_each, spatial_shape, voxel_sizes
 from medloss.transforms.labels import whole_numbers
@@ -63,6 +64,8 @@ class BorderWeightMap(Transform):
         spacing: Sequence[float] | float | None = None,
         connectivity: int | None = None,
     ) -> None:
+        w0, sigma = frozen("w0", w0), frozen("sigma", sigma)
+        class_weights = frozen("class_weights", class_weights)
         if not w0 >= 0 or not sigma > 0:
             raise ValueError(f"w0 must be at least 0 and sigma above 0, not {w0!r} and {sigma!r}")
         if class_weights is not None and (not class_weights or min(class_weights) < 0):
@@ -71,7 +74,7 @@ class BorderWeightMap(Transform):
         self.sigma = sigma
         self.class_weights = class_weights
         self.spacing = checked_spacing(spacing)
-        self.connectivity = connectivity
+        self.connectivity = frozen("connectivity", connectivity)
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """The weights of ``img``, of the same kind."""

@@ -13,6 +13,7 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
 from medloss.ops import components
+from medloss.options import frozen
 from medloss.transforms.inputs import as_tensor, naming, one_for_each, spatial_shape
 from medloss.transforms.labels import whole_numbers
 
@@ -45,6 +46,7 @@ class ComponentLabels(Transform):
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
 
     def __init__(self, connectivity: int | None = None) -> None:
+        connectivity = frozen("connectivity", connectivity)
         if connectivity is not None and connectivity < 1:
             raise ValueError(f"connectivity={connectivity!r} must be at least 1, or None for all neighbours")
         self.connectivity = connectivity

@@ -13,6 +13,7 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from torch import Tensor
 
 from medloss.ops import border_distance, signed_distance
+from medloss.options import frozen
 from medloss.transforms.inputs import as_tensor, checked_spacing, naming, one_for_each, spatial_shape, voxel_sizes
 from medloss.transforms.labels import whole_numbers
 
@@ -66,6 +67,7 @@ class DistanceMap(Transform):
         clip: float | None = None,
         normalise: bool = False,
     ) -> None:
+        to_onehot, clip = frozen("to_onehot", to_onehot), frozen("clip", clip)
         if to_onehot is not None and to_onehot < 2:
             raise ValueError(f"to_onehot={to_onehot!r} must be the number of classes, background included: at least 2")
         if clip is not None and not clip > 0:

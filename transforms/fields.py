@@ -14,7 +14,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple_rep
 from torch import Tensor
 
-from medloss.transforms.inputs import as_tensor, naming, spatial_shape
+from medloss.transforms.inputs import as_tensor, naming, spatial_shape, type_of
 
 MODES = ("bilinear", "nearest")
 PADDING_MODES = ("border", "zeros", "reflection")
@@ -71,8 +71,9 @@ class WarpField(Transform):
         if not bool(displacement.isfinite().all()):
             raise ValueError("the field holds NaN or infinite displacements: it must be finite everywhere")
         warped = self._resampler()(values[None].to(precision), displacement[None])[0]
-        dtype = values.dtype if self.mode == "nearest" else precision
-        return convert_to_dst_type(warped.to(dtype), dst=img, dtype=dtype)[0]
+        if self.mode == "nearest":
+            return convert_to_dst_type(warped.to(values.dtype), dst=img, dtype=type_of(img))[0]
+        return convert_to_dst_type(warped, dst=img, dtype=precision)[0]
 
     def _resampler(self) -> Warp:
         # made anew for each call: Warp caches a grid of the last image's size and device, which would go to the workers
@@ -142,5 +143,5 @@ def _precision(values: Tensor, exact: bool) -> torch.dtype:
     """The type to resample in: float32, or float64 for double images and for label values that float32 would round."""
     if values.dtype == torch.float64:
         return torch.float64
-    wide = values.dtype in (torch.int32, torch.int64, torch.uint32, torch.uint64)
+    wide = values.dtype in (torch.int32, torch.int64)
     return torch.float64 if exact and wide else torch.float32

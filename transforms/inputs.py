@@ -10,25 +10,34 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.utils import ensure_tuple
+from monai.utils import ensure_tuple, get_equivalent_dtype
 from torch import Tensor
+
+from medloss import checks
+from medloss.options import frozen
 
 
 def as_tensor(array: Any, what: str) -> Tensor:
     """The values of a NumPy array, tensor or MetaTensor as a plain tensor, without a copy where that is possible.
 
+    Labels without a sign in 16 bits or more, with which torch does not compute, become wider ones with a sign;
+    :func:`type_of` still knows what they were.
+
     Raises:
         TypeError: for anything else, naming what was given.
     """
-    if isinstance(array, MetaTensor):
-        return array.as_tensor()
     if isinstance(array, Tensor):
-        return array
+        return checks.plain(what, array)
     if isinstance(array, np.ndarray):
         # nibabel hands out big-endian and read-only arrays, which torch refuses or warns about
         native = array.astype(array.dtype.newbyteorder("="), copy=not array.flags.writeable)
-        return torch.from_numpy(np.ascontiguousarray(native))
+        return checks.plain(what, torch.from_numpy(np.ascontiguousarray(native)))
     raise TypeError(f"{what} must be a NumPy array, a tensor or a MetaTensor, not {type(array).__name__}")
+
+
+def type_of(array: Any) -> torch.dtype:
+    """The type of an array's values, as torch calls it."""
+    return array.dtype if isinstance(array, Tensor) else get_equivalent_dtype(array.dtype.newbyteorder("="), Tensor)
 
 
 def spatial_shape(array: Any, what: str) -> tuple[int, ...]:
@@ -61,7 +70,7 @@ def checked_spacing(spacing: Sequence[float] | float | None) -> tuple[float, ...
     """The spacing as numbers, one or one per axis; None stands for the affine's."""
     if spacing is None:
         return None
-    sizes = tuple(float(size) for size in ensure_tuple(spacing))
+    sizes = tuple(float(size) for size in ensure_tuple(frozen("spacing", spacing)))
     if not sizes or not all(0 < size < float("inf") for size in sizes):
         raise ValueError(f"spacing must be above 0 along every axis, not {spacing!r}")
     return sizes

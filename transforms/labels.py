@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, get_equivalent_dtype
 from torch import Tensor
 
-from medloss.transforms.inputs import as_tensor, naming
+from medloss.transforms.inputs import as_tensor, naming, type_of
 
 
 class RemapLabels(Transform):
@@ -96,7 +96,7 @@ class RemapLabels(Transform):
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """``img`` with its values replaced, as a new array of the same kind."""
         values = as_tensor(img, "label")
-        dtype = self._result_dtype(values)
+        dtype = self._result_dtype(type_of(img))
         result = self._look_up(whole_numbers(values))
         return convert_to_dst_type(result.to(dtype), dst=img, dtype=dtype)[0]
 
@@ -114,8 +114,8 @@ class RemapLabels(Transform):
         unnamed = values if isinstance(self.others, str) else torch.full_like(values, self.others)
         return torch.where(named, targets[place], unnamed)
 
-    def _result_dtype(self, values: Tensor) -> torch.dtype:
-        dtype = values.dtype if self.dtype is None else get_equivalent_dtype(self.dtype, torch.Tensor)
+    def _result_dtype(self, given: torch.dtype) -> torch.dtype:
+        dtype = given if self.dtype is None else get_equivalent_dtype(self.dtype, torch.Tensor)
         targets = [*self.mapping.values(), *([] if isinstance(self.others, str) else [self.others])]
         low, high = _exact_range(dtype)
         if min(targets) < low or max(targets) > high:

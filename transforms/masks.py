@@ -12,7 +12,8 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple
 
-from medloss.transforms.inputs import as_tensor, naming, spatial_shape
+from medloss.options import frozen
+from medloss.transforms.inputs import as_tensor, naming, spatial_shape, type_of
 
 
 class LossMask(Transform):
@@ -51,6 +52,7 @@ class LossMask(Transform):
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
 
     def __init__(self, ignore: int | Sequence[int] | None = None, replace: int = 0) -> None:
+        ignore, replace = frozen("ignore", ignore), frozen("replace", replace)
         self.ignore = () if ignore is None else tuple(ensure_tuple(ignore))
         if not all(isinstance(value, (int, np.integer)) for value in (*self.ignore, replace)):
             raise ValueError(f"ignore and replace must be label values (integers), not {ignore!r} and {replace!r}")
@@ -75,7 +77,7 @@ class LossMask(Transform):
         """``label`` with ``replace`` in place of the ignored values, as a new array of the same kind and type."""
         values = as_tensor(label, "label")
         cleaned = values.masked_fill(self._ignored(label), self.replace)
-        return convert_to_dst_type(cleaned, dst=label, dtype=values.dtype)[0]
+        return convert_to_dst_type(cleaned, dst=label, dtype=type_of(label))[0]
 
     def _ignored(self, label: NdarrayOrTensor) -> torch.Tensor:
         values = as_tensor(label, "label")

@@ -13,7 +13,8 @@ from monai.utils import TransformBackends, convert_to_dst_type
 
 from medloss import checks
 from medloss.ops.tubes import TUBES, widened
-from medloss.transforms.inputs import as_tensor, naming, one_for_each, spatial_shape
+from medloss.options import frozen
+from medloss.transforms.inputs import as_tensor, naming, one_for_each, spatial_shape, type_of
 from medloss.transforms.labels import whole_numbers
 from medloss.transforms.lee_thinning import lee
 from medloss.transforms.thinning import thinned
@@ -58,6 +59,7 @@ class SkeletonMap(Transform):
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
 
     def __init__(self, radius: int = 2, tube: str = "cross", method: str = "parallel") -> None:
+        radius = frozen("radius", radius)
         if not isinstance(radius, int) or radius < 0:
             raise ValueError(f"radius={radius!r} must be a number of voxels, at least 0")
         checks.choice("tube", tube, TUBES)
@@ -74,7 +76,7 @@ class SkeletonMap(Transform):
         lines = torch.stack([METHODS[self.method](channel > 0) for channel in label])
         tube = widened(lines.float()[None], self.radius, self.tube)[0] > 0
         skeleton = torch.where(tube & (label > 0), label, torch.zeros_like(label))
-        return convert_to_dst_type(skeleton, dst=img, dtype=label.dtype)[0]
+        return convert_to_dst_type(skeleton, dst=img, dtype=type_of(img))[0]
 
 
 class SkeletonMapd(MapTransform):

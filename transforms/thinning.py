@@ -35,7 +35,7 @@ class Neighbours(NamedTuple):
 @lru_cache
 def neighbours(axes: int) -> Neighbours:
     """Those of a voxel in a plane or a volume."""
-    offsets = torch.tensor([step for step in itertools.product((-1, 0, 1), repeat=axes) if any(step)])
+    offsets = torch.tensor([step for step in itertools.product((-1, 0, 1), repeat=axes) if any(step)], device="cpu")
     apart = (offsets[:, None] - offsets[None]).abs()
     near = offsets.abs().sum(1) < 3
     joined = (apart.sum(-1) == 1) & near[:, None] & near

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from medloss.base import FieldLoss, ImageLoss
+from medloss import checks
+from medloss.base import ImageLoss
 from medloss.ops import adjacent_differences
+from medloss.ops.voxels import present
 from medloss.reduction import mass, reduce
 
 
@@ -23,10 +25,10 @@ class AdjacentLoss(ImageLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        FieldLoss._sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def _costs(self, input: Tensor, target: Tensor | None, mask: Tensor | None, **options: Any) -> Tensor:
         """The reduced loss from the operator's value of each sample and channel."""
-        sizes = FieldLoss._sizes(self.spacing, input.ndim - 2)
+        sizes = checks.voxel_sizes(self.spacing, input.ndim - 2)
         values = adjacent_differences(input, target, mask, axis_scale=[1 / size for size in sizes], **options)
-        return reduce(values, self.reduction, mass(mask, input.shape, values) > 0)
+        return reduce(values, self.reduction, present(mass(mask, input.shape, values)))

@@ -8,7 +8,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import ImageLoss
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.voxels import accumulation_dtype, blank, present
 from medloss.reduction import mass, ratio, reduce
 
 
@@ -56,12 +56,12 @@ class FocalFrequencyLoss(ImageLoss):
         input, target, mask = self._images(input, target, mask)
         dtype = accumulation_dtype(input)
         with without_autocast(input.device.type):
-            weight = None if mask is None else mask.to(dtype)
+            weight = None if mask is None else checks.without_gradient("mask", mask).to(dtype)
             difference = blank(input.to(dtype), weight) - blank(target.to(dtype), weight)
             difference = difference if weight is None else difference * weight.sqrt()
             total = self._weighted_power(difference)
             voxels = mass(mask, input.shape, total)
-            return reduce(ratio(total, voxels), self.reduction, voxels > 0)
+            return reduce(ratio(total, voxels), self.reduction, present(voxels))
 
     def _weighted_power(self, difference: Tensor) -> Tensor:
         """The sum over the frequencies, B C."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import ImageLoss
 from medloss.ops import pointwise
+from medloss.ops.voxels import present
 from medloss.reduction import mass, ratio, reduce
 
 
@@ -34,7 +35,7 @@ class _DivergenceLoss(ImageLoss):
             return reduce(sums, self.reduction)
         weight = mass(mask, input.shape, sums)
         counted = mass(mask > 0, input.shape, sums)
-        return reduce(ratio(sums * counted, weight), self.reduction, weight > 0)
+        return reduce(ratio(sums * counted, weight), self.reduction, present(weight))
 
 
 class HeatmapKLDivLoss(_DivergenceLoss):

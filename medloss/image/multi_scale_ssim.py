@@ -13,7 +13,7 @@ from medloss.image.ssim import StructuralLoss
 from medloss.image.windows import by, least_voxels, map_shape
 from medloss.ops import local_ssim
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.voxels import accumulation_dtype, blank, present
 from medloss.reduction import mass, ratio, reduce
 
 
@@ -68,7 +68,7 @@ class MultiScaleSSIMLoss(StructuralLoss):
         self._fits(input, mask)
         # every scale looks at the images: their gradients are added before they are rounded to half precision
         input, target = input.to(accumulation_dtype(input)), target.to(accumulation_dtype(input))
-        valid = mass(mask, input.shape, input) > 0
+        valid = present(mass(mask, input.shape, input))
         with without_autocast(input.device.type):
             return reduce(1 - self._similarity(input, target, mask), self.reduction, valid)
 

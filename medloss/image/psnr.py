@@ -9,6 +9,7 @@ from medloss import checks
 from medloss.base import ImageLoss
 from medloss.image.residual import above_zero
 from medloss.ops import pointwise
+from medloss.ops.voxels import present
 from medloss.reduction import mass, ratio, reduce
 
 
@@ -61,6 +62,6 @@ class PSNRLoss(ImageLoss):
         voxels = mass(mask, input.shape, errors)
         axes = (0, 1) if self.batch else (1,)
         total, voxels = errors.sum(axes).view(-1), voxels.sum(axes).view(-1)
-        valid = voxels > 0
+        valid = present(voxels)
         relative = torch.where(valid, ratio(total, voxels), torch.ones_like(total))
         return reduce(10 * torch.log10(relative + self.eps), self.reduction, valid)

@@ -12,7 +12,7 @@ from medloss import checks
 from medloss.base import ImageLoss
 from medloss.image.focal_frequency import twins
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.voxels import accumulation_dtype, blank, present
 from medloss.reduction import mass, ratio, reduce
 
 
@@ -77,7 +77,7 @@ class SpectralAmplitudeLoss(ImageLoss):
             total = ((one - other).square() * twins(sizes[-1], one)).flatten(2).sum(-1)
             voxels = mass(mask, input.shape, total)
             filled = math.prod(input.shape[2:]) / math.prod(sizes)  # 1 but for images filled up
-            return reduce(ratio(total, voxels) * filled, self.reduction, voxels > 0)
+            return reduce(ratio(total, voxels) * filled, self.reduction, present(voxels))
 
     def _lengths(self, image: Tensor) -> tuple[int, ...]:
         """The size of the transform."""

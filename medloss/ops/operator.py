@@ -26,9 +26,10 @@ LIBRARY = Library("medloss", "FRAGMENT")
 PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def without_autocast(device: str) -> torch.autocast:
-    """Statistics choose their own precision: autocast must not reach into them."""
-    return torch.autocast(device, enabled=False)
+def without_autocast(device: str) -> contextlib.AbstractContextManager[Any]:
+    """Statistics choose their own precision: autocast must not reach into them, where a device has one."""
+    has_one = device == "cpu" or torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if has_one else contextlib.nullcontext()
 
 
 def transformed() -> bool:
@@ -39,12 +40,14 @@ def transformed() -> bool:
 def eager(args: tuple[Any, ...]) -> bool:
     """Whether nobody looks on: plain tensors, no tracer and no dispatch mode, so that the dispatcher can be spared.
 
-    It cannot where a tensor is not what its memory holds: the dispatcher knows lazy negation and lazy zeros.
+    It cannot where a tensor is not what its memory holds: the dispatcher knows lazy negation, lazy zeros and meta.
     """
     if torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
         return False
     for value in args:
-        if isinstance(value, Tensor) and (type(value) not in PLAIN or value.is_neg() or value._is_zerotensor()):
+        if isinstance(value, Tensor) and (
+            type(value) not in PLAIN or value.is_meta or value.is_neg() or value._is_zerotensor()
+        ):
             return False
     return True
 
@@ -230,6 +233,8 @@ class Operator:
                 )
             wanted = [value for value, need in zip(args, needs, strict=True) if need]
             result = self.reference(*args)
+            if not result.requires_grad:  # what is wanted takes no part in it, as a mask that only says where to look
+                return tuple(None for _ in needs)
             found = iter(torch.autograd.grad(result, wanted, grad, create_graph=second_order, allow_unused=True))
         return tuple(next(found) if need else None for need in needs)
 

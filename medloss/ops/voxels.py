@@ -81,6 +81,15 @@ def voxel_weight(
     return kept.to(dtype) if weight is None else torch.where(kept, weight, torch.zeros_like(weight))
 
 
+def present(mass: Tensor) -> Tensor:
+    """Where there is anything: above 0, or no finite number, which must show and not pass for nothing.
+
+    >>> present(torch.tensor([0.0, 2.0, torch.nan]))
+    tensor([False,  True,  True])
+    """
+    return (mass > 0) | ~mass.isfinite()
+
+
 def blank(tensor: Tensor, weight: Tensor | None) -> Tensor:
     """Zero where the weight is zero, by selection: NaN and Inf there reach neither the value nor the gradient."""
     return tensor if weight is None else torch.where(weight > 0, tensor, torch.zeros_like(tensor))

@@ -80,13 +80,14 @@ class CycleConsistencyLoss(FieldPairLoss):
             raise checks.ShapeError(
                 f"image has shape {checks.shape(image)} and field {checks.shape(field)}: they must lie on one grid"
             )
-        sizes = self._sizes(self.spacing if spacing is None else spacing, field.ndim - 2)
+        sizes = checks.voxel_sizes(self.spacing if spacing is None else spacing, field.ndim - 2, "the field")
         residual, weight = there_and_back(field, inverse, mask, sizes)
         with without_autocast(field.device.type):
             image = image.to(torch.promote_types(accumulation_dtype(image), residual.dtype))
             shown = blank(image, None if mask is None else mask.to(image.dtype))
             change = warp(shown, residual, sizes) - shown
             values = (change.abs() if self.penalty == "l1" else change * change).mean(1)
+            values = values + 0 * residual.detach().sum(1)  # which shows where it ends nowhere
             if weight is not None and mask is not None:
                 outside = warp((mask <= 0).to(residual.dtype), residual.detach(), sizes)
                 weight = torch.where(outside > 0, torch.zeros_like(weight), weight)[:, 0]

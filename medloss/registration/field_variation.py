@@ -12,7 +12,7 @@ from medloss import checks
 from medloss.base import FieldLoss
 from medloss.ops import differences
 from medloss.ops.differences import interior_weight
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.voxels import accumulation_dtype, present
 from medloss.reduction import ratio, reduce
 from medloss.registration.smoothness import SmoothnessLoss, joint
 
@@ -105,11 +105,11 @@ class FieldGradientLoss(FieldLoss):
         rank = field.ndim - 2
         if min(field.shape[2:]) < 2:
             raise checks.ShapeError(f"field has shape {checks.shape(field)}: a difference needs 2 voxels per axis")
-        sizes = self._sizes(self.spacing if spacing is None else spacing, rank)
+        sizes = checks.voxel_sizes(self.spacing if spacing is None else spacing, rank, "the field")
         field = field.to(accumulation_dtype(field))  # once, so that the axes' gradients add up before they are rounded
         along = [self._axis(field, joint(mask), axis, size) for axis, size in enumerate(sizes)]
         values, pairs = (torch.stack(each, 1) for each in zip(*along))
-        return reduce(ratio(values, pairs), self.reduction, pairs > 0)
+        return reduce(ratio(values, pairs), self.reduction, present(pairs))
 
     def _axis(self, field: Tensor, mask: Tensor | None, axis: int, size: float) -> tuple[Tensor, Tensor]:
         """The differences along one axis, summed, and how many there are, of each sample."""

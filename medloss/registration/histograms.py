@@ -13,7 +13,7 @@ from medloss.base import ImageLoss
 from medloss.ops import joint_histogram
 from medloss.ops.joint_histogram import KERNELS, LEAST_BINS
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, constants
+from medloss.ops.voxels import accumulation_dtype, constants, present
 from medloss.reduction import reduce
 
 FROM_DATA = ("image", "batch")
@@ -66,7 +66,7 @@ class HistogramLoss(ImageLoss):
                 _check_within(input, mask, ranges[:, :2], "input")
                 _check_within(target, mask, ranges[:, 2:], "target")
             values, mass = self._compared(input, target, mask, ranges)
-            return reduce(values, self.reduction, mass > 0)
+            return reduce(values, self.reduction, present(mass))
 
     def _compared(self, input: Tensor, target: Tensor, mask: Tensor | None, ranges: Tensor) -> tuple[Tensor, Tensor]:
         """The value of each sample, and the sum of its weights, over ranges B 4 of input and target."""
@@ -79,8 +79,9 @@ class HistogramLoss(ImageLoss):
             ranges=ranges,
             sigma_ratio=self.sigma_ratio,
         )
-        mass = counts.detach().sum((1, 2))  # does not change with the images: each voxel counts once in all
-        joint = counts / torch.where(mass > 0, mass, torch.ones_like(mass)).view(-1, 1, 1)
+        # does not change with the images: each voxel counts once in all
+        mass = (counts.detach() if mask is None or not mask.requires_grad else counts).sum((1, 2))
+        joint = counts / torch.where(present(mass), mass, torch.ones_like(mass)).view(-1, 1, 1)
         return self.compare(joint), mass
 
 

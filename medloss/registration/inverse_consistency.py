@@ -71,7 +71,7 @@ class InverseConsistencyLoss(FieldPairLoss):
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
         field, inverse, mask = paired(self, field, inverse, mask)
-        sizes = self._sizes(self.spacing if spacing is None else spacing, field.ndim - 2)
+        sizes = checks.voxel_sizes(self.spacing if spacing is None else spacing, field.ndim - 2, "the field")
         residual, weight = there_and_back(field, inverse, mask, sizes)
         squares = (residual * residual).sum(1)
         if weight is not None:
@@ -133,7 +133,7 @@ class GradICONLoss(StencilLoss, FieldPairLoss):
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
         field, inverse, mask = paired(self, field, inverse, mask)
-        sizes = self._sizes(self.spacing if spacing is None else spacing, field.ndim - 2)
+        sizes = checks.voxel_sizes(self.spacing if spacing is None else spacing, field.ndim - 2, "the field")
         residual, weight = there_and_back(field, inverse, mask, sizes)
         density = self._density(residual, weight, sizes).sum(1)
         return self._reduced(density, field, weight, 1)

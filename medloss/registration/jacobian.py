@@ -10,6 +10,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.ops.differences import interior_weight
 from medloss.ops.jacobian import PENALTIES, jacobian_penalty
+from medloss.ops.voxels import present
 from medloss.reduction import reduce
 from medloss.registration.smoothness import StencilLoss
 
@@ -98,4 +99,4 @@ class JacobianLoss(StencilLoss):
         if mask is None:
             return reduce(values, self.reduction)
         weight = interior_weight(mask.to(values.dtype), self.stencil, self.border)
-        return reduce(values, self.reduction, weight.flatten(1).amax(1) > 0)
+        return reduce(values, self.reduction, present(weight.flatten(1).amax(1)))

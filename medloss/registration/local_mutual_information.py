@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medloss.ops.voxels import present
 from medloss.registration.mutual_information import GlobalMutualInformationLoss
 
 
@@ -64,7 +65,7 @@ class LocalMutualInformationLoss(GlobalMutualInformationLoss):
         values, mass = super()._compared(input, target, mask, ranges.repeat_interleave(count, 0))
         values, mass = values.view(-1, count), mass.view(-1, count)
         whole = mass.sum(1)
-        return (values * mass).sum(1) / torch.where(whole > 0, whole, torch.ones_like(whole)), whole
+        return (values * mass).sum(1) / torch.where(present(whole), whole, torch.ones_like(whole)), whole
 
     def _blocks(self, image: Tensor) -> Tensor:
         """B C [spatial] as blocks of each sample, one after the other, C [block]; zeros beyond the far ends."""

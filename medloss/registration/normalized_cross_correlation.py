@@ -7,6 +7,7 @@ from torch import Tensor
 from medloss.base import ImageLoss
 from medloss.ops import global_moments
 from medloss.ops.operator import without_autocast
+from medloss.ops.voxels import present
 from medloss.reduction import reduce
 
 
@@ -64,4 +65,4 @@ class NormalizedCrossCorrelationLoss(ImageLoss):
             scale = of_input.clamp_min(self.smooth_dr).rsqrt() * of_target.clamp_min(self.smooth_dr).rsqrt()
             correlation = covariance * scale
             values = -correlation if self.signed else -(correlation**2)
-            return reduce(values, self.reduction, mass > 0)
+            return reduce(values, self.reduction, present(mass))

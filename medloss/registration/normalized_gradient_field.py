@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from medloss.base import FieldLoss, ImageLoss
+from medloss import checks
+from medloss.base import ImageLoss
 from medloss.ops import gradient_alignment
 from medloss.reduction import voxel_mean
 
@@ -63,7 +64,7 @@ class NormalizedGradientFieldLoss(ImageLoss):
         super().__post_init__()
         if not 0 <= self.eps < float("inf"):
             raise ValueError(f"eps={self.eps!r} must be at least 0")
-        FieldLoss._sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def forward(
         self,
@@ -74,7 +75,7 @@ class NormalizedGradientFieldLoss(ImageLoss):
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
         input, target, mask = self._images(input, target, mask)
-        sizes = FieldLoss._sizes(self.spacing if spacing is None else spacing, input.ndim - 2)
+        sizes = checks.voxel_sizes(self.spacing if spacing is None else spacing, input.ndim - 2)
         values = gradient_alignment(
             input,
             target,

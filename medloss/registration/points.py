@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.base import FieldLoss
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.voxels import accumulation_dtype, present
 from medloss.registration.warp import moved
 
 
@@ -44,7 +43,7 @@ def visible(name: str, mask: Any, given: Tensor) -> tuple[Tensor, Tensor | None]
         raise checks.ShapeError(f"{name} has shape {checks.shape(mask)}: expected {expected}, one for each point")
     if checks.checking_values() and bool((mask < 0).any()):
         raise ValueError(f"{name} holds negative weights: they must be 0 (not looked at) or more")
-    weight = mask.detach().to(given.dtype)
+    weight = mask.to(given.dtype)
     return torch.where(weight.unsqueeze(-1) > 0, given, torch.zeros_like(given)), weight
 
 
@@ -62,7 +61,7 @@ def displaced(given: Tensor, field: Any, spacing: Sequence[float] | float | None
             f"field has shape {checks.shape(field)}: expected {given.shape[0]}x{rank} and {rank} spatial axes for "
             f"points {checks.shape(given)}"
         )
-    return moved(given, field, FieldLoss._sizes(1.0 if spacing is None else spacing, rank))
+    return moved(given, field, checks.voxel_sizes(1.0 if spacing is None else spacing, rank, "the field"))
 
 
 def length(vectors: Tensor, squared: bool) -> Tensor:
@@ -70,5 +69,5 @@ def length(vectors: Tensor, squared: bool) -> Tensor:
     squares = (vectors * vectors).sum(-1)
     if squared:
         return squares
-    some = squares > 0
+    some = present(squares)
     return torch.where(some, torch.where(some, squares, torch.ones_like(squares)).sqrt(), torch.zeros_like(squares))

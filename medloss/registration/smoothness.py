@@ -67,7 +67,8 @@ class StencilLoss(FieldLoss):
             raise checks.ShapeError(
                 f"field has shape {checks.shape(field)}: the {self.stencil} stencil needs {least} voxels per axis"
             )
-        return [1 / size for size in self._sizes(self.spacing if spacing is None else spacing, field.ndim - 2)]
+        spacing = self.spacing if spacing is None else spacing
+        return [1 / size for size in checks.voxel_sizes(spacing, field.ndim - 2, "the field")]
 
     def _reduced(self, density: Tensor, field: Tensor, mask: Tensor | None, maps: int) -> Tensor:
         """The loss from a density, or from its sums over the voxels, of so many maps per sample."""

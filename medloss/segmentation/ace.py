@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss import checks
 from medloss.maps import LabelMaps, MapLoss
 from medloss.ops import calibration_error
 
@@ -55,4 +56,6 @@ class ACELoss(MapLoss):
 
     def compare(self, maps: LabelMaps) -> Tensor:
         """The mean over the bins; each voxel moves the mean of its bin, up or down."""
+        if maps.weight is not None:
+            checks.without_gradient("mask", maps.weight)  # its bins are weighed, not what it costs
         return calibration_error(maps.input, maps.target, maps.weight, bins=self.bins)

@@ -15,7 +15,6 @@ from medloss.maps import label_maps
 from medloss.ops import adjacent_differences
 from medloss.ops.operator import without_autocast
 from medloss.reduction import ratio
-from medloss.segmentation.distances import voxel_sizes
 from medloss.sums import RegionSums
 
 
@@ -64,7 +63,7 @@ class ActiveContourLoss(RegionLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.at_least("mu", self.mu, 0)
-        voxel_sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def forward(
         self,
@@ -83,7 +82,7 @@ class ActiveContourLoss(RegionLoss):
         return self._measured(view, self.spacing)
 
     def _measured(self, view: LabelView, spacing: Any) -> Tensor:
-        sizes = voxel_sizes(spacing, view.input.ndim - 2)
+        sizes = checks.voxel_sizes(spacing, view.input.ndim - 2)
         with without_autocast(view.input.device.type):
             maps = label_maps(view)
             length = adjacent_differences(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from medloss import checks
 from medloss.maps import LabelMaps
 from medloss.ops import signed_distance
 from medloss.reduction import ratio
@@ -61,8 +63,10 @@ class BoundaryLoss(DistanceLoss):
 
     def compare(self, maps: LabelMaps, spacing: list[float], distance_map: Tensor | None) -> Tensor:
         """The weighted mean of p phi over the voxels."""
+        checks.without_gradient("target", maps.target)  # a region has a border, or it has none
         if distance_map is None:
             phi = signed_distance(inside(maps.target), maps.valid, spacing, maps.input.dtype)
         else:
             phi = counted(distance_map, maps)
+        phi = torch.where(maps.target.isnan(), maps.target, phi)  # it lies on no side of a border
         return ratio(maps.weighted(maps.input * phi).flatten(2).sum(-1), maps.mass())

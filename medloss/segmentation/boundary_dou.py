@@ -88,7 +88,7 @@ def boundary_size(view: LabelView) -> Tensor:
     """How much of each class of the target has a neighbour outside, B N."""
     dtype = accumulation_dtype(view.input)
     weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
-    target = blank(membership(view.target, view.input.shape[1], view.indexed, dtype).detach(), weight)
+    target = blank(membership(view.target, view.input.shape[1], view.indexed, dtype), weight)
     inside = target
     for axis in spatial_axes(target):
         padded = torch.nn.functional.pad(target, [0, 0] * (target.ndim - axis - 1) + [1, 1])

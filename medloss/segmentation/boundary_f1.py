@@ -10,6 +10,7 @@ from medloss import checks
 from medloss.labels import LabelView
 from medloss.maps import MapLoss, label_maps
 from medloss.ops import boundary_sums
+from medloss.ops.voxels import present
 from medloss.reduction import ratio, reduce
 
 
@@ -79,8 +80,8 @@ class BoundaryF1Loss(MapLoss):
         precision, recall = ratio(hit, predicted + self.smooth), ratio(found, true + self.smooth)
         values = 1 - ratio(2 * precision * recall, precision + recall + self.smooth)
         if factors is not None:
-            values = values * factors[first:].to(values.dtype)
-        valid = maps.mass() > 0
+            values = values * factors[first:].to(values)
+        valid = present(maps.mass())
         if self.empty == "skip":
-            valid = valid & (true > 0)
+            valid = valid & present(true)
         return reduce(values, self.reduction, valid)

@@ -13,7 +13,8 @@ from medloss.labels import view_labels
 from medloss.maps import LabelMaps, SummedMapLoss
 from medloss.ops import border_distance, soft_skeleton
 from medloss.ops.operator import without_autocast
-from medloss.segmentation.distances import inside, voxel_sizes
+from medloss.ops.voxels import present
+from medloss.segmentation.distances import inside
 from medloss.segmentation.skeletons import warn_where_lost
 
 
@@ -100,7 +101,7 @@ class CenterlineBoundaryDiceLoss(SummedMapLoss):
             checks.at_least(name, getattr(self, name), 0)
         if not self.smooth > 0:
             raise ValueError(f"smooth={self.smooth!r} must be above 0: it guards the harmonic mean")
-        voxel_sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def forward(
         self,
@@ -112,7 +113,7 @@ class CenterlineBoundaryDiceLoss(SummedMapLoss):
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
         view = view_labels(input, target, mask, **self.sweep)
-        sizes = voxel_sizes(self.spacing if spacing is None else spacing, view.input.ndim - 2)
+        sizes = checks.voxel_sizes(self.spacing if spacing is None else spacing, view.input.ndim - 2)
         with without_autocast(view.input.device.type):
             return self._reduced(view, spacing=sizes)
 
@@ -129,7 +130,7 @@ class CenterlineBoundaryDiceLoss(SummedMapLoss):
     def _share(self, weight: Tensor, depth: Tensor, radius: Tensor) -> Tensor:
         """How deep a skeleton lies in the other region, of how deep it should."""
         found, whole = self.total(weight * depth), self.total(weight * radius) + self.smooth_dr
-        some = whole > 0
+        some = present(whole)
         return torch.where(some, found + self.smooth_nr, 0) / torch.where(some, whole, 1)
 
 

@@ -10,6 +10,7 @@ from medloss import checks
 from medloss.labels import LabelView
 from medloss.maps import MapLoss, label_maps
 from medloss.ops import skeleton_sums
+from medloss.ops.voxels import present
 from medloss.reduction import ratio, reduce
 
 
@@ -82,12 +83,12 @@ class SoftclDiceLoss(MapLoss):
         maps = label_maps(view, first)
         sums = skeleton_sums(maps.input, maps.target, maps.weight, iterations=self.iter_)
         if factors is not None:
-            sums = sums * factors[first:, None].to(sums.dtype)
-        sums, valid = sums.sum(1), maps.mass().sum(1) > 0
-        present = maps.target.flatten(1).amax(1) > 0 if self.empty == "skip" else valid
+            sums = sums * factors[first:, None].to(sums)
+        sums, valid = sums.sum(1), present(maps.mass().sum(1))
+        there = present(maps.target.flatten(1).amax(1)) if self.empty == "skip" else valid
         if self.batch:
-            sums, valid, present = sums.sum(0, keepdim=True), valid.any(0, keepdim=True), present.any(0, keepdim=True)
-        valid = valid & present
+            sums, valid, there = sums.sum(0, keepdim=True), valid.any(0, keepdim=True), there.any(0, keepdim=True)
+        valid = valid & there
         return reduce(self._harmonic(*sums.unbind(-1)), self.reduction, valid)
 
     def _harmonic(self, hit: Tensor, predicted: Tensor, found: Tensor, true: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ class CrossEntropyLoss(LabelLoss):
         """Numerator and denominator from the sums; the voxel map where nothing is reduced."""
         classes = view.input.shape[1]
         first, weight = self._first(classes), self._factors(classes)
-        factors = sums.columns.new_ones(classes) if weight is None else weight.to(sums.columns.dtype)
+        factors = sums.columns.new_ones(classes) if weight is None else weight.to(sums.columns)
         if self.reduction == "none":
             return self._map(view, factors, first)
         share = self._share(classes)

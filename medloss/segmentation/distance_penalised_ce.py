@@ -7,13 +7,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops import border_distance, pointwise
 from medloss.ops.operator import without_autocast
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 from medloss.reduction import ratio
-from medloss.segmentation.distances import inside, voxel_sizes
+from medloss.segmentation.distances import inside
 
 
 class DistancePenalisedCELoss(LabelLoss):
@@ -68,7 +69,7 @@ class DistancePenalisedCELoss(LabelLoss):
             raise ValueError("sigmoid and softmax exclude each other: cross-entropy takes the softmax by itself")
         self.softmax = not self.sigmoid
         super().__post_init__()
-        voxel_sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def forward(
         self,
@@ -80,7 +81,7 @@ class DistancePenalisedCELoss(LabelLoss):
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
         view = view_labels(input, target, mask, **self.sweep)
-        sizes = voxel_sizes(self.spacing if spacing is None else spacing, view.input.ndim - 2)
+        sizes = checks.voxel_sizes(self.spacing if spacing is None else spacing, view.input.ndim - 2)
         with without_autocast(view.input.device.type):
             return self._reduced(view, sizes)
 
@@ -88,7 +89,7 @@ class DistancePenalisedCELoss(LabelLoss):
         classes, dtype = view.input.shape[1], accumulation_dtype(view.input)
         first, factors = self._first(classes), self._factors(classes)
         counted = (torch.arange(classes, device=view.input.device) >= first).to(dtype)
-        positive = counted if factors is None else counted * factors.to(dtype)
+        positive = counted if factors is None else counted * factors.to(counted)
         weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
         members = blank(membership(view.target, classes, view.indexed, dtype), weight)
         weight = torch.ones_like(view.target[:, :1], dtype=dtype) if weight is None else weight

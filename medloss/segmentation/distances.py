@@ -30,7 +30,7 @@ class DistanceLoss(MapLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        voxel_sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def compare(self, maps: LabelMaps, spacing: list[float], distance_map: Tensor | None) -> Tensor:
         """The value of each sample and class, B N; ``distance_map`` B N [spatial] is zero where nothing counts."""
@@ -47,24 +47,10 @@ class DistanceLoss(MapLoss):
     ) -> Tensor:
         """The loss. See the class for shapes and errors."""
         view = view_labels(input, target, mask, **self.sweep)
-        sizes = voxel_sizes(self.spacing if spacing is None else spacing, view.input.ndim - 2)
+        sizes = checks.voxel_sizes(self.spacing if spacing is None else spacing, view.input.ndim - 2)
         given = None if distance_map is None else fitting_map("distance_map", distance_map, view.input)
         with without_autocast(view.input.device.type):
             return self._reduced(view, spacing=sizes, distance_map=given)
-
-
-def voxel_sizes(spacing: Any, axes: int | None) -> list[float]:
-    """The spacing as one number per axis.
-
-    Raises:
-        ValueError: another number of axes than the input has, or a size that is not above 0.
-    """
-    sizes = [float(s) for s in spacing] if isinstance(spacing, Iterable) else [float(spacing)] * (axes or 1)
-    if axes is not None and len(sizes) != axes:
-        raise ValueError(f"spacing has {len(sizes)} entries and input {axes} spatial axes: give one per axis")
-    if not all(0 < size < float("inf") for size in sizes):
-        raise ValueError(f"spacing must be above 0 along every axis: {sizes}")
-    return sizes
 
 
 def fitting_map(name: str, given: Any, input: Tensor) -> Tensor:
@@ -74,7 +60,7 @@ def fitting_map(name: str, given: Any, input: Tensor) -> Tensor:
     if given.ndim == input.ndim - 1 and input.shape[2:] == (1,):  # batch x classes: one voxel each
         given = given.unsqueeze(-1)
     checks.same_shape(name, given, input)
-    return given.detach()
+    return checks.without_gradient(name, given)
 
 
 def counted(given: Tensor, maps: LabelMaps) -> Tensor:

@@ -127,13 +127,14 @@ class FocalLoss(LabelLoss):
                 raise ValueError(
                     f"alpha has {alpha.numel()} entries and input {classes} channels: give one per channel"
                 )
-            positive = alpha.to(like.dtype)
+            positive = alpha.to(like)
         elif alpha is not None and self.softmax:
             background = torch.arange(classes, device=like.device) == 0
-            positive = torch.where(background, 1 - alpha, alpha).to(like.dtype)
+            alpha = alpha.to(like)
+            positive = torch.where(background, 1 - alpha, alpha)
         elif alpha is not None:
-            positive, negative = ones * alpha.to(like.dtype), ones * (1 - alpha).to(like.dtype)
+            positive, negative = ones * alpha.to(like), ones * (1 - alpha).to(like)
         factors = self._factors(classes)
         if factors is not None:
-            positive, negative = positive * factors.to(like.dtype), negative * factors.to(like.dtype)
+            positive, negative = positive * factors.to(like), negative * factors.to(like)
         return positive, negative

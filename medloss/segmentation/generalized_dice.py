@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
+from medloss.ops.voxels import present
 from medloss.segmentation.overlap import SampleLoss
 from medloss.sums import RegionSums
 
@@ -66,7 +67,7 @@ class GeneralizedDiceLoss(SampleLoss):
         weights = factors * self._sizes(sums.target, factors)
         if self.normalize:
             kept = (weights * sums.target).sum(1, keepdim=True)
-            some = kept > 0
+            some = present(kept)
             scale = sums.target.sum(1, keepdim=True) / torch.where(some, kept, torch.ones_like(kept))
             weights = weights * torch.where(some, scale, torch.ones_like(scale))
         overlap = (weights * self.overlap(sums)).sum(1)
@@ -78,9 +79,9 @@ class GeneralizedDiceLoss(SampleLoss):
         if self.w_type == "uniform":
             return torch.ones_like(target)
         size = target * target if self.w_type == "square" else target
-        present = (size > 0) & (factors > 0)
-        weights = torch.where(present, 1 / torch.where(present, size, torch.ones_like(size)), torch.zeros_like(size))
-        return torch.where(present, weights, weights.amax(1, keepdim=True))
+        some = present(size) & (factors > 0)
+        weights = torch.where(some, 1 / torch.where(some, size, torch.ones_like(size)), torch.zeros_like(size))
+        return torch.where(some, weights, weights.amax(1, keepdim=True))
 
 
 class PenaltyGeneralizedDiceLoss(GeneralizedDiceLoss):

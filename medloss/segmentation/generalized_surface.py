@@ -11,6 +11,7 @@ from medloss import checks
 from medloss.labels import LabelView
 from medloss.maps import LabelMaps, label_maps
 from medloss.ops import signed_distance
+from medloss.ops.voxels import present
 from medloss.reduction import ratio, reduce
 from medloss.segmentation.distances import DistanceLoss, counted, inside
 
@@ -88,12 +89,12 @@ class GeneralizedSurfaceLoss(DistanceLoss):
         if self.weighting == "inverse_square":
             pair = pair / (maps.weighted(maps.target).flatten(2).sum(-1) ** 2 + 1)
         if self.weighting == "per_class":
-            pair = torch.stack([ratio(pair[0], pair[1]), (pair[1] > 0).to(pair.dtype)])
-        pair = pair if factors is None else pair * factors[first:].to(pair.dtype)
+            pair = torch.stack([ratio(pair[0], pair[1]) + 0 * pair[0], present(pair[1]).to(pair.dtype)])
+        pair = pair if factors is None else pair * factors[first:].to(pair)
         agreement, best = pair.sum(-1)
-        bordered = best > 0
+        bordered = present(best)
         values = torch.where(bordered, 1 - agreement / torch.where(bordered, best, 1), 0)
-        valid = maps.mass().sum(-1) > 0
+        valid = present(maps.mass().sum(-1))
         if self.empty == "skip":
-            valid = valid & (maps.target.flatten(1).amax(-1) > 0)
+            valid = valid & present(maps.target.flatten(1).amax(-1))
         return reduce(values, self.reduction, valid)

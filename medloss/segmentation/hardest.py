@@ -10,6 +10,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.labels import LabelView
 from medloss.ops import nth_largest, pointwise
+from medloss.ops.voxels import present
 from medloss.reduction import ratio, reduce
 from medloss.segmentation.voxelwise import VoxelwiseLoss
 
@@ -55,7 +56,7 @@ class HardestVoxelsLoss(VoxelwiseLoss):
                 # a mask says how much voxels weigh, not how hard they are
                 sighted = view if view.mask is None else view._replace(mask=view.mask > 0)
                 hardness = self.penalties(sighted._replace(input=view.input.detach()), ranking, negative)
-            counted = self._rows(mass) > 0
+            counted = present(self._rows(mass))
             share = self.chosen(self._rows(hardness), counted)
         total, mass = (self._rows(values) * share).sum(1), (self._rows(mass) * share).sum(1)
         return reduce(ratio(total, mass), self.reduction, counted.any(1))

@@ -71,6 +71,8 @@ class HausdorffDTLoss(DistanceLoss):
         # the sums are taken from the logits: maps of probabilities and memberships would be most of the memory
         classes = view.input.shape[1]
         first = self._first(classes)
+        if view.mask is not None:
+            checks.without_gradient("mask", view.mask)
         with torch.no_grad():
             costs, mass, valid = self._costs(view, spacing, distance_map)
         sums = squared_errors(

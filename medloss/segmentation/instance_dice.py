@@ -12,8 +12,9 @@ from medloss import checks
 from medloss.labels import LabelView, view_labels
 from medloss.maps import LabelMaps, MapLoss, label_maps
 from medloss.ops.operator import without_autocast
+from medloss.ops.voxels import present
 from medloss.reduction import ratio
-from medloss.segmentation.distances import inside, voxel_sizes
+from medloss.segmentation.distances import inside
 from medloss.segmentation.instances import cells, fitting_instances, of_classes, own_instances, sums_by
 
 
@@ -77,7 +78,7 @@ class InstanceDiceLoss(MapLoss):
         overlap, predicted, true = sums_by(slots, products, self.max_instances + 1)
         whole = self._dice(*(sums.sum(-1) for sums in (overlap, predicted, true)))
         each = self._dice(*(sums[..., 1:] + self.shared(sums[..., :1]) for sums in (overlap, predicted, true)))
-        there = true[..., 1:] > 0
+        there = present(true[..., 1:])
         found = ratio(torch.where(there, each, 0).sum(-1), there.sum(-1).to(each.dtype))
         return whole, found, there.any(-1)
 
@@ -85,7 +86,7 @@ class InstanceDiceLoss(MapLoss):
         self, input: Tensor, target: Tensor, mask: Tensor | None, instances: Tensor | None, spacing: Any
     ) -> Tensor:
         view = view_labels(input, target, mask, **self.sweep)
-        sizes = voxel_sizes(spacing, view.input.ndim - 2)
+        sizes = checks.voxel_sizes(spacing, view.input.ndim - 2)
         given = None if instances is None else fitting_instances(instances, view.input)
         with without_autocast(view.input.device.type):
             return self._reduced(view, spacing=sizes, instances=given)
@@ -215,7 +216,7 @@ class CCDiceLoss(InstanceDiceLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        voxel_sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def regions(self, instances: Tensor, spacing: list[float]) -> Tensor:
         """The cell of each instance."""

@@ -14,7 +14,7 @@ from medloss.labels import LabelView, view_labels
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 from medloss.options import KW_ONLY, Configured
 from medloss.reduction import times
-from medloss.segmentation.distances import inside, voxel_sizes
+from medloss.segmentation.distances import inside
 from medloss.segmentation.instances import cells, fitting_instances, own_instances
 
 EMPTY = ("smooth", "skip_term", "whole")
@@ -58,7 +58,7 @@ class InstanceLoss(Configured, kw_only=False):
             raise checks.ShapeError(f"instances has {found.shape[1]} channels: this loss takes one for all classes")
         if weight is not None:
             found = torch.where((weight > 0).any(1, True), found, 0)
-        regions = self._regions(found, voxel_sizes(sizes, view.input.ndim - 2))
+        regions = self._regions(found, checks.voxel_sizes(sizes, view.input.ndim - 2))
         weight = torch.ones_like(found, dtype=dtype) if weight is None else weight
         total = times(self.alpha, self.loss(input, target, mask))
         counts = [[number for number in sample.unique().tolist() if number > 0] for sample in found]
@@ -190,7 +190,7 @@ class ConnectedComponentLoss(InstanceLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        voxel_sizes(self.spacing, None)
+        checks.voxel_sizes(self.spacing, None)
 
     def forward(
         self,

@@ -33,7 +33,7 @@ def fitting_instances(given: Any, input: Tensor) -> Tensor:
             f"instances has shape {checks.shape(given)} and input {checks.shape(input)}: expected one number per "
             "voxel, in one channel or one per class"
         )
-    return given.detach().to(torch.int64)
+    return checks.without_gradient("instances", given).to(torch.int64)
 
 
 def of_classes(given: Tensor, inside: Tensor, valid: Tensor | None) -> Tensor:

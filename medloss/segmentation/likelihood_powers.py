@@ -54,7 +54,7 @@ class LikelihoodPowerLoss(LabelLoss):
         powers = sums.columns if sums.columns.shape[-1] > COLUMNS else self.powers(view, regions=False)
         total = self.positive * powers[..., -2] + self.negative * powers[..., -1]
         if factors is not None:
-            total = total * factors.to(total.dtype)
+            total = total * factors.to(total)
         joined = RegionSums(torch.stack([total, sums.voxels], -1)).over_batch().classes_from(first)
         if self.reduction == "mean":
             joined = all_reduced(joined, self.process_group)
@@ -73,4 +73,4 @@ class LikelihoodPowerCompound(CompoundLoss):
             return super()._sums(view)
         likelihood: Any = self._parts["cross_entropy"]
         columns = likelihood.powers(view, regions=True)
-        return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole())
+        return RegionSums(columns, target_grad=view.target_grad(), whole=view.whole())

@@ -11,6 +11,7 @@ from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops import jaccard_extension
+from medloss.ops.voxels import present
 from medloss.reduction import ratio, reduce
 from medloss.sums import RegionSums
 
@@ -52,6 +53,9 @@ class _LovaszLoss(LabelLoss):
         """The loss, reduced; from the voxels, whatever was summed over them."""
         classes = view.input.shape[1]
         factors, first = self._factors(classes), self._first(classes)
+        checks.without_gradient("target", view.target)
+        if view.mask is not None:
+            checks.without_gradient("mask", view.mask)
         extension = jaccard_extension(
             view.input,
             view.target,
@@ -63,7 +67,7 @@ class _LovaszLoss(LabelLoss):
             first=first,
         )
         if factors is not None:
-            factors = factors[first:].to(extension.dtype)
+            factors = factors[first:].to(extension)
         return self.pooled(Extension(*extension.unbind(-1)), factors)
 
 
@@ -123,9 +127,9 @@ class LovaszSoftmaxLoss(_LovaszLoss):
 
     def pooled(self, found: Extension, factors: Tensor | None) -> Tensor:
         """The mean over the classes that count, then over the images that have any."""
-        counted = found.mass > 0
+        counted = present(found.mass)
         if self.classes == "present":
-            counted = counted & (found.hits > 0)
+            counted = counted & present(found.hits)
         values = found.values if factors is None else found.values * factors
         values = torch.where(counted, values, torch.zeros_like(values)).sum(1)
         number = counted.sum(1)
@@ -180,4 +184,4 @@ class LovaszHingeLoss(_LovaszLoss):
     def pooled(self, found: Extension, factors: Tensor | None) -> Tensor:
         """The mean over images and channels."""
         values = found.values if factors is None else found.values * factors
-        return reduce(values, self.reduction, found.mass > 0)
+        return reduce(values, self.reduction, present(found.mass))

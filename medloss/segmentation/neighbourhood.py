@@ -36,7 +36,7 @@ def seen(view: LabelView) -> tuple[Tensor, Tensor | None]:
     dtype = accumulation_dtype(view.input)
     weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
     members = membership(view.target, view.input.shape[1], view.indexed, dtype)
-    return blank(members, weight).detach(), weight
+    return blank(members, weight), weight
 
 
 def window_sums(map: Tensor, window: list[float], border: str) -> Tensor:

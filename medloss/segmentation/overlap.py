@@ -8,6 +8,7 @@ from torch import Tensor
 from medloss.base import RegionLoss
 from medloss.labels import LabelView
 from medloss.ops import Terms
+from medloss.ops.voxels import present
 from medloss.reduction import reduce
 from medloss.sums import RegionSums, all_reduced
 
@@ -59,16 +60,16 @@ class SampleLoss(OverlapLoss):
         sums = sums.classes_from(first)
         if self.batch:
             sums = all_reduced(sums.over_batch(), self.process_group)
-        counted = sums.voxels > 0
+        counted = present(sums.voxels)
         if self.empty == "skip":
-            counted = counted & (sums.target > 0)
+            counted = counted & present(sums.target)
         factors = counted.to(sums.columns.dtype)
         if weights is not None:
-            factors = factors * weights[first:].to(factors.dtype)
+            factors = factors * weights[first:].to(factors)
         return reduce(self.combine(sums, factors), self.reduction, counted.any(1))
 
 
 def power(base: Tensor, exponent: float) -> Tensor:
     """``base**exponent``, and 0 with a gradient of 0 where the base is 0 or, by rounding, below."""
-    some = base > 0
+    some = present(base)
     return torch.where(some, torch.where(some, base, torch.ones_like(base)).pow(exponent), torch.zeros_like(base))

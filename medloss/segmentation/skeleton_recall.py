@@ -98,7 +98,7 @@ class SkeletonRecallLoss(SummedMapLoss):
 
 def fitting_skeleton(skeleton: Tensor, input: Tensor) -> Tensor:
     """The skeleton of each class, B N [spatial]; of a map of classes the background has none."""
-    skeleton = checks.plain("skeleton", skeleton).detach()
+    skeleton = checks.without_gradient("skeleton", checks.plain("skeleton", skeleton))
     checks.same_device("skeleton", skeleton, input)
     if skeleton.ndim == 2 and input.shape[2:] == (1,):  # batch x classes: one voxel each
         skeleton = skeleton.unsqueeze(-1)

@@ -77,4 +77,4 @@ class SoftBCELoss(LikelihoodLoss):
             raise ValueError(
                 f"pos_weight has {positive.numel()} entries and input {factors.numel()} channels: give one per channel"
             )
-        return factors * positive.to(factors.dtype), factors
+        return factors * positive.to(factors), factors

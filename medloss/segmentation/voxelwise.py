@@ -61,7 +61,7 @@ class VoxelwiseLoss(LabelLoss):
         classes, dtype = view.input.shape[1], accumulation_dtype(view.input)
         first, factors = self._first(classes), self._factors(classes)
         counted = (torch.arange(classes, device=view.input.device) >= first).to(dtype)
-        return (counted if factors is None else counted * factors.to(dtype)), counted
+        return (counted if factors is None else counted * factors.to(counted)), counted
 
     def mass(self, view: LabelView, factors: Tensor) -> Tensor:
         """What each voxel adds to the denominator of the mean, of the shape of :meth:`penalties`."""

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.base import RegionLoss
+from medloss.constants import constant
 from medloss.labels import LabelView, view_labels
 from medloss.ops import confusion
+from medloss.ops.voxels import present
 from medloss.reduction import reduce
 from medloss.sums import RegionSums, all_reduced
 
@@ -78,7 +80,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         self.softmax = True
         super().__post_init__()
         checks.choice("weighting_mode", self.weighting_mode, ("default", "GDL"))
-        matrix = torch.as_tensor(self.dist_matrix, dtype=torch.float32).detach().clone()
+        matrix = constant("dist_matrix", self.dist_matrix)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise checks.ShapeError(
                 f"dist_matrix has shape {checks.shape(matrix)} and must be square: classes x classes"
@@ -111,9 +113,10 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         if self.batch:
             matrix = all_reduced(RegionSums(matrix.sum(0, keepdim=True)), self.process_group).columns
         distance = (matrix * self._table(matrix)).sum(-1)[:, first:]
-        sizes = matrix.detach().sum(-1)[:, first:]  # the probabilities of a voxel add up to one: no gradient
-        factors = sizes.new_ones(classes)[first:] if factors is None else factors[first:].to(sizes.dtype)
-        return reduce(self._formula(distance, sizes, factors, first), self.reduction, sizes.sum(-1) > 0)
+        # the probabilities of a voxel add up to one: the sizes have no gradient by them
+        sizes = (matrix if view.target_grad() else matrix.detach()).sum(-1)[:, first:]
+        factors = sizes.new_ones(classes)[first:] if factors is None else factors[first:].to(sizes)
+        return reduce(self._formula(distance, sizes, factors, first), self.reduction, present(sizes.sum(-1)))
 
     def _formula(self, distance: Tensor, sizes: Tensor, factors: Tensor, first: int) -> Tensor:
         """From the sum of the distances and the voxels of each true class, B N, to B."""
@@ -129,7 +132,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
 
     def _table(self, like: Tensor) -> Tensor:
         """The distances over the largest one."""
-        distances = self._distances.to(like.dtype)
+        distances = self._distances.to(like)
         if distances.shape[0] != like.shape[-1]:
             raise checks.ShapeError(
                 f"dist_matrix is {checks.shape(distances)} and input has {like.shape[-1]} channels: one row per class"

@@ -8,7 +8,8 @@ from cases import CLASSES, LossCase, box_mask, cases, full_mask, ranked, value_a
 
 import medloss
 
-LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64)
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *UNSIGNED, torch.float32, torch.float64)
 
 
 @pytest.mark.parametrize("case,rank", ranked(cell="box mask", when=lambda case: not case.neighbourhood))
@@ -85,6 +86,24 @@ def test_an_ignored_label_is_a_mask(case: LossCase, ignore: int) -> None:
     expected, expected_gradient = value_and_gradient(case.make(), [logits, target], valid)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("backend", [None, "reference"])
+@pytest.mark.parametrize("dtype", UNSIGNED)
+@pytest.mark.parametrize("case", cases("label", cell="ignored label"), ids=str)
+def test_labels_without_a_sign(case: LossCase, dtype: torch.dtype, backend: str | None) -> None:
+    """As readers of images hand them over; the largest label of the type may be ignored, and -1 is nowhere."""
+    logits, target = case.inputs(max(2, case.row.least))
+    mask, _ = box_mask(logits)
+    with medloss.backend(backend):
+        for ignored in (255, torch.iinfo(dtype).max):
+            shown = ignored - 2**64 if ignored >= 2**63 else ignored
+            marked = torch.where(mask, target.long(), torch.full_like(target, shown, dtype=torch.int64))
+            found = case.make(ignore_index=ignored)(logits, marked.to(dtype))
+            expected = case.make(ignore_index=shown)(logits, marked)
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        plain = case.make()(logits, marked.to(dtype))
+        torch.testing.assert_close(case.make(ignore_index=-1)(logits, marked.to(dtype)), plain)
 
 
 @pytest.mark.parametrize("case", cases("label", cell="nothing ignored"), ids=str)

@@ -22,14 +22,14 @@ class NativeAdjacentDifferences(native.NativePath):
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C."""
         dtype = accumulation_dtype(args[0])
-        values = torch.empty(args[0].shape[:2], dtype=torch.float64)
+        values = torch.empty(args[0].shape[:2], dtype=torch.float64, device="cpu")
         native.call("adjacent_differences_forward", dtype, *_operands(args), values)
         return values.to(dtype)
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of input, in its dtype."""
         dtype = accumulation_dtype(args[0])
-        result = torch.empty(args[0].shape, dtype=dtype)
+        result = torch.empty(args[0].shape, dtype=dtype, device="cpu")
         grad = grad.to(torch.float64).contiguous()
         native.call("adjacent_differences_backward", dtype, *_operands(args), grad, result)
         return result.to(args[0].dtype)
@@ -48,8 +48,9 @@ def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
     x = input.detach().to(dtype).contiguous()
     t = target.detach().to(dtype).contiguous() if penalty == "magnitude" else None
     return (
-        x, t, mask, shared, batch * channels, torch.tensor(_placed(spatial, 1)),
-        torch.tensor(_placed(axis_scale, 0.0), dtype=torch.float64), code_of(penalty, shape), int(average),
+        x, t, mask, shared, batch * channels, torch.tensor(_placed(spatial, 1), device="cpu"),
+        torch.tensor(_placed(axis_scale, 0.0), dtype=torch.float64, device="cpu"),
+        code_of(penalty, shape), int(average),
     )  # fmt: skip
 
 

@@ -27,8 +27,8 @@ class NativeCalibrationError(KeepingPath, native.NativePath):
         dtype = accumulation_dtype(input)
         p, weight, shared = _operands(input, mask)
         t = target.detach().to(dtype).contiguous()
-        errors = torch.empty(input.shape[:2], dtype=dtype)
-        slopes = torch.empty((*input.shape[:2], bins + 1), dtype=dtype)
+        errors = torch.empty(input.shape[:2], dtype=dtype, device="cpu")
+        slopes = torch.empty((*input.shape[:2], bins + 1), dtype=dtype, device="cpu")
         native.call(
             "calibration_error_forward", dtype, p, t, weight, shared, errors.numel(), input[0, 0].numel(), bins,
             errors, slopes,
@@ -40,7 +40,7 @@ class NativeCalibrationError(KeepingPath, native.NativePath):
         input, _, mask, bins = args
         dtype = accumulation_dtype(input)
         p, weight, shared = _operands(input, mask)
-        result = torch.empty(input.shape, dtype=dtype)
+        result = torch.empty(input.shape, dtype=dtype, device="cpu")
         native.call(
             "calibration_error_backward", dtype, p, weight, shared, grad.numel(), input[0, 0].numel(), bins, kept[0],
             grad.to(dtype).contiguous(), result,

@@ -31,7 +31,7 @@ class NativeComponents(native.NativePath):
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C [spatial]."""
         mask, connectivity = args
-        labels = torch.empty(mask.shape, dtype=torch.int64)
+        labels = torch.empty(mask.shape, dtype=torch.int64, device="cpu")
         sizes = [1] * (AXES + 2 - mask.ndim) + list(mask.shape[2:])
         volumes = mask.shape[0] * mask.shape[1]
         native.call("components", torch.float32, mask.contiguous(), volumes, *sizes, connectivity, labels)

@@ -24,7 +24,7 @@ class NativeConfusion(native.NativePath):
         """B C C."""
         input = args[0]
         batch, classes = input.shape[:2]
-        matrices = torch.empty((batch, classes, classes), dtype=torch.float64)
+        matrices = torch.empty((batch, classes, classes), dtype=torch.float64, device="cpu")
         native.call("confusion_forward", accumulation_dtype(input), *label_operands(*args), matrices)
         return matrices.to(accumulation_dtype(input))
 

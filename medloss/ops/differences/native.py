@@ -54,10 +54,10 @@ class NativeDifferences(native.NativePath):
         dtype = accumulation_dtype(field)
         maps = (field.shape[0], 1 if energy in JOINT else field.shape[1])
         if reduce:
-            sums = torch.empty(maps, dtype=torch.float64)
+            sums = torch.empty(maps, dtype=torch.float64, device="cpu")
             native.call("differences_forward", dtype, *_operands(args), None, sums)
             return sums.to(dtype)
-        map = torch.empty((*maps, *_interior(field, stencil, axis_scale, border)), dtype=dtype)
+        map = torch.empty((*maps, *_interior(field, stencil, axis_scale, border)), dtype=dtype, device="cpu")
         native.call("differences_forward", dtype, *_operands(args), map, None)
         return map
 
@@ -65,7 +65,7 @@ class NativeDifferences(native.NativePath):
         """The gradient of the field, in its dtype."""
         field, *_, reduce, _, _ = args
         dtype = accumulation_dtype(field)
-        result = torch.empty(field.shape, dtype=dtype)
+        result = torch.empty(field.shape, dtype=dtype, device="cpu")
         grad = grad.to(dtype).contiguous()
         upstream = (None, grad) if reduce else (grad, None)
         native.call("differences_backward", dtype, *_operands(args), *upstream, result)
@@ -92,7 +92,8 @@ def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
         weight = weight.expand(batch, *weight.shape[1:]).contiguous()
         shared = components // (joined * weight.shape[1])
     return (
-        field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined, torch.tensor(sizes),
+        field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined,
+        torch.tensor(sizes, device="cpu"),
         count, *stencils, scale.expand(batch, components // joined).contiguous(),
     )  # fmt: skip
 
@@ -108,7 +109,7 @@ def _stencils(
 ) -> tuple[Any, ...]:
     """The terms as the kernel reads them, and the factor of each component."""
     absolute, joined = energy == "variation", 1
-    scale = torch.tensor(component_scale, dtype=torch.float64)
+    scale = torch.tensor(component_scale, dtype=torch.float64, device="cpu")
     scale = scale.abs() if absolute else scale.square()
     if energy in JOINT:
         terms, joined, scale = (
@@ -122,11 +123,11 @@ def _stencils(
     reach = [number for each in zip(*reach_of(stencil, axis_scale).values()) for number in _placed(each)]
     return (
         len(terms),
-        torch.tensor([0, *itertools.accumulate(len(term.taps) for term in terms)]),
-        torch.tensor([offset for offset, _ in taps]),
-        torch.tensor([weight for _, weight in taps], dtype=torch.float64),
-        torch.tensor([term.factor for term in terms], dtype=torch.float64),
-        torch.tensor([*reach, joined, int(absolute), int(replicate)]),
+        torch.tensor([0, *itertools.accumulate(len(term.taps) for term in terms)], device="cpu"),
+        torch.tensor([offset for offset, _ in taps], device="cpu"),
+        torch.tensor([weight for _, weight in taps], dtype=torch.float64, device="cpu"),
+        torch.tensor([term.factor for term in terms], dtype=torch.float64, device="cpu"),
+        torch.tensor([*reach, joined, int(absolute), int(replicate)], device="cpu"),
         scale,
     )
 

@@ -43,7 +43,7 @@ class NativeDistanceMap(native.NativePath):
         sources, spacing = args[:2]
         maps = self.kernel != "nearest_source"
         dtype = args[2] if maps else torch.int64
-        result = torch.empty(sources.shape, dtype=dtype)
+        result = torch.empty(sources.shape, dtype=dtype, device="cpu")
         unit, missing = min(spacing), AXES - len(spacing)
         sizes = [1] * missing + list(sources.shape[2:])
         steps = [1.0] * missing + [size / unit for size in spacing]

@@ -44,8 +44,8 @@ class NativeGlobalMoments(KeepingPath, native.NativePath):
     def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """B C 4, and the levels."""
         input, dtype = args[0], accumulation_dtype(args[0])
-        result = torch.empty((*input.shape[:2], 4), dtype=torch.float64)
-        levels = torch.empty((*input.shape[:2], LEVELS), dtype=torch.float64)
+        result = torch.empty((*input.shape[:2], 4), dtype=torch.float64, device="cpu")
+        levels = torch.empty((*input.shape[:2], LEVELS), dtype=torch.float64, device="cpu")
         native.call("global_moments_forward", dtype, *_operands(args, 0), result, levels)
         return result.to(dtype), (levels,)
 
@@ -60,7 +60,7 @@ class NativeGlobalMoments(KeepingPath, native.NativePath):
     def _gradient(self, index: int, grad: Tensor, args: tuple[Any, ...], levels: Tensor) -> Tensor:
         assert index < 2, "only the images have a gradient"
         image, dtype = args[index], accumulation_dtype(args[0])
-        result = torch.empty(image.shape, dtype=_read_as(image, dtype))
+        result = torch.empty(image.shape, dtype=_read_as(image, dtype), device="cpu")
         grad = grad.to(torch.float64).contiguous()
         native.call("global_moments_backward", dtype, *_operands(args, index), levels, grad, index, result)
         return result.to(image.dtype)

@@ -30,7 +30,7 @@ class NativeGradientAlignment(KeepingPath, native.NativePath):
         input, reduce, dtype = args[0], args[6], accumulation_dtype(args[0])
         operands = _operands(args)
         energy, mass = _energies(args, operands)
-        map = None if reduce else torch.empty(input.shape, dtype=dtype)
+        map = None if reduce else torch.empty(input.shape, dtype=dtype, device="cpu")
         sums = _sums(args, operands, energy, None, map)
         result = sums[:, 0].to(dtype).view(input.shape[:2]) if map is None else map
         return result, (energy, mass, sums[:, 1:])
@@ -63,7 +63,7 @@ class NativeGradientAlignment(KeepingPath, native.NativePath):
             pull = 2 * edge**2 / mass * slopes[:, index] * (grad.flatten().double() if reduce else 1)
         if index:  # the alignment does not know which image is which
             operands, energy = (operands[1], operands[0], *operands[2:]), energy.flip(1).contiguous()
-        result = torch.empty(args[index].shape, dtype=dtype)
+        result = torch.empty(args[index].shape, dtype=dtype, device="cpu")
         upstream = (None, grad) if reduce else (grad, None)
         native.call("gradient_alignment_backward", dtype, *operands, energy, pull.contiguous(), *upstream, result)
         return result.to(args[index].dtype)
@@ -73,7 +73,9 @@ def _energies(args: tuple[Any, ...], operands: tuple[Any, ...]) -> tuple[Tensor,
     """The square of each image's edge, and the mass that the mean squares are over; volumes 2, and volumes."""
     edge, relative, volumes = args[4], args[5], math.prod(args[0].shape[:2])
     if not relative:
-        return torch.full((volumes, 2), edge**2, dtype=torch.float64), torch.ones(volumes, dtype=torch.float64)
+        return torch.full((volumes, 2), edge**2, dtype=torch.float64, device="cpu"), torch.ones(
+            volumes, dtype=torch.float64, device="cpu"
+        )
     sums = _sums(args, operands, None, None, None)
     mass = torch.where(sums[:, 2] > 0, sums[:, 2], torch.ones_like(sums[:, 2]))
     return edge**2 * sums[:, :2] / mass[:, None], mass
@@ -83,7 +85,7 @@ def _sums(
     args: tuple[Any, ...], operands: tuple[Any, ...], energy: Tensor | None, grad: Tensor | None, map: Tensor | None
 ) -> Tensor:
     """Three sums of each volume: those of the energies, or of the values where the energies are given."""
-    sums = torch.empty((math.prod(args[0].shape[:2]), 3), dtype=torch.float64)
+    sums = torch.empty((math.prod(args[0].shape[:2]), 3), dtype=torch.float64, device="cpu")
     native.call("gradient_alignment_sums", accumulation_dtype(args[0]), *operands, energy, grad, map, sums)
     return sums
 
@@ -95,5 +97,5 @@ def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
     images = [image.detach().to(dtype).contiguous() for image in (input, target)]
     mask, shared = native.shared_weight(mask, batch, channels, dtype)
     missing = 3 - len(spatial)
-    scale = torch.tensor([0.0] * missing + list(axis_scale), dtype=torch.float64)
+    scale = torch.tensor([0.0] * missing + list(axis_scale), dtype=torch.float64, device="cpu")
     return (*images, mask, shared, batch * channels, *[1] * missing, *spatial, scale)

@@ -49,7 +49,7 @@ class NativeJaccardExtension(KeepingPath, native.NativePath):
         few = 4 * entries * MOST_KEPT > input.numel() * input.element_size()
         if few or not indexed or errors not in ("softmax", "sigmoid"):
             return _forward(args, None), ()
-        lines = torch.empty(entries, dtype=torch.float32)
+        lines = torch.empty(entries, dtype=torch.float32, device="cpu")
         return _forward(args, lines), (lines,)
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
@@ -73,7 +73,7 @@ def _forward(args: tuple[Any, ...], lines: Tensor | None) -> Tensor:
 
 def _sums(args: tuple[Any, ...]) -> Tensor:
     input, joined, first = args[0], args[6], args[7]
-    return torch.empty((1 if joined else input.shape[0], input.shape[1] - first, 3), dtype=torch.float64)
+    return torch.empty((1 if joined else input.shape[0], input.shape[1] - first, 3), dtype=torch.float64, device="cpu")
 
 
 def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:

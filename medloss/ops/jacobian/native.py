@@ -96,7 +96,7 @@ class NativeJacobian(native.NativePath):
             return value.to(dtype)
         interior = interior_sizes(call.field, call.stencil, call.axis_scale, call.border)
         maps = (_scheme(call.stencil, len(interior)).simplices,) if call.mode == "determinant" else ()
-        map = torch.empty((batch, *maps, *interior), dtype=dtype)
+        map = torch.empty((batch, *maps, *interior), dtype=dtype, device="cpu")
         native.call("jacobian_forward", dtype, *_operands(call), map, None)
         return map
 
@@ -112,7 +112,7 @@ class NativeJacobian(native.NativePath):
             grad = torch.where(flat, torch.zeros_like(scale), grad / scale).to(dtype)
             centre = mean.contiguous()
         upstream = (None, grad) if call.reduce or call.mode == "sdlog" else (grad, None)
-        result = torch.empty(call.field.shape, dtype=dtype)
+        result = torch.empty(call.field.shape, dtype=dtype, device="cpu")
         native.call("jacobian_backward", dtype, *_operands(call), *upstream, centre, result)
         return result.to(call.field.dtype)
 
@@ -136,7 +136,7 @@ def _scheme(stencil: str, rank: int) -> Scheme:
         points = [tuple(end * (axis == other) for other in range(rank)) for end in ends for axis in range(rank)]
     simplices = {1: 2, 2: 4, 3: 10}[rank] if stencil == "all" else 1
     reach = [number for each in REACH[stencil] for number in _placed([each] * rank, 0)]
-    return Scheme(len(points), simplices, torch.tensor([_placed(point, 0) for point in points]), reach)
+    return Scheme(len(points), simplices, torch.tensor([_placed(point, 0) for point in points], device="cpu"), reach)
 
 
 def _placed(values: Sequence[int], missing: int) -> list[int]:
@@ -156,15 +156,16 @@ def _operands(call: Call) -> tuple[Any, ...]:
         weight = weight.detach().to(dtype).amin(1, keepdim=True).expand(batch, 1, *spatial).contiguous()
     options = [rank, scheme.points, scheme.simplices, *scheme.reach, int(call.border == "replicate")]
     return (
-        call.field.detach().to(dtype).contiguous(), weight, batch, torch.tensor(_placed(spatial, 1)),
-        torch.tensor(options), scheme.offsets, torch.tensor([*scale, call.floor, *call.prices], dtype=torch.float64),
+        call.field.detach().to(dtype).contiguous(), weight, batch, torch.tensor(_placed(spatial, 1), device="cpu"),
+        torch.tensor(options, device="cpu"), scheme.offsets,
+        torch.tensor([*scale, call.floor, *call.prices], dtype=torch.float64, device="cpu"),
         MODES[call.mode],
     )  # fmt: skip
 
 
 def _sums(call: Call) -> Tensor:
     """Of each sample its sum; of ``"sdlog"`` weight, mean and variance of the logarithms. B 3, in double."""
-    found = torch.empty((call.field.shape[0], 3), dtype=torch.float64)
+    found = torch.empty((call.field.shape[0], 3), dtype=torch.float64, device="cpu")
     native.call("jacobian_forward", accumulation_dtype(call.field), *_operands(call), None, found)
     return found
 

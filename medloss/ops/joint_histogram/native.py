@@ -44,7 +44,7 @@ class NativeJointHistogram(native.NativePath):
         """B bins bins."""
         input, *_, bins, _ = args
         dtype = accumulation_dtype(input)
-        counts = torch.empty((input.shape[0], bins, bins), dtype=torch.float64)
+        counts = torch.empty((input.shape[0], bins, bins), dtype=torch.float64, device="cpu")
         native.call("joint_histogram_forward", dtype, *_operands(args), counts)
         return counts.to(dtype)
 
@@ -53,7 +53,7 @@ class NativeJointHistogram(native.NativePath):
         input = args[0]
         dtype = accumulation_dtype(input)
         cotangent = grad.to(torch.float64).contiguous()
-        result = torch.empty(input.shape, dtype=dtype)
+        result = torch.empty(input.shape, dtype=dtype, device="cpu")
         native.call("joint_histogram_backward", dtype, *_operands(args), cotangent, result)
         same = input.is_contiguous() and input.dtype == dtype
         return result if same else torch.empty_like(input).copy_(result)

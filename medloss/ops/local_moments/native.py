@@ -32,7 +32,7 @@ def volumes(input: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor 
 
 def taps(windows: list[list[float]]) -> list[Tensor | int]:
     """The next ones: the weights along depth, height and width."""
-    each = [torch.tensor(window, dtype=torch.float64) for window in placed(windows, [1.0])]
+    each = [torch.tensor(window, dtype=torch.float64, device="cpu") for window in placed(windows, [1.0])]
     return [value for window in each for value in (window, window.numel())]
 
 
@@ -47,10 +47,10 @@ def placed(axes: Sequence[Any], missing: Any) -> tuple[Any, Any, Any]:
 def forward(operands: tuple[Any, ...], shape: torch.Size, dtype: torch.dtype, reduce: bool) -> Tensor:
     """The map, or the sums of the volumes."""
     if not reduce:
-        map = torch.empty(shape, dtype=dtype)
+        map = torch.empty(shape, dtype=dtype, device="cpu")
         native.call("local_moments", dtype, *operands, map, None, None, None, None)
         return map
-    sums = torch.empty(shape[:2], dtype=torch.float64)
+    sums = torch.empty(shape[:2], dtype=torch.float64, device="cpu")
     native.call("local_moments", dtype, *operands, None, sums, None, None, None)
     return sums.to(dtype)
 
@@ -58,7 +58,7 @@ def forward(operands: tuple[Any, ...], shape: torch.Size, dtype: torch.dtype, re
 def backward(operands: tuple[Any, ...], grad: Tensor, input: Tensor, reduce: bool) -> Tensor:
     """The gradient of input, in its dtype."""
     dtype = accumulation_dtype(input)
-    result = torch.empty(input.shape, dtype=dtype)
+    result = torch.empty(input.shape, dtype=dtype, device="cpu")
     grad = grad.to(dtype).contiguous()
     upstream = (None, grad) if reduce else (grad, None)
     native.call("local_moments", dtype, *operands, None, None, *upstream, result)

@@ -34,7 +34,8 @@ class NativeMind(native.NativePath):
         """The map, or B C with ``reduce``."""
         input, *_, reduce = args
         dtype = accumulation_dtype(input)
-        result = torch.empty(input.shape[:2], dtype=torch.float64) if reduce else torch.empty(input.shape, dtype=dtype)
+        shape, kind = (input.shape[:2], torch.float64) if reduce else (input.shape, dtype)
+        result = torch.empty(shape, dtype=kind, device="cpu")
         results = (None, result) if reduce else (result, None)
         native.call("mind", dtype, *_operands(args), *results, None, None, None)
         return result.to(dtype)
@@ -44,7 +45,7 @@ class NativeMind(native.NativePath):
         input, *_, reduce = args
         dtype = accumulation_dtype(input)
         grad = grad.to(dtype).contiguous()
-        result = torch.empty(input.shape, dtype=dtype)
+        result = torch.empty(input.shape, dtype=dtype, device="cpu")
         upstream = (None, grad) if reduce else (grad, None)
         native.call("mind", dtype, *_operands(args), None, None, *upstream, result)
         return result.to(input.dtype)
@@ -79,7 +80,7 @@ def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
         pairs.append([steps.index(step), *_placed([by * dilation for by in p], places, 0)])
     reach = [value for there in _placed([1] * len(spatial), places, 0) for value in (radius * there, dilation * there)]
     far = [by * dilation for step in steps for by in _placed(step, places, 0)]
-    told = torch.tensor([*reach, *far, *(value for pair in pairs for value in pair)], dtype=torch.int64)
+    told = torch.tensor([*reach, *far, *(value for pair in pairs for value in pair)], dtype=torch.int64, device="cpu")
     return (x, y, mask, batch * channels, shared, *sizes, told, len(steps), len(pairs), int(penalty == "absolute"))
 
 

@@ -109,6 +109,9 @@ static void NAME(penalise)(const NAME(Call) * c, const REAL *restrict r, REAL *r
     }
 }
 
+/* A residual times what is left of its slope, of which an infinite one has nothing. */
+static inline REAL NAME(kept)(REAL u, REAL share) { return share != 0 ? u * share : 0; }
+
 static void NAME(slope)(const NAME(Call) * c, const REAL *restrict r, REAL *restrict out) {
     const REAL gamma = c->gamma, width = c->width, less = gamma / 2 - 1;
     switch (c->penalty) {
@@ -118,8 +121,8 @@ static void NAME(slope)(const NAME(Call) * c, const REAL *restrict r, REAL *rest
     case CHARBONNIER: EACH(u / NAME(length)(u));
     case CAUCHY: EACH(u / (u * u / 2 + 1));
     case GEMAN_MCCLURE: EACH(16 * u / ((u * u + 4) * (u * u + 4)));
-    case WELSCH: EACH(u * OWN(whole_exp)(-u * u / 2));
-    default: EACH(u * OWN(whole_exp)(less * OWN(log1p)(u * u / width)));
+    case WELSCH: EACH(NAME(kept)(u, OWN(whole_exp)(-u * u / 2)));
+    default: EACH(NAME(kept)(u, OWN(whole_exp)(less * OWN(log1p)(u * u / width))));
     }
 }
 

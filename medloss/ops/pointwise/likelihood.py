@@ -42,10 +42,10 @@ class NativeLikelihoods(native.NativePath):
         input, reduce, joined = args[0], args[9], args[11]
         dtype, (batch, classes, *spatial) = accumulation_dtype(input), input.shape
         if reduce:
-            sums = torch.empty((batch, classes), dtype=torch.float64)
+            sums = torch.empty((batch, classes), dtype=torch.float64, device="cpu")
             native.call("likelihood_forward", dtype, *_operands(args), SUMS, None, sums)
             return (sums.sum(1, keepdim=True) if joined else sums).to(dtype)
-        map = torch.empty((batch, 1 if joined else classes, *spatial), dtype=dtype)
+        map = torch.empty((batch, 1 if joined else classes, *spatial), dtype=dtype, device="cpu")
         native.call("likelihood_forward", dtype, *_operands(args), ALL_CLASSES if joined else EACH_CLASS, map, None)
         return map
 
@@ -70,7 +70,7 @@ def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
     volume = label_operands(input, target, mask, activation, indexed, ignore_index)
     dtype, classes = accumulation_dtype(input), input.shape[1]
     factors = (
-        torch.ones(classes, dtype=dtype)
+        torch.ones(classes, dtype=dtype, device="cpu")
         if factor is None
         else factor.detach().to(dtype).flatten().expand(classes).contiguous()
         for factor in (positive, negative)

@@ -72,10 +72,10 @@ class NativeResiduals(native.NativePath):
         input, reduce = args[0], args[9]
         dtype = accumulation_dtype(input)
         if reduce:
-            sums = torch.empty(input.shape[:2], dtype=torch.float64)
+            sums = torch.empty(input.shape[:2], dtype=torch.float64, device="cpu")
             native.call("pointwise_forward", dtype, *_operands(args), None, sums)
             return sums.to(dtype)
-        map = torch.empty(input.shape, dtype=dtype)
+        map = torch.empty(input.shape, dtype=dtype, device="cpu")
         native.call("pointwise_forward", dtype, *_operands(args), map, None)
         return map
 
@@ -90,7 +90,7 @@ class NativeResiduals(native.NativePath):
     def _slope(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         dtype = accumulation_dtype(args[0])
         grad = grad.to(dtype).contiguous()
-        result = torch.empty(args[0].shape, dtype=dtype)
+        result = torch.empty(args[0].shape, dtype=dtype, device="cpu")
         upstream = (None, grad) if args[9] else (grad, None)
         native.call("pointwise_backward", dtype, *_operands(args), *upstream, result)
         return result

@@ -17,9 +17,9 @@ RESIDUAL: dict[str, Callable[[Tensor, float], Tensor]] = {
     "charbonnier": lambda r, _: r * (r / (torch.hypot(r, torch.ones_like(r)) + 1)),
     "cauchy": lambda r, _: torch.log1p(r * r / 2),
     "geman_mcclure": lambda r, _: 2 * r * r / (r * r + 4),
-    "welsch": lambda r, _: -torch.expm1(-r * r / 2),
+    "welsch": lambda r, _: -torch.expm1(-(_up_to(r, 40.0) ** 2) / 2),  # flat from there on; of infinity, too
     "general": lambda r, alpha: _general(r, alpha),
-    "tukey": lambda r, _: _biweight((r * r).clamp_max(1)),
+    "tukey": lambda r, _: _biweight(_up_to(r, 1.0) ** 2),
 }
 """Penalties of the residual ``(input - target) / scale``, with a shape parameter; a small residual keeps its digits."""
 
@@ -42,6 +42,7 @@ def _general(r: Tensor, alpha: float) -> Tensor:
     if math.isinf(alpha):
         return RESIDUAL["welsch"](r, alpha)
     width = abs(alpha - 2)
+    r = _up_to(r, 1e15) if alpha < 0 else r  # flat at infinity
     return width / alpha * torch.expm1(alpha / 2 * torch.log1p(r * r / width))
 
 

@@ -35,6 +35,12 @@ def hypotenuse(r):
 
 
 @triton.jit
+def kept(r, share):
+    """A residual times what is left of its slope, of which an infinite one has nothing."""
+    return tl.where(share != 0, r * share, 0)
+
+
+@triton.jit
 def residual_value(r, numbers, FORM: tl.constexpr):
     """The penalty of a residual."""
     shape = tl.load(numbers + SHAPE)
@@ -83,13 +89,13 @@ def residual_slope(r, numbers, FORM: tl.constexpr):
         share = 4 / (r * r + 4)
         slope = r * share * share
     elif FORM == "welsch":
-        slope = r * tl.exp(-r * r / 2)
+        slope = kept(r, tl.exp(-r * r / 2))
     elif FORM == "tukey":
         square = r * r
         left = tl.where(square > 1, 0, 1 - square)
-        slope = r * left * left
+        slope = kept(r, left * left)
     else:
-        slope = r * tl.exp((shape / 2 - 1) * log1p(r * r / tl.load(numbers + WIDTH)))
+        slope = kept(r, tl.exp((shape / 2 - 1) * log1p(r * r / tl.load(numbers + WIDTH))))
     return slope
 
 

@@ -24,7 +24,7 @@ class NativePowerSums(native.NativePath):
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C 2, or more with the regions."""
         input, regions, dtype = args[0], args[8], accumulation_dtype(args[0])
-        sums = torch.empty((*input.shape[:2], 2 + regions * COLUMNS), dtype=dtype)
+        sums = torch.empty((*input.shape[:2], 2 + regions * COLUMNS), dtype=dtype, device="cpu")
         native.call("power_sums_forward", dtype, *_operands(args), sums)
         return sums
 

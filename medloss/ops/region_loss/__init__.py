@@ -105,6 +105,8 @@ def region_loss(
     """
     if len(quotient) not in (0, 4 + 2 * COLUMNS) or len(share) not in (0, 1 + 2 * COLUMNS):
         raise ValueError(f"quotient has {len(quotient)} numbers, not {4 + 2 * COLUMNS}; or share {len(share)}")
+    tables = (factors, positive, negative)
+    factors, positive, negative = (None if each is None else each.to(input.device) for each in tables)
     return OPERATOR(
         input, target, mask, activation, indexed, ignore_index, int(terms), float(gamma), quotient, factors, first,
         joined, skip, share, positive, negative, share_first, mean,

@@ -33,6 +33,9 @@ static void NAME(region)(const REAL *columns, int64_t batch, int64_t classes, in
         for (int k = 0; k < COLUMNS; ++k) s[k] += columns[(at * classes + c) * COLUMNS + k];
 }
 
+/* Whether a region has nothing; what is no finite number counts, so that it shows. */
+static inline int NAME(empty)(double mass) { return mass <= 0 && mass > -INFINITY; }
+
 /* Mean (or sum) of each region's quotient; its slopes are added to `slopes`. */
 static double NAME(quotients)(const REAL *columns, int64_t batch, int64_t classes, const double *given,
                               const REAL *factors, int64_t first, int joined, int skip, int mean, REAL *slopes) {
@@ -43,13 +46,13 @@ static double NAME(quotients)(const REAL *columns, int64_t batch, int64_t classe
     int64_t count = 0;
     for (int64_t at = 0; mean && at < groups * (classes - first); ++at) {
         NAME(region)(columns, batch, classes, at / (classes - first), first + at % (classes - first), joined, s);
-        count += s[VOXELS] > 0 && !(skip && !(s[TARGET] > 0));
+        count += !NAME(empty)(s[VOXELS]) && !(skip && NAME(empty)(s[TARGET]));
     }
     const double scale = weight / (count > 0 ? (double)count : 1);
     for (int64_t b = 0; b < groups; ++b)
         for (int64_t c = first; c < classes; ++c) {
             NAME(region)(columns, batch, classes, b, c, joined, s);
-            if (!(s[VOXELS] > 0) || (skip && !(s[TARGET] > 0))) continue;
+            if (NAME(empty)(s[VOXELS]) || (skip && NAME(empty)(s[TARGET]))) continue;
             const double f = scale * (factors ? factors[c] : 1), d = NAME(linear)(below, s) + dr;
             const double q = (NAME(linear)(above, s) + nr) / d;
             total += f * (offset + q);
@@ -77,7 +80,7 @@ static double NAME(share)(const REAL *columns, int64_t batch, int64_t classes, c
             total += above[k] != 0 ? above[k] * s : 0;
             mass += below[k] != 0 ? below[k] * s : 0;
         }
-    if (mean && !(mass > 0)) return 0;
+    if (mean && NAME(empty)(mass)) return 0;
     const double value = mean ? total / mass : total, scale = mean ? weight / mass : weight;
     for (int64_t at = 0; at < batch * classes; ++at)
         for (int k = 0; k < COLUMNS && at % classes >= first; ++k) {

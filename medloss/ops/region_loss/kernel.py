@@ -54,9 +54,9 @@ def regions(
             members += column(columns, first + b, c, TARGET, batch, CLASSES)
         above, below = tl.sum(above, 0)[None, :], tl.sum(below, 0)[None, :]
         voxels, members = tl.sum(voxels, 0)[None, :], tl.sum(members, 0)[None, :]
-    valid = (voxels > 0) & (c >= FIRST)[None, :]
+    valid = ~(voxels <= 0) & (c >= FIRST)[None, :]  # NaN counts, so that it shows
     if SKIP:
-        valid = valid & (members > 0)
+        valid = valid & ~(members <= 0)
     above += number(numbers, 2, tl.float64)
     return above, tl.where(valid, below + number(numbers, 3, tl.float64), 1.0), valid
 
@@ -131,7 +131,7 @@ def share_factor(amount, mass, numbers, MEAN: tl.constexpr):
     """What the numerator is multiplied by, 0 without any mass, and the ratio that comes off a slope."""
     whole = number(numbers, BEFORE_SHARE, tl.float64)
     if MEAN:
-        some = mass > 0
+        some = ~(mass <= 0)
         mass = tl.where(some, mass, 1.0)
         factor = tl.where(some, whole / mass, 0.0)
         ratio = amount / mass

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medloss.ops.region_sums.columns import COLUMNS, Column
 from medloss.ops.region_sums.reference import region_sums
+from medloss.ops.voxels import present
 
 OF_POSITIVES = (Column.TARGET, Column.NLL_TRUE, Column.NLL_ALL, Column.FOCAL_TRUE)
 """What the factor of a class on its positives multiplies in a share."""
@@ -47,7 +48,7 @@ def region_loss(
     if share:
         kept = columns[:, share_first:]
         above, below = share_sums(lambda column: kept[..., column], share, positive, negative, share_first)
-        some = below > 0
+        some = present(below)
         ratio = torch.where(some, above, 0.0) / torch.where(some, below, 1.0)
         total = total + share[0] * (ratio if mean else above)
     return total
@@ -68,10 +69,10 @@ def _quotients(
     above, below = (_linear(columns, quotient[at : at + COLUMNS]) for at in (4, 4 + COLUMNS))
     values = offset + (above + nr) / (below + dr)
     if factors is not None:
-        values = values * factors[first:].to(values.dtype)
-    valid = columns[..., Column.VOXELS] > 0
+        values = values * factors[first:].to(values)
+    valid = present(columns[..., Column.VOXELS])
     if skip:
-        valid = valid & (columns[..., Column.TARGET] > 0)
+        valid = valid & present(columns[..., Column.TARGET])
     total = torch.where(valid, values, 0.0).sum()
     return total / valid.sum().clamp_min(1) if mean else total
 
@@ -104,4 +105,4 @@ def share_sums(
 
 def _scaled(sums: Tensor, column: int, positive: Tensor | None, negative: Tensor | None, first: int) -> Tensor:
     factors = positive if column in OF_POSITIVES else negative if column in OF_NEGATIVES else None
-    return sums if factors is None else sums * factors[first:].to(sums.dtype)
+    return sums if factors is None else sums * factors[first:].to(sums)

@@ -28,7 +28,7 @@ class NativeRegionSums(native.NativePath):
         """B C COLUMNS."""
         input = args[0]
         dtype = accumulation_dtype(input)
-        sums = torch.empty((*input.shape[:2], COLUMNS), dtype=dtype)
+        sums = torch.empty((*input.shape[:2], COLUMNS), dtype=dtype, device="cpu")
         native.call("region_sums_forward", dtype, *_operands(args), sums)
         return sums
 

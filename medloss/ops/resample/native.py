@@ -27,7 +27,7 @@ class NativeResample(native.NativePath):
         """The values there."""
         values, positions, _ = args
         dtype = accumulation_dtype(values)
-        result = torch.empty((*values.shape[:2], *positions.shape[2:]), dtype=dtype)
+        result = torch.empty((*values.shape[:2], *positions.shape[2:]), dtype=dtype, device="cpu")
         points = _plain(positions, dtype)
         native.call("resample_forward", dtype, _plain(values, dtype), points, *_told(args), result)
         return result
@@ -36,7 +36,7 @@ class NativeResample(native.NativePath):
         """The gradient of the values, in their dtype."""
         values, positions, _ = args
         dtype = accumulation_dtype(values)
-        result = torch.empty(values.shape, dtype=dtype)
+        result = torch.empty(values.shape, dtype=dtype, device="cpu")
         points = _plain(positions, dtype)
         native.call("resample_values", dtype, points, *_told(args), _plain(grad, dtype), result)
         return result.to(values.dtype)
@@ -46,7 +46,7 @@ class NativeResample(native.NativePath):
         assert index == 1, "only values and positions have a gradient"
         values, positions, _ = args
         dtype = accumulation_dtype(values)
-        result = torch.empty(positions.shape, dtype=dtype)
+        result = torch.empty(positions.shape, dtype=dtype, device="cpu")
         operands = _plain(values, dtype), _plain(positions, dtype)
         native.call("resample_points", dtype, *operands, *_told(args), _plain(grad, dtype), result)
         return result.to(positions.dtype)
@@ -81,4 +81,4 @@ def _told(args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
     grid = [] if spacing is None else positions.shape[2:]
     padded = [*sizes, *[1] * (3 - rank), *grid]
     told = [batch, channels, rank, positions[0, 0].numel(), int(spacing is not None), *padded]
-    return torch.tensor(told), torch.tensor(spacing or [1.0] * rank, dtype=torch.float64)
+    return torch.tensor(told, device="cpu"), torch.tensor(spacing or [1.0] * rank, dtype=torch.float64, device="cpu")

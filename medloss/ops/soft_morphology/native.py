@@ -55,7 +55,7 @@ class NativeMorphology(native.NativePath):
 
     def run(self, kernel: str, args: tuple[Any, ...], *operands: Any) -> bool:
         """Call a kernel; whether all values that count were finite, without which its result is void."""
-        odd = torch.zeros(1, dtype=torch.int64)
+        odd = torch.zeros(1, dtype=torch.int64, device="cpu")
         native.call(kernel, accumulation_dtype(args[0]), *self.volumes(args), *operands, odd)
         return not odd.item()
 
@@ -83,13 +83,13 @@ class NativeSkeleton(NativeMorphology):
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C [spatial]."""
-        result = torch.empty(args[0].shape, dtype=accumulation_dtype(args[0]))
+        result = torch.empty(args[0].shape, dtype=accumulation_dtype(args[0]), device="cpu")
         return result if self.run("soft_skeleton_forward", args, args[2], result) else self.reference(*args)
 
     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of the map, in its dtype."""
         map, _, iterations = args
-        result = torch.zeros(map.shape, dtype=accumulation_dtype(map))
+        result = torch.zeros(map.shape, dtype=accumulation_dtype(map), device="cpu")
         upstream = grad.to(result.dtype).contiguous()
         if self.run("soft_skeleton_backward", args, iterations, upstream, result):
             return result.to(map.dtype)
@@ -104,14 +104,14 @@ class NativeSkeletonSums(NativeMorphology):
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C 4."""
-        sums = torch.empty((*args[0].shape[:2], 4), dtype=torch.float64)
+        sums = torch.empty((*args[0].shape[:2], 4), dtype=torch.float64, device="cpu")
         finite = self.run("skeleton_sums_forward", args, args[3], sums)
         return sums.to(accumulation_dtype(args[0])) if finite else self.reference(*args)
 
     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of prediction or target, in its dtype."""
         input, target, mask, iterations = args
-        result = torch.zeros(input.shape, dtype=accumulation_dtype(input))
+        result = torch.zeros(input.shape, dtype=accumulation_dtype(input), device="cpu")
         sums = (grad if index == 0 else grad[..., CROSSED]).to(torch.float64).contiguous()
         pair = (input, target) if index == 0 else (target.to(result.dtype), input)
         if self.run("skeleton_sums_backward", (*pair, mask), iterations, sums, result):
@@ -128,14 +128,14 @@ class NativeErosions(NativeMorphology):
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C [spatial]."""
         input, _, _, alpha, k = args
-        result = torch.empty(input.shape, dtype=accumulation_dtype(input))
+        result = torch.empty(input.shape, dtype=accumulation_dtype(input), device="cpu")
         finite = self.run("erosion_hausdorff", args, input.ndim - 2, alpha, k, None, 1.0, result)
         return result if finite else self.reference(*args)
 
     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of prediction or target, in its dtype."""
         input, _, _, alpha, k = args
-        result = torch.empty(input.shape, dtype=accumulation_dtype(input))
+        result = torch.empty(input.shape, dtype=accumulation_dtype(input), device="cpu")
         upstream, sign = grad.to(result.dtype).contiguous(), 1.0 if index == 0 else -1.0
         if self.run("erosion_hausdorff", args, input.ndim - 2, alpha, k, upstream, sign, result):
             return result.to(args[index].dtype)
@@ -150,12 +150,12 @@ class NativeMaxPool(NativeMorphology):
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C [spatial]."""
-        result = torch.empty(args[0].shape, dtype=accumulation_dtype(args[0]))
+        result = torch.empty(args[0].shape, dtype=accumulation_dtype(args[0]), device="cpu")
         return result if self.run("max_pool", args, args[2], None, result) else self.reference(*args)
 
     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of the map, in its dtype."""
-        result = torch.empty(args[0].shape, dtype=accumulation_dtype(args[0]))
+        result = torch.empty(args[0].shape, dtype=accumulation_dtype(args[0]), device="cpu")
         if self.run("max_pool", args, args[2], grad.to(result.dtype).contiguous(), result):
             return result.to(args[0].dtype)
         return self.through_reference(index, grad, args)
@@ -169,14 +169,14 @@ class NativeBoundarySums(NativeMorphology):
 
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C 4."""
-        sums = torch.empty((*args[0].shape[:2], 4), dtype=torch.float64)
+        sums = torch.empty((*args[0].shape[:2], 4), dtype=torch.float64, device="cpu")
         finite = self.run("boundary_sums", args, *args[3:], sums, None, None)
         return sums.to(accumulation_dtype(args[0])) if finite else self.reference(*args)
 
     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of prediction or target, in its dtype."""
         input, target, mask, *sizes = args
-        result = torch.empty(input.shape, dtype=accumulation_dtype(input))
+        result = torch.empty(input.shape, dtype=accumulation_dtype(input), device="cpu")
         sums = (grad if index == 0 else grad[..., CROSSED]).to(torch.float64).contiguous()
         pair = (input, target) if index == 0 else (target.to(result.dtype), input)
         if self.run("boundary_sums", (*pair, mask), *sizes, None, sums, result):

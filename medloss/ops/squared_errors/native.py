@@ -23,7 +23,7 @@ class NativeSquaredErrors(native.NativePath):
     def forward(self, args: tuple[Any, ...]) -> Tensor:
         """B C - first."""
         input, first = args[0], args[7]
-        sums = torch.empty((input.shape[0], input.shape[1] - first), dtype=torch.float64)
+        sums = torch.empty((input.shape[0], input.shape[1] - first), dtype=torch.float64, device="cpu")
         native.call("squared_errors_forward", accumulation_dtype(input), *_operands(args), sums)
         return sums.to(accumulation_dtype(input))
 

@@ -1,0 +1,78 @@
+"""Point 6: what is no number shows in the value, and a finite value has a finite gradient, by every path."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from cases import LossCase, cases, full_mask
+from torch import Tensor
+
+import medloss
+
+POISONS = [float("nan"), float("inf"), float("-inf")]
+
+
+def with_memberships(case: LossCase) -> LossCase:
+    """The case with a target of memberships, which are floating."""
+    return case.with_options(to_onehot_y=False) if case.indexed else case
+
+
+def tensors_of(case: LossCase) -> tuple[dict[str, Tensor], int]:
+    """The arguments by name, maps that a loss may be given beside them included, and how many of them it must have."""
+    parameters = inspect.signature(case.make().forward).parameters
+    tensors = case.inputs(max(2, case.row.least))
+    found = dict(zip(parameters, tensors))
+    beside = {name: torch.rand_like(tensors[0]) for name in ("distance_map", "skeleton") if name in parameters}
+    return found | beside, len(tensors)
+
+
+def poisoned(tensor: Tensor, poison: float, everywhere: bool) -> Tensor:
+    """A copy that holds a poison in every entry, or in one of the first sample."""
+    tensor = tensor.clone()
+    place = (0, *(size // 2 for size in tensor.shape[1:]))
+    return (
+        tensor.fill_(poison) if everywhere else tensor.index_put_(tuple(map(torch.tensor, place)), torch.tensor(poison))
+    )
+
+
+def floating() -> list[Any]:
+    """Every case with each floating tensor that it looks at; the target of labels is one as memberships."""
+    found = []
+    for case in cases(cell="no number"):
+        for each in {case, with_memberships(case)} if case.kind == "label" else [case]:
+            names = [name for name, tensor in tensors_of(each)[0].items() if tensor.is_floating_point()]
+            if case.row.without.get("target gradient") == "it looks at one image":
+                names.remove("target")
+            found += [
+                pytest.param(each, name, id=f"{each}-{name}") for name in names if each is case or name == "target"
+            ]
+    return found
+
+
+@pytest.mark.parametrize("backend", [None, "reference"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("case,name", floating())
+def test_no_number_hides(case: LossCase, name: str, masked: bool, backend: str | None) -> None:
+    for poison in POISONS:
+        for everywhere in (False, True):
+            tensors, _ = tensors_of(case)
+            tensors[name] = poisoned(tensors[name], poison, everywhere)
+            first = next(iter(tensors.values())).requires_grad_()
+            mask = {"mask": full_mask(case, first)} if masked else {}
+            with medloss.backend(backend):
+                value = case.make()(**tensors, **mask)
+                (gradient,) = torch.autograd.grad(value, first)
+            told = f"{poison} {'everywhere' if everywhere else 'in one entry'} of {name}: {value.item()}"
+            assert poison == poison or not value.isfinite(), told
+            assert not value.isfinite() or gradient.isfinite().all(), told
+
+
+def test_a_landmark_without_coordinates_is_no_hit() -> None:
+    """Distances 3, 4 and unknown: unknown, and under a mask their mean."""
+    points, found = torch.tensor([[[3.0], [4.0], [torch.nan]]]), torch.zeros(1, 3, 1)
+    assert medloss.LandmarkLoss()(points, found).isnan()
+    assert medloss.LandmarkLoss()(points, found, mask=torch.tensor([[1, 1, 0]])) == 3.5
+    assert medloss.ChamferLoss()(points, found).isnan()
