@@ -61,10 +61,10 @@ class ChamferLoss(PointLoss):
         """The loss. See the class for shapes and errors."""
         input, target = points("input", input), points("target", target)
         alike(input, target, lengths=False)
-        both = torch.promote_types(input.dtype, target.dtype)
-        input, target = input.to(both), target.to(both)
         (input, here), (target, there) = visible("mask", mask, input), visible("target_mask", target_mask, target)
         input = displaced(input, field, spacing)
+        both = torch.promote_types(input.dtype, target.dtype)
+        input, target = input.to(both), target.to(both)
         valid = torch.ones_like(input[:, 0, 0], dtype=torch.bool)
         for weight in (here, there):
             valid = valid if weight is None else valid & (weight > 0).any(1)

@@ -115,3 +115,11 @@ def test_points_of_two_types(case: LossCase, kinds: tuple[torch.dtype, torch.dty
     torch.testing.assert_close(case.make()(one.to(kinds[0]), other.to(kinds[1])), expected, check_dtype=False)
     if half is not None:
         torch.testing.assert_close(case.make()(one, other.float()), expected, check_dtype=False, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [medloss.LandmarkLoss, medloss.ChamferLoss])
+def test_points_and_a_field_of_two_types(kind: type[medloss.PointLoss]) -> None:
+    points, field = torch.rand(2, 1, 5, 2) * 3, torch.randn(1, 2, 6, 6)
+    expected = kind()(*points.double(), field=field.double())
+    torch.testing.assert_close(kind()(*points, field=field.double()), expected)
+    torch.testing.assert_close(kind()(*points.double(), field=field), expected, check_dtype=False)
