@@ -73,7 +73,8 @@ def voxel_sizes(spacing: Any, axes: int | None, of: str = "input") -> list[float
     Raises:
         ValueError: a number of sizes that does not fit, or one that is not above 0.
     """
-    spacing = frozen("spacing", spacing)
+    if not isinstance(spacing, (int, float, tuple)):  # an option is one of these already, and maybe traced
+        spacing = frozen("spacing", spacing)
     sizes = [float(size) for size in spacing] if isinstance(spacing, Iterable) else [float(spacing)] * (axes or 1)
     if axes is not None and len(sizes) != axes:
         raise ValueError(f"spacing has {len(sizes)} entries and {of} {axes} spatial axes: give one per axis")
