@@ -56,9 +56,11 @@ def floating() -> list[Any]:
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("case,name", floating())
 def test_no_number_hides(case: LossCase, name: str, masked: bool, backend: str | None) -> None:
-    for poison in POISONS:
+    # a forbidden class has a logit of minus infinity, and a test of its own
+    for poison in POISONS[:2] if case.kind == "label" and name == "input" else POISONS:
         for everywhere in (False, True):
-            tensors, _ = tensors_of(case)
+            tensors, needed = tensors_of(case)  # what is given beside stands for something, which is not looked at
+            tensors = {key: each for at, (key, each) in enumerate(tensors.items()) if at < needed or key == name}
             tensors[name] = poisoned(tensors[name], poison, everywhere)
             first = next(iter(tensors.values())).requires_grad_()
             mask = {"mask": full_mask(case, first)} if masked else {}
