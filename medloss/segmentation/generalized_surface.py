@@ -92,7 +92,7 @@ class GeneralizedSurfaceLoss(DistanceLoss):
             pair = torch.stack([ratio(pair[0], pair[1]) + 0 * pair[0], present(pair[1]).to(pair.dtype)])
         pair = pair if factors is None else pair * factors[first:].to(pair)
         agreement, best = pair.sum(-1)
-        bordered = present(best)
+        bordered = present(best) | agreement.isnan()
         values = torch.where(bordered, 1 - agreement / torch.where(bordered, best, 1), 0)
         valid = present(maps.mass().sum(-1))
         if self.empty == "skip":
