@@ -17,11 +17,18 @@ def constant(name: str, values: Sequence[Any]) -> Tensor:
     Raises:
         ValueError: a number below 0, or none.
     """
-    device = torch.get_default_device()
-    found = torch.tensor(values, dtype=torch.float32, device="cpu" if device.type == "meta" else device)
+    found = held(values, torch.float32)
     if not bool((found >= 0).all()):
         raise ValueError(f"{name} must hold numbers of at least 0: {found.tolist()}")
     return found
+
+
+def held(values: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """Numbers as a tensor: one that is given where it is, others where torch makes new ones, but never on meta."""
+    if isinstance(values, Tensor):
+        return values if dtype is None else values.to(dtype)
+    meta = torch.get_default_device().type == "meta"
+    return torch.as_tensor(values, dtype=dtype, device="cpu" if meta else None)
 
 
 class Constants(nn.Module):

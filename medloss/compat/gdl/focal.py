@@ -9,6 +9,7 @@ from torch.nn.modules.loss import _Loss
 
 from medloss import checks
 from medloss.compat.gdl.base import BINARY_MODE, MULTICLASS_MODE, check_mode, flattened
+from medloss.constants import held
 from medloss.ops import Terms, pointwise, region_sums
 from medloss.ops.voxels import accumulation_dtype, membership
 from medloss.reduction import ratio
@@ -48,7 +49,7 @@ class FocalLoss(_Loss):
         self.eps = eps
         self.alpha, self.normalized, self.reduced_threshold = alpha, normalized, reduced_threshold
         self.gamma = cast(float, gamma)  # the signature is the peer's, whose first call fails on None as this one does
-        self.class_weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float)
+        self.class_weights = None if class_weights is None else held(class_weights, torch.float)
 
     def forward(self, y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
         """The loss."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medloss.compat.gdl.base import MULTICLASS_MODE, check_mode, flattened
+from medloss.constants import held
 from medloss.ops import Terms, region_sums
 from medloss.segmentation.tversky import TverskyLoss as NativeTverskyLoss
 from medloss.sums import RegionSums
@@ -37,8 +38,8 @@ class OverlapLoss(_Loss):
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
         classes, weights = given["classes"], given["class_weights"]
-        self.classes = None if classes is None else torch.as_tensor(classes, dtype=torch.long)
-        self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float)
+        self.classes = None if classes is None else held(classes, torch.long)
+        self.class_weights = None if weights is None else held(weights, torch.float)
 
     def forward(self, y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
         """The loss."""

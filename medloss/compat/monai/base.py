@@ -14,6 +14,7 @@ from torch.nn.modules.loss import _Loss
 from medloss import checks
 from medloss.base import LabelLoss, RegionLoss, swept
 from medloss.checks import ShapeError
+from medloss.constants import held
 from medloss.labels import LabelView, view_labels
 from medloss.ops.voxels import holds
 from medloss.reduction import REDUCTIONS, reduce
@@ -189,7 +190,7 @@ class LabelDropIn(MonaiLoss):
 
     def _keep_weight(self, weight: Any) -> None:
         """Class weights, a buffer by the peer's name, in ``state_dict()`` as there."""
-        self.register_buffer("class_weight", None if weight is None else torch.as_tensor(weight))
+        self.register_buffer("class_weight", None if weight is None else held(weight))
 
 
 def has_channels(name: str, wanted: bool, classes: int, told: bool = True) -> bool:
@@ -247,7 +248,7 @@ def weighted(values: Tensor, weight: Tensor | None, classes: int) -> Tensor:
             f"weight has {weight.shape[0]} entries for {classes} classes: give one per class that counts, none for the "
             "background without include_background"
         )
-    if weight.min() < 0:
+    if not weight.is_meta and weight.min() < 0:
         raise ValueError(f"weight holds negative values: {weight.tolist()}")
     return values * weight.to(values)
 

@@ -29,6 +29,7 @@ from medloss.compat.monai.generalized import GeneralizedDiceLoss
 from medloss.compat.monai.joined import Sweep, joined_sums
 from medloss.compat.monai.overlap import DiceLoss
 from medloss.compat.peers import earlier_names
+from medloss.constants import held
 from medloss.labels import LabelView, view_labels
 from medloss.reduction import REDUCTIONS
 from medloss.sums import RegionSums
@@ -114,7 +115,7 @@ class DiceCELoss(CompoundDropIn):
         super().__init__()
         reduction = option("reduction", reduction, ("mean", "sum"))
         if weight is not None:
-            weight = floating(torch.as_tensor(weight), "weight")
+            weight = floating(held(weight), "weight")
         partial = weight is not None and weight.ndim > 0 and not include_background
         self.dice = DiceLoss(
             include_background=include_background,

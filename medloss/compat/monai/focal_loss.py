@@ -25,6 +25,7 @@ from medloss.compat.monai.base import (
 )
 from medloss.compat.monai.joined import Sweep
 from medloss.compat.peers import earlier_order, handing_on
+from medloss.constants import held
 from medloss.labels import LabelView
 from medloss.ops import Terms, pointwise
 from medloss.ops.voxels import accumulation_dtype, spatial_axes
@@ -59,7 +60,7 @@ class FocalLoss(LabelDropIn):
         super().__init__(reduction)
         self._keep(locals())
         if alpha is not None:
-            self.alpha = float(alpha) if isinstance(alpha, (int, float)) else torch.as_tensor(alpha)
+            self.alpha = float(alpha) if isinstance(alpha, (int, float)) else held(alpha)
         self.weight = weight
 
     @property
@@ -179,6 +180,6 @@ class FocalLoss(LabelDropIn):
             raise ValueError(
                 f"weight has {weight.numel()} entries for {classes} classes: give one per class that counts"
             )
-        if (weight < 0).any():
+        if not weight.is_meta and (weight < 0).any():
             raise ValueError(f"weight holds negative values: {weight.tolist()}")
         return weight.reshape(-1)

@@ -65,7 +65,7 @@ class AsymmetricUnifiedFocalLoss(MonaiLoss):
                 indices(target, self.num_classes, self.ignore_index), self.num_classes, True, input.dtype
             )
         target = target.to(input.dtype)
-        if self.ignore_index is None and target.max() > self.num_classes - 1:
+        if self.ignore_index is None and not target.is_meta and target.max() > self.num_classes - 1:
             raise ValueError(f"y_true holds {target.max().item()}: the largest of {self.num_classes} classes is lower")
         if target.shape != input.shape:
             raise ShapeError(f"y_pred has {input.shape[1]} channels and num_classes is {self.num_classes}")
