@@ -9,13 +9,13 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type
+from monai.utils import TransformBackends
 from torch import Tensor
 
 from medloss.ops import distance_map
 from medloss.options import frozen
 from medloss.transforms.components import label_components
-from medloss.transforms.inputs import as_tensor, checked_spacing, naming, one_for_each, spatial_shape, voxel_sizes
+from medloss.transforms.inputs import as_tensor, checked_spacing, like, naming, one_for_each, spatial_shape, voxel_sizes
 from medloss.transforms.labels import whole_numbers
 
 
@@ -89,7 +89,7 @@ class BorderWeightMap(Transform):
         objects = label_components(label, self.connectivity)
         nearest, second = self._two_nearest(objects, voxel_sizes(img, self.spacing))
         weight = weight + self.w0 * torch.exp(-((nearest + second) ** 2) / (2 * self.sigma**2))
-        return convert_to_dst_type(weight, dst=img, dtype=torch.float32)[0]
+        return like(weight, img, torch.float32)
 
     def _two_nearest(self, objects: Tensor, sizes: list[float]) -> tuple[Tensor, Tensor]:
         """The distances to the nearest and to the second nearest object, infinite where there is none."""

@@ -9,12 +9,12 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type
+from monai.utils import TransformBackends
 from torch import Tensor
 
 from medloss.ops import components
 from medloss.options import frozen
-from medloss.transforms.inputs import as_tensor, naming, one_for_each, spatial_shape
+from medloss.transforms.inputs import as_tensor, like, naming, one_for_each, spatial_shape
 from medloss.transforms.labels import whole_numbers
 
 
@@ -56,7 +56,7 @@ class ComponentLabels(Transform):
         spatial_shape(img, "label")
         label = whole_numbers(as_tensor(img, "label"))
         numbers = torch.cat([label_components(channel[None], self.connectivity) for channel in label])
-        return convert_to_dst_type(numbers.to(torch.int32), dst=img, dtype=torch.int32)[0]
+        return like(numbers.to(torch.int32), img, torch.int32)
 
 
 class ComponentLabelsd(MapTransform):

@@ -9,12 +9,12 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type
+from monai.utils import TransformBackends
 from torch import Tensor
 
 from medloss.ops import border_distance, signed_distance
 from medloss.options import frozen
-from medloss.transforms.inputs import as_tensor, checked_spacing, naming, one_for_each, spatial_shape, voxel_sizes
+from medloss.transforms.inputs import as_tensor, checked_spacing, like, naming, one_for_each, spatial_shape, voxel_sizes
 from medloss.transforms.labels import whole_numbers
 
 INSIDE = 0.5
@@ -100,7 +100,7 @@ class DistanceMap(Transform):
         if self.normalise:
             largest = distance.abs().flatten(1).amax(1).view(-1, *[1] * len(shape))
             distance = distance / torch.where(largest > 0, largest, 1)
-        return convert_to_dst_type(distance, dst=img, dtype=torch.float32)[0]
+        return like(distance, img, torch.float32)
 
     def _inside(self, label: Tensor) -> Tensor:
         if self.to_onehot is None:

@@ -11,10 +11,10 @@ from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.networks.blocks import Warp
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple_rep
+from monai.utils import TransformBackends, ensure_tuple_rep
 from torch import Tensor
 
-from medloss.transforms.inputs import as_tensor, naming, spatial_shape, type_of
+from medloss.transforms.inputs import as_tensor, like, naming, spatial_shape, type_of
 
 MODES = ("bilinear", "nearest")
 PADDING_MODES = ("border", "zeros", "reflection")
@@ -70,10 +70,11 @@ class WarpField(Transform):
         displacement = displacement.to(values.device, precision)
         if not bool(displacement.isfinite().all()):
             raise ValueError("the field holds NaN or infinite displacements: it must be finite everywhere")
-        warped = self._resampler()(values[None].to(precision), displacement[None])[0]
+        with values.device:  # MONAI makes its grid on torch's default device
+            warped = self._resampler()(values[None].to(precision), displacement[None])[0]
         if self.mode == "nearest":
-            return convert_to_dst_type(warped.to(values.dtype), dst=img, dtype=type_of(img))[0]
-        return convert_to_dst_type(warped, dst=img, dtype=precision)[0]
+            return like(warped.to(values.dtype), img, type_of(img))
+        return like(warped, img, precision)
 
     def _resampler(self) -> Warp:
         # made anew for each call: Warp caches a grid of the last image's size and device, which would go to the workers

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.utils import ensure_tuple, get_equivalent_dtype
+from monai.utils import convert_to_dst_type, ensure_tuple, get_equivalent_dtype
 from torch import Tensor
 
 from medloss import checks
@@ -38,6 +38,12 @@ def as_tensor(array: Any, what: str) -> Tensor:
 def type_of(array: Any) -> torch.dtype:
     """The type of an array's values, as torch calls it."""
     return array.dtype if isinstance(array, Tensor) else get_equivalent_dtype(array.dtype.newbyteorder("="), Tensor)
+
+
+def like(result: Tensor, array: Any, dtype: torch.dtype) -> Any:
+    """A result as the kind of array that was given, with its meta data, and where it is."""
+    with array.device if isinstance(array, Tensor) else torch.device("cpu"):  # MONAI makes tensors on torch's default
+        return convert_to_dst_type(result, dst=array, dtype=dtype)[0]
 
 
 def spatial_shape(array: Any, what: str) -> tuple[int, ...]:

@@ -10,10 +10,10 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type, get_equivalent_dtype
+from monai.utils import TransformBackends, get_equivalent_dtype
 from torch import Tensor
 
-from medloss.transforms.inputs import as_tensor, naming, type_of
+from medloss.transforms.inputs import as_tensor, like, naming, type_of
 
 
 class RemapLabels(Transform):
@@ -98,7 +98,7 @@ class RemapLabels(Transform):
         values = as_tensor(img, "label")
         dtype = self._result_dtype(type_of(img))
         result = self._look_up(whole_numbers(values))
-        return convert_to_dst_type(result.to(dtype), dst=img, dtype=dtype)[0]
+        return like(result.to(dtype), img, dtype)
 
     def _look_up(self, values: Tensor) -> Tensor:
         table = torch.tensor(sorted(self.mapping.items()), dtype=torch.int64, device=values.device)

@@ -10,10 +10,10 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type, ensure_tuple
+from monai.utils import TransformBackends, ensure_tuple
 
 from medloss.options import frozen
-from medloss.transforms.inputs import as_tensor, naming, spatial_shape, type_of
+from medloss.transforms.inputs import as_tensor, like, naming, spatial_shape, type_of
 
 
 class LossMask(Transform):
@@ -71,13 +71,13 @@ class LossMask(Transform):
                 raise ValueError(f"mask {number} has shape {tuple(mask.shape)}, but the label has {tuple(label.shape)}")
             inside = as_tensor(mask, f"mask {number}") > 0
             counted = counted & inside.all(dim=0, keepdim=True).to(counted.device)
-        return convert_to_dst_type(counted, dst=label, dtype=torch.bool)[0]
+        return like(counted, label, torch.bool)
 
     def clean(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
         """``label`` with ``replace`` in place of the ignored values, as a new array of the same kind and type."""
         values = as_tensor(label, "label")
         cleaned = values.masked_fill(self._ignored(label), self.replace)
-        return convert_to_dst_type(cleaned, dst=label, dtype=type_of(label))[0]
+        return like(cleaned, label, type_of(label))
 
     def _ignored(self, label: NdarrayOrTensor) -> torch.Tensor:
         values = as_tensor(label, "label")

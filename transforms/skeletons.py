@@ -9,12 +9,12 @@ import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type
+from monai.utils import TransformBackends
 
 from medloss import checks
 from medloss.ops.tubes import TUBES, widened
 from medloss.options import frozen
-from medloss.transforms.inputs import as_tensor, naming, one_for_each, spatial_shape, type_of
+from medloss.transforms.inputs import as_tensor, like, naming, one_for_each, spatial_shape, type_of
 from medloss.transforms.labels import whole_numbers
 from medloss.transforms.lee_thinning import lee
 from medloss.transforms.thinning import thinned
@@ -76,7 +76,7 @@ class SkeletonMap(Transform):
         lines = torch.stack([METHODS[self.method](channel > 0) for channel in label])
         tube = widened(lines.float()[None], self.radius, self.tube)[0] > 0
         skeleton = torch.where(tube & (label > 0), label, torch.zeros_like(label))
-        return convert_to_dst_type(skeleton, dst=img, dtype=type_of(img))[0]
+        return like(skeleton, img, type_of(img))
 
 
 class SkeletonMapd(MapTransform):

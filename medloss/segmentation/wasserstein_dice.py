@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.base import RegionLoss
-from medloss.constants import constant
+from medloss.constants import held
 from medloss.labels import LabelView, view_labels
 from medloss.ops import confusion
 from medloss.ops.voxels import present
@@ -80,7 +80,7 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         self.softmax = True
         super().__post_init__()
         checks.choice("weighting_mode", self.weighting_mode, ("default", "GDL"))
-        matrix = constant("dist_matrix", self.dist_matrix)
+        matrix = held(self.dist_matrix, torch.float32)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise checks.ShapeError(
                 f"dist_matrix has shape {checks.shape(matrix)} and must be square: classes x classes"
