@@ -88,8 +88,7 @@ def test_an_ignored_label_is_a_mask(case: LossCase, ignore: int) -> None:
     torch.testing.assert_close(gradient, expected_gradient)
 
 
-@pytest.mark.parametrize("backend", [None, "reference"])
-@pytest.mark.parametrize("dtype", UNSIGNED)
+@pytest.mark.parametrize("dtype,backend", [(torch.uint16, None), (torch.uint32, "reference"), (torch.uint64, None)])
 @pytest.mark.parametrize("case", cases("label", cell="ignored label"), ids=str)
 def test_labels_without_a_sign(case: LossCase, dtype: torch.dtype, backend: str | None) -> None:
     """As readers of images hand them over; the largest label of the type may be ignored, and -1 is nowhere."""

@@ -96,14 +96,14 @@ def test_windows_in_every_form(case: LossCase, name: str) -> None:
 
 
 @pytest.mark.parametrize("case", cases(cell="whole-number mask"), ids=str)
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.uint16])
-@pytest.mark.parametrize("backend", [None, "reference"])
-def test_a_mask_of_whole_numbers_holds_weights(case: LossCase, dtype: torch.dtype, backend: str | None) -> None:
+def test_a_mask_of_whole_numbers_holds_weights(case: LossCase) -> None:
     tensors = case.inputs(max(2, case.row.least))
     mask = torch.randint(0, 4, full_mask(case, tensors[0]).shape)
-    with medloss.backend(backend):
-        expected = case.make()(*tensors, mask=mask.float())
-        assert torch.equal(case.make()(*tensors, mask=mask.to(dtype)), expected)
+    for dtypes, backend in (((torch.uint8, torch.uint16), None), ((torch.int64,), "reference")):
+        with medloss.backend(backend):
+            expected = case.make()(*tensors, mask=mask.float())
+            for dtype in dtypes:
+                assert torch.equal(case.make()(*tensors, mask=mask.to(dtype)), expected)
 
 
 @pytest.mark.parametrize("kinds", [(torch.float32, torch.float64), (torch.float64, torch.float32)])
