@@ -29,10 +29,10 @@ def tensors_of(case: LossCase) -> tuple[dict[str, Tensor], int]:
     return found | beside, len(tensors)
 
 
-def poisoned(tensor: Tensor, poison: float, everywhere: bool) -> Tensor:
-    """A copy that holds a poison in every entry, or in one of the first sample."""
+def poisoned(tensor: Tensor, poison: float, everywhere: bool, channel: int) -> Tensor:
+    """A copy that holds a poison in every entry, or in one of the first sample and of a channel."""
     tensor = tensor.clone()
-    place = (0, *(size // 2 for size in tensor.shape[1:]))
+    place = (0, min(channel, tensor.shape[1] - 1), *(size // 2 for size in tensor.shape[2:]))
     return (
         tensor.fill_(poison) if everywhere else tensor.index_put_(tuple(map(torch.tensor, place)), torch.tensor(poison))
     )
@@ -55,12 +55,13 @@ def floating() -> list[Any]:
 @pytest.mark.parametrize("masked,backend", [(False, None), (True, "reference")])
 @pytest.mark.parametrize("case,name", floating())
 def test_no_number_hides(case: LossCase, name: str, masked: bool, backend: str | None) -> None:
+    channel = case.options.get("labelled", [1])[0]  # others are not looked at
     # a forbidden class has a logit of minus infinity, and a test of its own
     for poison in POISONS[:2] if case.kind == "label" and name == "input" else POISONS:
         for everywhere in (False, True):
             tensors, needed = tensors_of(case)  # what is given beside stands for something, which is not looked at
             tensors = {key: each for at, (key, each) in enumerate(tensors.items()) if at < needed or key == name}
-            tensors[name] = poisoned(tensors[name], poison, everywhere)
+            tensors[name] = poisoned(tensors[name], poison, everywhere, channel)
             first = next(iter(tensors.values())).requires_grad_()
             mask = {"mask": full_mask(case, first)} if masked else {}
             with medloss.backend(backend):

@@ -30,12 +30,18 @@ def jaccard_extension(
     if weight is not None and weight.shape[1] > 1:
         weight = weight[:, first:]
     x, t = blank(x[:, first:], weight), blank(t[:, first:], weight)
-    missed = torch.relu(1 - x * (2 * t - 1)) if errors == "hinge" else (t - x).abs()
+    missed = _hinge(x, 2 * t - 1) if errors == "hinge" else (t - x).abs()
     mass = torch.ones_like(t[:, :1]) if weight is None else weight
     rows = [_rows(map, joined) for map in (missed, t, mass)]
     values = sorted_errors(rows[0], rows[1], None if weight is None else rows[2])
     hits, all = (rows[1] * rows[2]).sum(-1).detach(), rows[2].sum(-1).expand(values.shape).detach()
     return torch.stack([values, hits, all], -1)
+
+
+def _hinge(logits: Tensor, side: Tensor) -> Tensor:
+    """max(1 - z s, 0), without a slope by what is 0, however large."""
+    over = logits * side >= 1
+    return torch.where(over, 0.0, 1 - logits * torch.where(over, 1.0, side))
 
 
 def _rows(map: Tensor, joined: bool) -> Tensor:
