@@ -20,7 +20,7 @@ def lee(region: Tensor) -> Tensor:
         return lee(region[None])[0]
     volume = torch.nn.functional.pad(region.to(torch.bool), [1, 1] * 3)
     flat, strides = volume.view(-1), volume.stride()
-    offsets = (neighbours(3).offsets * torch.tensor(strides)).sum(1).to(region.device)
+    offsets = (neighbours(3).offsets * torch.tensor(strides, device="cpu")).sum(1).to(region.device)
     inside, left = flat.nonzero()[:, 0], -1
     while left != len(inside):
         left = len(inside)

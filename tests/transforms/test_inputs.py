@@ -23,6 +23,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "LossMask.clean": (lambda label: transforms.LossMask(ignore=2).clean(label), True),
     "RemapLabels": (lambda label: transforms.RemapLabels({0: 0, 1: 7, 2: 60000})(label), True),
     "SkeletonMap": (lambda label: transforms.SkeletonMap(radius=1)(label), True),
+    "SkeletonMap, lee": (lambda label: transforms.SkeletonMap(radius=1, method="lee")(label), True),
     "WarpField": (lambda label: transforms.WarpField()(label, FIELD), False),
     "WarpField, nearest": (lambda label: transforms.WarpField("nearest")(label, FIELD), True),
 }
