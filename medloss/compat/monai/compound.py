@@ -114,8 +114,7 @@ class DiceCELoss(CompoundDropIn):
     ) -> None:
         super().__init__()
         reduction = option("reduction", reduction, ("mean", "sum"))
-        if weight is not None:
-            weight = floating(held(weight), "weight")
+        weight = None if weight is None else floating(held(weight), "weight")
         partial = weight is not None and weight.ndim > 0 and not include_background
         self.dice = DiceLoss(
             include_background=include_background,
