@@ -39,7 +39,6 @@ typedef struct {
     const REAL *x, *y, *mask;
     int64_t voxels;
     int spline, bins, reach;
-    REAL last;         /* the largest position on the bins of the splines */
     int64_t side;      /* bins of a histogram along an axis, with its margin */
     double sharpness;  /* 1 / (2 sigma^2) */
     double fall[MOST_REACH + 1]; /* exp(-sharpness k^2) */
@@ -53,7 +52,6 @@ typedef struct {
 static CALL NAME(call)(const REAL *x, const REAL *y, const REAL *mask, int64_t voxels, int64_t spline, int64_t bins,
                        int64_t reach, double sigma_ratio) {
     CALL c = {.x = x, .y = y, .mask = mask, .voxels = voxels, .spline = (int)spline, .bins = (int)bins};
-    c.last = (REAL)(spline == MATTES ? bins - 2 : bins - 3);
     c.reach = spline ? 0 : (int)reach;
     c.side = bins + 2 * c.reach + LANES;
     c.sharpness = 1 / (2 * sigma_ratio * sigma_ratio);
@@ -84,14 +82,16 @@ static inline REAL NAME(clamp)(REAL value, REAL low, REAL high) { /* NaN passes 
 
 static void NAME(count_block)(const CALL *c, const double *ranges, int64_t start, int64_t end, double *counts) {
     const SCALE sx = NAME(scale)(c, ranges), sy = NAME(scale)(c, ranges + 2);
-    if (c->spline) NAME(count_spline)(c, &sx, &sy, start, end, counts);
+    if (c->spline == SPLINE) NAME(count_spline)(c, 0, &sx, &sy, start, end, counts);
+    else if (c->spline == MATTES) NAME(count_spline)(c, 1, &sx, &sy, start, end, counts);
     else MEDLOSS_BY_REACH(count_gaussian, &sx, &sy, start, end, counts)
 }
 
 static void NAME(slope_block)(const CALL *c, const double *ranges, int64_t start, int64_t end, const void *table,
                               REAL *out) {
     const SCALE sx = NAME(scale)(c, ranges), sy = NAME(scale)(c, ranges + 2);
-    if (c->spline) NAME(slope_spline)(c, &sx, &sy, start, end, table, out);
+    if (c->spline == SPLINE) NAME(slope_spline)(c, 0, &sx, &sy, start, end, table, out);
+    else if (c->spline == MATTES) NAME(slope_spline)(c, 1, &sx, &sy, start, end, table, out);
     else MEDLOSS_BY_REACH(slope_gaussian, &sx, &sy, start, end, table, out)
 }
 

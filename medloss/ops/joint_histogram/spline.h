@@ -1,22 +1,25 @@
 /* Cubic B-splines for the input, boxes for the target, voxel by voxel. Included by kernel.c once per
  * precision. */
 
+/* `mattes` is a constant where these are called, and compiled away. */
+
 /* The position of an intensity on the bins of the splines, two of which are padding on either side. */
-static inline REAL NAME(position)(const CALL *c, const SCALE *s, REAL value) {
+static inline REAL NAME(position)(const CALL *c, const SCALE *s, const int mattes, REAL value) {
     const REAL place = (NAME(clamp)(value, s->low, s->high) - s->low) * s->factor;
-    return NAME(clamp)(place + 2, 2, c->last);
+    return NAME(clamp)(place + 2, 2, (REAL)(c->bins - (mattes ? 2 : 3)));
 }
 
 /* The whole part of a position, for which there are two more bins above; 2 for NaN. */
-static inline int NAME(below)(const CALL *c, REAL position) {
+static inline int NAME(below)(const CALL *c, const int mattes, REAL position) {
     const int below = position >= 2 ? (int)position : 2;
-    return below < c->bins - 3 ? below : c->bins - 3;
+    return mattes && below > c->bins - 3 ? c->bins - 3 : below;
 }
 
 /* The weights of a cubic B-spline, and its first bin. */
-static inline int NAME(cubic)(const CALL *c, const SCALE *s, REAL value, double *w, double *slope) {
-    const REAL position = NAME(position)(c, s, value);
-    const int below = NAME(below)(c, position);
+static inline __attribute__((always_inline)) int NAME(cubic)(const CALL *c, const SCALE *s, const int mattes,
+                                                             REAL value, double *w, double *slope) {
+    const REAL position = NAME(position)(c, s, mattes, value);
+    const int below = NAME(below)(c, mattes, position);
     const double f = (double)position - below, g = 1 - f;
     w[0] = g * g * g / 6;
     w[1] = (4 - 6 * f * f + 3 * f * f * f) / 6;
@@ -33,24 +36,26 @@ static inline int NAME(cubic)(const CALL *c, const SCALE *s, REAL value, double 
 
 /* The weights of the box around a bin; halfway between two bins it is half in each. Mattes' box goes from its
  * bin to the next one. */
-static inline int NAME(box)(const CALL *c, const SCALE *s, REAL value, double *w) {
-    const REAL position = NAME(position)(c, s, value);
-    const int below = NAME(below)(c, position);
+static inline __attribute__((always_inline)) int NAME(box)(const CALL *c, const SCALE *s, const int mattes, REAL value,
+                                                           double *w) {
+    const REAL position = NAME(position)(c, s, mattes, value);
+    const int below = NAME(below)(c, mattes, position);
     const REAL f = position - (REAL)below;
-    w[0] = f < (REAL)0.5 || c->spline == MATTES ? 1 : f == (REAL)0.5 ? 0.5 : 0;
+    w[0] = mattes || f < (REAL)0.5 ? 1 : f == (REAL)0.5 ? 0.5 : 0;
     w[1] = 1 - w[0];
     if (!(f >= 0)) w[0] = w[1] = (double)f; /* NaN */
     return below;
 }
 
-static void NAME(count_spline)(const CALL *c, const SCALE *sx, const SCALE *sy, int64_t start, int64_t end,
-                               double *counts) {
+static inline __attribute__((always_inline)) void NAME(count_spline)(const CALL *c, const int mattes, const SCALE *sx,
+                                                                     const SCALE *sy, int64_t start, int64_t end,
+                                                                     double *counts) {
     double wx[4], wy[2];
     for (int64_t i = start; i < end; ++i) {
         const REAL weight = c->mask ? c->mask[i] : 1;
         if (!(weight > 0)) continue;
-        double *corner = counts + NAME(cubic)(c, sx, c->x[i], wx, NULL) * c->side;
-        corner += NAME(box)(c, sy, c->y[i], wy);
+        double *corner = counts + NAME(cubic)(c, sx, mattes, c->x[i], wx, NULL) * c->side;
+        corner += NAME(box)(c, sy, mattes, c->y[i], wy);
         for (int a = 0; a < 4; ++a, corner += c->side) {
             const double wa = (double)weight * wx[a];
             corner[0] += wa * wy[0];
@@ -60,16 +65,17 @@ static void NAME(count_spline)(const CALL *c, const SCALE *sx, const SCALE *sy, 
 }
 
 /* `table`: each bin's cotangent. */
-static void NAME(slope_spline)(const CALL *c, const SCALE *sx, const SCALE *sy, int64_t start, int64_t end,
-                               const double *table, REAL *out) {
+static inline __attribute__((always_inline)) void NAME(slope_spline)(const CALL *c, const int mattes, const SCALE *sx,
+                                                                     const SCALE *sy, int64_t start, int64_t end,
+                                                                     const double *table, REAL *out) {
     double wx[4], wy[2], slope[4];
-    const REAL first = 2, last = c->spline == MATTES ? (REAL)c->bins : c->last; /* Mattes' range ends at its end */
+    const REAL first = 2, last = (REAL)(c->bins - (mattes ? 0 : 3)); /* Mattes' range ends at its end */
     for (int64_t i = start; i < end; ++i) {
         const REAL weight = c->mask ? c->mask[i] : 1, x = c->x[i], place = (x - sx->low) * sx->factor + 2;
         out[i] = 0;
         if (!(weight > 0) || x < sx->low || x > sx->high || place < first || place > last) continue;
-        const double *corner = table + NAME(cubic)(c, sx, x, wx, slope) * c->side;
-        corner += NAME(box)(c, sy, c->y[i], wy);
+        const double *corner = table + NAME(cubic)(c, sx, mattes, x, wx, slope) * c->side;
+        corner += NAME(box)(c, sy, mattes, c->y[i], wy);
         double total = 0;
         for (int a = 0; a < 4; ++a, corner += c->side) total += slope[a] * (corner[0] * wy[0] + corner[1] * wy[1]);
         out[i] = (REAL)((double)weight * (double)sx->factor * total);
