@@ -16,7 +16,8 @@ def warn_where_lost(region: Tensor, line: Tensor, iterations: int) -> None:
 
     Looking makes a GPU wait: there it is done under :func:`~medloss.check_values` alone.
     """
-    if not unobserved(region, line) or (region.device.type != "cpu" and not checks.checking_values()):
+    waits = region.device.type != "cpu"
+    if not unobserved(region, line) or region.is_meta or (waits and not checks.checking_values()):
         return
     lost = region.flatten(2).any(-1) & ~line.flatten(2).any(-1)
     if bool(lost.any()):
