@@ -111,10 +111,12 @@ oldest-triton: $(STAMP)
 # On a machine with a GPU, its own torch and Triton: installs nothing, and keeps logs and figures in OUT. Two calls of
 # less than six minutes each; AGAIN="tests/..." runs those again that failed in the first.
 OUT ?= build/cuda
-cuda: cuda-first cuda-second
+cuda:
+	-$(MAKE) cuda-first
+	$(MAKE) cuda-second
 
 cuda-first cuda-second: cuda-%:
-	-PYTHON="$(PYTHON)" bash benchmarks/on_gpu.sh $* "$(OUT)/$*"
+	PYTHON="$(PYTHON)" bash benchmarks/on_gpu.sh $* "$(OUT)/$*"
 
 # A library of its own, in its own cache; it needs gcc's run-time library for addresses in the process from the start.
 # TESTS=... runs fewer. Slow tests build libraries or compile graphs, which tells nothing about the kernels.

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("target", nargs="?", default="cuda:90")
     parser.add_argument("files", nargs="*", help="of tests/ops/triton, all without any")
     parser.add_argument("--stack", type=int, default=0)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     target, device = target_of(given.target), _NoDevice(0)
     device.target, device.get_current_device = target, lambda: 0
     triton.runtime.driver.set_active(device)

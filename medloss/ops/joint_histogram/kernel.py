@@ -127,10 +127,11 @@ def gradient(
     # transposed, as what is on the right of a product lies in shared memory, and not in each thread's registers
     table = tl.load(upstream + (sample * bins + bin[None, :]) * bins + bin[:, None], mask=there, other=0)
     if KIND == GAUSSIAN:
-        rows, share_x, distance = gaussian(place_x, bin, bins, sigma, EVEN)
         columns, share_y, _ = gaussian(place_y, bin, bins, sigma, EVEN)
         columns = columns * share_y[None, :]
         found = tl.trans(tl.dot(tl.trans(columns), table, input_precision=PRECISION, out_dtype=real))
+        # behind the product, beside which a table of 128 bins leaves no registers for them
+        rows, share_x, distance = gaussian(place_x, bin, bins, sigma, EVEN)
         found = found - (tl.sum(rows * found, 0) * share_x)[None, :]
         slope = -tl.sum(rows * distance * found, 0) * share_x * ((bins - 1) / (sigma * sigma))
     else:

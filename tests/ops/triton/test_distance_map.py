@@ -8,6 +8,8 @@ import pytest
 import torch
 from triton_harness import CAPABILITIES, Launch, check, move, value_and_gradient
 
+from medloss.ops.distance_map.triton import _live
+
 OPERATORS = sys.modules["medloss.ops.distance_map"]
 DISTANCE, BORDER, NEAREST = OPERATORS.OPERATOR, OPERATORS.BORDER, OPERATORS.NEAREST
 SHAPES = [(2, 2, 23), (2, 1, 9, 14), (1, 3, 7, 6, 9), (1, 1, 1, 5, 1)]
@@ -45,6 +47,21 @@ def test_borders_are_the_reference_s(shape, density, poisoned) -> None:
         args = move((inside, spacing, dtype, kind))
         found, expected = (value_and_gradient(BORDER, path, args, -1)[0] for path in ("triton", "reference"))
         torch.testing.assert_close(found, expected, rtol=1e-12 if dtype == torch.float64 else 1e-6, atol=1e-15)
+
+
+def test_lines_on_which_there_is_nothing_are_known() -> None:
+    """Of two volumes of 2 x 2 x 3 the first has a source in its last row; its border is in that row, too."""
+    sources = torch.zeros(2, 2, 2, 3, dtype=torch.bool)
+    sources[0, 1, 1, 2] = True
+    volumes, planes, rows = _live(sources, border=False)
+    assert volumes.tolist() == [1, 0]
+    assert planes.tolist() == [[0, 1], [0, 0]]
+    assert rows.tolist() == [[[0, 0], [0, 1]], [[0, 0], [0, 0]]]
+    for each, bordered in zip((volumes, planes, rows), _live(sources, border=True)):
+        assert torch.equal(each, bordered)
+    full = torch.ones(1, 2, 2, 3, dtype=torch.bool)
+    assert _live(full, border=False)[0].tolist() == [1]
+    assert _live(full, border=True)[0].tolist() == [0], "no voxel is on the other side"
 
 
 def launch(operator: str) -> Launch:

@@ -73,6 +73,7 @@ def launch(direction: str, kernel: str, bins: int, dtype: torch.dtype = torch.fl
 LAUNCHES = {
     "gaussian 32": launch("forward", "gaussian", 32),
     "gaussian 32, gradient": launch("backward", "gaussian", 32),
+    "gaussian 128, gradient": launch("backward", "gaussian", 128),
     "b-spline 64 bf16, gradient": launch("backward", "b-spline", 64, torch.bfloat16),
 }
 
