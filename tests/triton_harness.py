@@ -35,6 +35,7 @@ from typing import Any
 
 import pytest
 import torch
+from kept_reports import KEPT, kept
 from machine_code import BUDGETS, count
 from torch import Tensor
 
@@ -144,30 +145,39 @@ def check(launches: dict[str, Launch], found: dict[str, list[Compiled]]) -> None
 class Ahead:
     """Compiles the ``LAUNCHES`` of test files in a process of its own, as this one may interpret its kernels.
 
-    One process for all files: it takes longer to import torch and Triton than to compile a kernel.
+    One process for all files: it takes longer to import torch and Triton than to compile a kernel. It starts at the
+    first file of which nothing is kept (see ``tests/kept_reports.py``).
     """
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+
+    def _start(self) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-        environment |= {"TRITON_CACHE_DIR": str(cache), "CUDA_VISIBLE_DEVICES": ""}
+        environment |= {"TRITON_CACHE_DIR": str(KEPT / "triton"), "CUDA_VISIBLE_DEVICES": ""}
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - close() closes it
-        self.process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, str(Path(__file__))],
             env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
         )  # fmt: skip
 
     def __call__(self, file: str, capability: int) -> dict[str, list[Compiled]]:
+        report = kept(Path(file), capability, lambda: self._compiled(file, capability))
+        return {label: [Compiled(**kernel) for kernel in kernels] for label, kernels in report.items()}
+
+    def _compiled(self, file: str, capability: int) -> dict[str, list[dict[str, Any]]]:
+        self.process = self.process or self._start()
         print(json.dumps([file, capability]), file=self.process.stdin, flush=True)
         for line in self.process.stdout:
             if line.startswith(REPLY):
-                report = json.loads(line.removeprefix(REPLY))
-                return {label: [Compiled(**kernel) for kernel in kernels] for label, kernels in report.items()}
+                return json.loads(line.removeprefix(REPLY))
         self.errors.seek(0)
         raise RuntimeError(self.errors.read()[-4000:])
 
     def close(self) -> None:
-        self.process.communicate()
-        self.errors.close()
+        if self.process is not None:
+            self.process.communicate()
+            self.errors.close()
 
 
 class _NoDevice:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy
 import pytest
@@ -24,11 +23,8 @@ def _triton() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def compile_ahead(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str, int], dict[str, list[Compiled]]]]:
-    """Compile the ``LAUNCHES`` of a test file for a compute capability."""
-    cache = getattr(request.config, "cache", None)  # there is none with -p no:cacheprovider
-    ahead = Ahead(Path(cache.mkdir("triton")) if cache else tmp_path_factory.mktemp("triton"))
+def compile_ahead() -> Iterator[Callable[[str, int], dict[str, list[Compiled]]]]:
+    """Compile the ``LAUNCHES`` of a test file for a compute capability, or say what came of them before."""
+    ahead = Ahead()
     yield functools.cache(ahead)
     ahead.close()
