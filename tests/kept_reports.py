@@ -1,11 +1,18 @@
-"""Reports of kernels that are compiled ahead of time, kept as long as nothing changes that they depend on."""
+"""What is kept of tests of Triton kernels between runs, as long as nothing changes that they depend on.
+
+Reports of kernels that are compiled ahead of time are kept always. Which tests of interpreted kernels have passed is
+kept for ``make test`` and ``make quick``, which set ``MEDLOSS_TESTS_ONCE``: they leave those out, ``pytest`` runs them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,14 +26,17 @@ CHOICES = ("MEDLOSS_BACKEND", "TRITON_", "TRITONBENCH_", "PTXAS", "LLVM_")
 
 def sources(file: Path) -> Iterator[Path]:
     """What a test file's launches, their kernels and the report are made by."""
-    yield from sorted((TESTS.parent / "medloss" / "ops").rglob("*.py"))
+    package = TESTS.parent / "medloss"
+    whole = re.search(r"^import medloss$", file.read_text(encoding="utf-8"), re.MULTILINE)  # it tests losses, too
+    yield from sorted((package if whole else package / "ops").rglob("*.py"))
     yield from (file, TESTS / "triton_harness.py", TESTS / "ops" / "triton" / "conftest.py", Path(__file__))
 
 
 def digest(file: Path, capability: int) -> str:
-    """Of the sources, the versions of Triton and torch, the target, and what the environment asks for."""
+    """Of the sources, what runs them, the target (0: the interpreter), and what the environment asks for."""
     asked = sorted(item for item in os.environ.items() if item[0].startswith(CHOICES) and item[0] != "TRITON_INTERPRET")
-    found = hashlib.sha256(repr((version("triton"), version("torch"), capability, asked)).encode())
+    versions = [version(name) for name in ("triton", "torch", "numpy")] + [sys.version]
+    found = hashlib.sha256(repr((versions, capability, asked)).encode())
     for path in sources(file):
         found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()[:32]
@@ -48,3 +58,22 @@ def kept(file: Path, capability: int, make: Callable[[], Any], folder: Path = KE
     partial.write_text(json.dumps(found), encoding="utf-8")
     os.replace(partial, report)
     return found
+
+
+def passed(file: Path, folder: Path = KEPT) -> set[str]:
+    """The tests of a file that passed before under the interpreter, where nothing has changed since."""
+    return {
+        name
+        for each in (folder / "passed").glob(f"{file.stem}-{digest(file, 0)}-*")
+        for name in each.read_text(encoding="utf-8").splitlines()
+    }
+
+
+def remember(file: Path, names: Iterable[str], folder: Path = KEPT) -> None:
+    """Keep which tests of a file have passed; what was kept of its earlier states is removed."""
+    state = f"{file.stem}-{digest(file, 0)}"
+    (folder / "passed").mkdir(parents=True, exist_ok=True)
+    for old in (folder / "passed").glob(f"{file.stem}-*"):
+        if not old.name.startswith(state):
+            old.unlink(missing_ok=True)
+    (folder / "passed" / f"{state}-{uuid.uuid4().hex}").write_text("\n".join(names), encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import kept_reports
 import pytest
-from kept_reports import digest, kept
+from kept_reports import digest, kept, passed, remember
 
 
 @pytest.fixture
@@ -54,6 +54,19 @@ def test_what_triton_is_told_makes_it_anew(made, monkeypatch: pytest.MonkeyPatch
     made()
     monkeypatch.setenv("TRITON_DISABLE_LINE_INFO", "1")
     assert made() == 2
+
+
+def test_passed_tests_are_remembered_until_something_changes(made, tmp_path: Path) -> None:
+    test, folder = tmp_path / "test_some.py", tmp_path / "aot"
+    assert passed(test, folder) == set()
+    remember(test, ["one", "two"], folder)
+    remember(test, ["three"], folder)  # another process of the same run
+    assert passed(test, folder) == {"one", "two", "three"}
+    (tmp_path / "kernel.py").write_text("two = 2")
+    assert passed(test, folder) == set()
+    remember(test, ["one"], folder)
+    assert passed(test, folder) == {"one"}
+    assert len(list((folder / "passed").iterdir())) == 1
 
 
 def test_every_kernel_counts() -> None:
