@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import CLASSES, LossCase, box_mask, cases, full_mask, ranked, value_and_gradient
+from cases import CLASSES, LossCase, box_mask, cases, full_mask, pairwise, ranked, ranks_of, value_and_gradient
 
 import medloss
 
@@ -12,8 +12,10 @@ UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *UNSIGNED, torch.float32, torch.float64)
 
 
-@pytest.mark.parametrize("case,rank", ranked(cell="box mask", when=lambda case: not case.neighbourhood))
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    "case,rank,reduction",
+    pairwise(cases(cell="box mask", when=lambda case: not case.neighbourhood), ranks_of, ["mean", "sum"]),
+)
 def test_a_box_mask_equals_the_box(case: LossCase, rank: int, reduction: str) -> None:
     tensors = case.inputs(rank)
     mask, box = box_mask(tensors[0], case.kind)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from cases import CLASSES, LossCase, cases, full_mask, is_first, ranked, value_and_gradient
+from cases import CLASSES, LossCase, cases, full_mask, pairwise, ranked, ranks_of, value_and_gradient
 from monai.data import MetaTensor
 
 HALF = (torch.float16, torch.bfloat16)
@@ -16,18 +14,7 @@ def cast(tensors: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
     return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
 
 
-def halves() -> list[Any]:
-    """Cases, ranks and autocast: every rank for the first options of a loss, and for all of them one rank under it."""
-    return [
-        pytest.param(*param.values, autocast, id=f"{param.id}{'-autocast' if autocast else ''}")
-        for param in ranked(cell="half")
-        for autocast in (False, True)
-        if param.values[1] == max(2, param.values[0].row.least) or (is_first(param.values[0]) and not autocast)
-    ]
-
-
-@pytest.mark.parametrize("dtype", HALF)
-@pytest.mark.parametrize("case,rank,autocast", halves())
+@pytest.mark.parametrize("case,rank,dtype,autocast", pairwise(cases(cell="half"), ranks_of, HALF, [False, True]))
 def test_half_precision(case: LossCase, rank: int, dtype: torch.dtype, autocast: bool) -> None:
     """The value is that of the rounded input in float32, the gradient has the input's dtype."""
     tensors = cast(case.inputs(rank), dtype)
@@ -59,9 +46,10 @@ def test_double_stays_double(case: LossCase, rank: int) -> None:
     torch.testing.assert_close(value.float(), value_and_gradient(case.make(), cast(tensors, torch.float32))[0])
 
 
-@pytest.mark.parametrize("filling", ["empty", "full", "saturated"])
-@pytest.mark.parametrize("dtype", [torch.float32, *HALF])
-@pytest.mark.parametrize("case", cases("label", cell="degenerate"), ids=str)
+@pytest.mark.parametrize(
+    "case,dtype,filling",
+    pairwise(cases("label", cell="degenerate"), [torch.float32, *HALF], ["empty", "full", "saturated"]),
+)
 def test_degenerate_labels(case: LossCase, dtype: torch.dtype, filling: str) -> None:
     logits, target = case.inputs()
     target = torch.full_like(target, {"empty": 0, "full": 1, "saturated": 1}[filling])
@@ -73,9 +61,10 @@ def test_degenerate_labels(case: LossCase, dtype: torch.dtype, filling: str) -> 
         assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, *HALF])
-@pytest.mark.parametrize("level", [0.0, 1.0, 1000.0])
-@pytest.mark.parametrize("case", cases("image", "field", "points", cell="degenerate"), ids=str)
+@pytest.mark.parametrize(
+    "case,dtype,level",
+    pairwise(cases("image", "field", "points", cell="degenerate"), [torch.float32, *HALF], [0.0, 1.0, 1000.0]),
+)
 def test_constant_volumes(case: LossCase, level: float, dtype: torch.dtype) -> None:
     tensors = [torch.full_like(tensor, level).to(dtype) for tensor in case.inputs()]
     value, gradient = value_and_gradient(case.make(), tensors)
