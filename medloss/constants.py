@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-def constant(name: str, values: Sequence[Any]) -> Tensor:
+def constant(name: str, values: Sequence[Any] | Tensor | float) -> Tensor:
     """Numbers of at least 0 in float32, where torch makes new tensors.
 
     Never on meta: a loss that is built there, as a large model is, would have none.
@@ -37,10 +37,10 @@ class Constants(nn.Module):
     ``to_empty`` would leave new memory in their place, ``half`` would round them, and on meta they would be lost.
     """
 
-    def _constant(self, name: str, values: Sequence[float] | float | None) -> None:
+    def _constant(self, name: str, values: Sequence[float] | Tensor | float | None) -> None:
         """Keep numbers as a buffer that stays out of ``state_dict()``."""
-        values = None if values is None else constant(name, values).flatten()
-        self.register_buffer(f"_{name}", values, persistent=False)
+        buffer = None if values is None else constant(name, values).flatten()
+        self.register_buffer(f"_{name}", buffer, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         held = dict(self._buffers)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.voxels import accumulation_dtype, added
 
 SIZES = (512, 513)
 """Stand-ins for a size of 0, more than any window needs. Tensors on meta have no memory."""
@@ -41,7 +41,7 @@ def _zero(call: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, 
     tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
     tensors = [each.as_tensor() if hasattr(each, "as_tensor") else each for each in tensors]
     floating = [each for each in tensors if each.is_floating_point()]
-    zero = sum(each.flatten()[:0].sum(dtype=accumulation_dtype(floating[0])) for each in floating)
+    zero = added(each.flatten()[:0].sum(dtype=accumulation_dtype(floating[0])) for each in floating)
     # what grows with the size is as long as the empty axis, or shorter by a window
     shape = [0 if other != one else one for one, other in zip(*shapes, strict=True)]
     return zero.expand(shape) if shape else zero

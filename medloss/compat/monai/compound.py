@@ -45,7 +45,8 @@ class CompoundDropIn(MonaiLoss):
 
     @reduction.setter
     def reduction(self, reduction: Any) -> None:
-        for term in self.children():
+        terms: list[Any] = list(self.children())
+        for term in terms:
             term.reduction = option("reduction", reduction, REDUCTIONS)
 
     def _weigh(self, **factors: float) -> None:
@@ -193,7 +194,7 @@ def _looked_at(
     if sweep is None:
         return swept(view, [formula]), None
     columns, likelihoods = joined_sums(input, [Sweep(view, 0, int(formula.needs), 0.0), sweep])
-    return RegionSums(columns, target_grad=view.target.requires_grad, whole=view.whole), likelihoods
+    return RegionSums(columns, target_grad=view.target_grad(), whole=view.whole()), likelihoods
 
 
 class DiceFocalLoss(CompoundDropIn):
