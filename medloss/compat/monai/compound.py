@@ -45,9 +45,8 @@ class CompoundDropIn(MonaiLoss):
 
     @reduction.setter
     def reduction(self, reduction: Any) -> None:
-        terms: list[Any] = list(self.children())
-        for term in terms:
-            term.reduction = option("reduction", reduction, REDUCTIONS)
+        for term in self.children():
+            term.reduction = option("reduction", reduction, REDUCTIONS)  # type: ignore[assignment]  # of any module
 
     def _weigh(self, **factors: float) -> None:
         """Keep the factors of the terms by name."""
