@@ -145,7 +145,7 @@ def mask_like(mask: Any, input: Tensor) -> Tensor | None:
     mask = plain("mask", mask)
     same_device("mask", mask, input)
     batch, channels, *spatial = input.shape
-    if list(mask.shape[2:]) == spatial and mask.shape[0] in (1, batch) and mask.shape[1] in (1, channels):
+    if mask.shape[2:] == input.shape[2:] and mask.shape[0] in (1, batch) and mask.shape[1] in (1, channels):
         mask = mask.expand(batch, *mask.shape[1:])
     elif list(mask.shape) == [batch, *spatial]:
         mask = mask.unsqueeze(1)
