@@ -116,7 +116,7 @@ def test_what_is_looked_for_is_what_the_applications_import_and_what_the_extra_b
     assert set(PACKAGES) == imported_by_apps() - {"medloss", "torch", "numpy", "nilearn"} | {"tensorboard"}
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
-    extra = parser["options.extras_require"]["apps"].replace("monai[ignite]", "monai pytorch-ignite").lower()
+    extra = parser["options.extras_require"]["apps"].lower()
     brought = set(re.findall(r"[a-z][\w-]*", extra))
     assert {DISTRIBUTIONS.get(name, name) for name in PACKAGES} == brought, "setup.cfg [options.extras_require] apps"
 

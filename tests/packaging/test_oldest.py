@@ -17,7 +17,7 @@ def promised() -> dict[str, str]:
     parser.read(ROOT / "setup.cfg")
     extras = parser["options.extras_require"]
     text = "\n".join([parser["options"]["install_requires"], extras["transforms"], extras["apps"]])
-    return dict(re.findall(r"^([\w-]+)(?:\[\w+\])?>=([\d.]+)", text, re.M))
+    return dict(re.findall(r"^([\w-]+)>=([\d.]+)", text, re.M))
 
 
 def oldest() -> dict[str, str]:

@@ -61,7 +61,7 @@ def test_works_alone_from_another_folder(wheel, tmp_path, run):
 def installed(wheel: Path, folder: Path, run) -> Path:
     """The folder into which the wheel was installed, and nothing else; beside it is an empty one to run in."""
     site = folder / "site"
-    install = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site))
+    install = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", str(site))
     run(sys.executable, *install, str(wheel), cwd=folder)
     (folder / "elsewhere").mkdir()
     return site
