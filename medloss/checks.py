@@ -152,8 +152,8 @@ def mask_like(mask: Any, input: Tensor) -> Tensor | None:
     else:
         expected = "x".join(map(str, [batch, 1, *spatial]))
         raise ShapeError(f"mask has shape {shape(mask)}: expected {expected} for input {shape(input)}")
-    if checking_values() and bool((mask < 0).any()):
-        raise ValueError("mask holds negative weights: they must be 0 (not looked at) or more")
+    if checking_values() and not bool((mask >= 0).all()):
+        raise ValueError("mask holds negative weights, or NaN: they must be 0 (not looked at) or more")
     # whole numbers are weights like others
     return mask if mask.is_floating_point() or mask.dtype == torch.bool else mask.to(accumulation_dtype(input))
 

@@ -41,8 +41,8 @@ def visible(name: str, mask: Any, given: Tensor) -> tuple[Tensor, Tensor | None]
     if mask.shape != given.shape[:2]:
         expected = "x".join(map(str, given.shape[:2]))
         raise checks.ShapeError(f"{name} has shape {checks.shape(mask)}: expected {expected}, one for each point")
-    if checks.checking_values() and bool((mask < 0).any()):
-        raise ValueError(f"{name} holds negative weights: they must be 0 (not looked at) or more")
+    if checks.checking_values() and not bool((mask >= 0).all()):
+        raise ValueError(f"{name} holds negative weights, or NaN: they must be 0 (not looked at) or more")
     weight = mask.to(given.dtype)
     return torch.where(weight.unsqueeze(-1) > 0, given, torch.zeros_like(given)), weight
 

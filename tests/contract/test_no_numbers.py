@@ -78,3 +78,16 @@ def test_a_landmark_without_coordinates_is_no_hit() -> None:
     assert medloss.LandmarkLoss()(points, found).isnan()
     assert medloss.LandmarkLoss()(points, found, mask=torch.tensor([[1, 1, 0]])) == 3.5
     assert medloss.ChamferLoss()(points, found).isnan()
+
+
+def test_a_mask_that_is_no_number_raises_on_request() -> None:
+    """It is neither a weight nor none; unasked, most losses show it."""
+    mask, image = torch.tensor([[[1.0, torch.nan, 0.0]]]), torch.rand(1, 1, 3)
+    assert medloss.MSELoss()(image, image, mask).isnan()
+    with medloss.check_values():
+        for loss, tensors, given in (
+            (medloss.MSELoss(), (image, image), mask),
+            (medloss.LandmarkLoss(), (image.mT, image.mT), mask[0]),
+        ):
+            with pytest.raises(ValueError, match="mask holds negative weights, or NaN"):
+                loss(*tensors, mask=given)

@@ -140,7 +140,7 @@ def test_size_constraint_limits() -> None:
 
 
 def test_faults() -> None:
-    with pytest.raises(ValueError, match=r"upper=\[0.5, 1.5\] must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"upper=\(0.5, 1.5\) must lie in \[0, 1\]"):
         medloss.SizeConstraintLoss(upper=[0.5, 1.5])
     with pytest.raises(ValueError, match="tolerance=-1 is too small"):
         medloss.SizeConstraintLoss(tolerance=-1)
