@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from medloss.apps.registration.geometry import grid_points, pull
 from medloss.apps.registration.pyramid import coarser_shape, grid_spacing, resize_field
-from medloss.apps.registration.transform import ToDisplacement, warp_layer
+from medloss.apps.registration.transform import ToDisplacement
 
 SMOOTHNESS_MM = 24.0  # standard deviation of the Gaussian that smooths the random velocities
 MEAN_MM = 6.3  # mean displacement inside the brain
@@ -46,5 +47,5 @@ def mean_length(ddf: torch.Tensor, spacing: Sequence[float], where: np.ndarray) 
 
 def warp(image: np.ndarray, ddf: torch.Tensor, mode: str = "bilinear") -> np.ndarray:
     """What the image (i, j, k) shows at ``x + ddf(x)``: the direction in which `register` reports its displacement."""
-    volume = torch.as_tensor(np.asarray(image, dtype=np.float32))[None, None]
-    return warp_layer(mode)(volume, ddf[None])[0, 0].numpy()
+    volume = torch.as_tensor(np.asarray(image, dtype=np.float32))[None]
+    return pull(volume, np.eye(4), grid_points(ddf.shape[1:]) + ddf, mode)[0].numpy()

@@ -52,13 +52,50 @@ class _Registration(Model):
             raise ValueError("regularise: velocity needs a dvf; a ddf has no velocity")
 
 
+class Affine(Model):
+    """The stage before the deformation: an affine (12 parameters) or rigid (6) map, found by image losses.
+
+    ``pyramid``: voxel sizes of its levels, as multiples of the fixed image's finest; ``iterations`` and ``lr`` (in
+    halves of the image's diagonal) for each. ``loss``: none takes LNCC in windows of 11 where the deformation is found
+    by LNCC, else the image losses of the deformation; without any, the stage is left out.
+    """
+
+    model: Literal["affine", "rigid", "none"] = "affine"
+    pyramid: list[Factor] = pydantic.Field([4, 2], min_length=1, max_length=16)
+    iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [60, 30]
+    lr: list[Positive] = [0.02, 0.01]
+    loss: Annotated[LossMapping, losses("image")] = {}
+
+    def with_loss(self, image: LossMapping) -> Affine:
+        """With the losses that the stage uses, given those of the deformation; ``model: none`` where it has none."""
+        if self.model == "none" or self.loss:
+            return self
+        if not image:
+            return self.model_copy(update={"model": "none"})
+        names = {(options or {}).get("name", label) for label, options in image.items()}
+        by_lncc = names & {"lncc", "local_normalized_cross_correlation"}
+        wide = {"lncc": {"kernel_size": 11, "border": "renormalise"}}
+        return self.model_copy(update={"loss": wide if by_lncc else image})
+
+    @pydantic.model_validator(mode="after")
+    def _agree(self) -> Affine:
+        if not len(self.pyramid) == len(self.iterations) == len(self.lr):
+            raise ValueError(
+                f"affine has {len(self.pyramid)} levels in pyramid, {len(self.iterations)} in iterations and "
+                f"{len(self.lr)} in lr: one number per level"
+            )
+        return self
+
+
 class PairConfig(_Registration):
     """``medloss register pair``: optimisation of one pair, coarse to fine, without training."""
 
     transform: Literal["dvf", "ddf"] = "dvf"
-    """dvf: a stationary velocity field, integrated (invertible, folds rarely); ddf: the displacement itself."""
+    """dvf: a stationary velocity field, integrated; ddf: the displacement, which the losses keep from folding."""
     initialise: Initialise = "none"
     """none: trust the headers; centre_of_mass: shift one centre of mass onto the other; resize: lay box over box."""
+    affine: Affine = Affine()
+    """What is found before the deformation; ``affine.model: none`` leaves it out."""
     spacing: Millimetres | None = None
     """Voxel size in mm at the finest level; None takes the fixed image's finest.
 
@@ -70,14 +107,18 @@ class PairConfig(_Registration):
     control: Factor = 2
     """Voxel of the grid that carries the field, in voxels of its level: 2 is smoother and 8 times cheaper than 1."""
     lr: Positive = 0.1
-    """Adam's step in voxels of the control grid."""
+    """Adam's step in voxels of the control grid; it decays to a tenth within each level."""
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
     regularise: Literal["displacement", "velocity"] = "displacement"
     """Which field the field losses see."""
     read: Reading = Reading()
     """What to do with files that can be read in more than one way."""
     loss: Losses = Losses(
-        image={"lncc": {"kernel_size": 7}}, field={"diffusion": {"weight": 0.5, "stencil": "forward"}}
+        image={"lncc": {"kernel_size": 7, "border": "renormalise"}},
+        field={
+            "diffusion": {"weight": 0.25, "stencil": "forward"},
+            "jacobian": {"weight": 100.0, "penalty": "hinge", "margin": 0.1, "stencil": "central"},
+        },
     )
 
     @pydantic.field_validator("loss", mode="before")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from monai.networks.layers import GaussianFilter
 from torch import Tensor, nn
 
 from medloss.apps.registration.config import Losses
-from medloss.config import build_loss
+from medloss.config import build_loss, loss_names
 
 GROUPS = ("image", "label", "field")
 
@@ -26,6 +26,7 @@ class RegistrationLoss(nn.Module):
     def __init__(self, config: Losses) -> None:
         super().__init__()
         groups = {kind: getattr(config, kind) for kind in GROUPS}
+        groups["field"] = {name: _to_the_border(name, options) for name, options in groups["field"].items()}
         # Any: a type checker knows nothing of the modules in a ModuleDict
         self.groups: Any = nn.ModuleDict({k: build_loss(group, kind=k) for k, group in groups.items() if group})
         self.label_scales = tuple(config.label_scales)
@@ -71,8 +72,6 @@ class RegistrationLoss(nn.Module):
         group, ones, found = self.groups["field"], (1,) * (field.ndim - 2), []
         for part, size in parts:
             millimetres = part * part.new_tensor(size).reshape(1, -1, *ones)
-            # the losses look at interior voxels: one more ring, so that the border is held as smooth as the rest
-            millimetres = F.pad(millimetres, (1, 1) * len(ones), mode="replicate")
             found.append(group.terms(millimetres, spacing=tuple(size)))
         return {name: mean_term([terms[name] for terms in found]) for name in found[0]}
 
@@ -83,6 +82,14 @@ class RegistrationLoss(nn.Module):
             blur = GaussianFilter(labels[0].ndim - 2, sigma).to(labels[0].device) if sigma else nn.Identity()
             found.append(self.groups["label"].terms(blur(labels[0]), blur(labels[1]), mask=mask))
         return {name: mean_term([terms[name] for terms in found]) for name in found[0]}
+
+
+def _to_the_border(name: str, options: Any) -> Any:
+    """A field is held as smooth at the border as inside, unless the configuration says otherwise."""
+    options = dict(options or {})
+    loss = loss_names(kind="field").get(options.get("name", name))
+    takes = loss is not None and "border" in inspect.signature(loss).parameters
+    return {"border": "replicate", **options} if takes else options
 
 
 def mean_term(terms: Sequence[Any]) -> Any:

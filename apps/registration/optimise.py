@@ -12,7 +12,7 @@ from medloss.apps.common.errors import UserError
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.registration.losses import RegistrationLoss, numbers, total
 from medloss.apps.registration.pyramid import Level, coarser_shape, grid_spacing, plan_levels, resize, resize_field
-from medloss.apps.registration.transform import ToDisplacement, warp_layer
+from medloss.apps.registration.transform import ToDisplacement, warp
 
 DECAY = 0.9
 """Share of the learning rate that is gone at the end of a level: Adam's steps do not shrink by themselves."""
@@ -57,7 +57,7 @@ def optimise(
         control = coarser_shape(level.shape, level.spacing, min(level.spacing) * config.control)
         field = resize_field(field, control).detach().requires_grad_(True)
         terms_of = _Terms(views.at(level.shape), level, grid_spacing(level.shape, level.spacing, control), loss, config)
-        optimiser = torch.optim.Adam([field], lr=config.lr)
+        optimiser = torch.optim.Adam([field], lr=config.lr, eps=1e-12)  # gradients are small: a mean over voxels
         for iteration in range(level.iterations):
             for group in optimiser.param_groups:
                 group["lr"] = config.lr * (1 - DECAY * iteration / level.iterations)
@@ -91,16 +91,15 @@ class _Terms:
         self.views, self.level, self.control_spacing, self.loss = views, level, control_spacing, loss
         self.of_velocity = config.regularise == "velocity"
         self.to_displacement = ToDisplacement(config.transform, config.integration_steps)
-        self.warp = warp_layer()
 
     def __call__(self, field: Tensor) -> dict[str, Any]:
         views, coarse = self.views, self.to_displacement(field)
         ddf = resize_field(coarse, self.level.shape)
         labels = None
-        if views.fixed_label is not None and "label" in self.loss.groups:
-            labels = (self.warp(views.moving_label, ddf), views.fixed_label)
+        if views.fixed_label is not None and views.moving_label is not None and "label" in self.loss.groups:
+            labels = (warp(views.moving_label, ddf), views.fixed_label)
         return self.loss.terms(
-            images=(self.warp(views.moving, ddf), views.fixed),
+            images=(warp(views.moving, ddf), views.fixed),
             labels=labels,
             field=field if self.of_velocity else coarse,
             spacing=self.control_spacing,

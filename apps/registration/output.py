@@ -46,8 +46,7 @@ def write_pair(
     save_volume(folder / "moved.nii.gz", like_dtype(result.moved.numpy(), moving.array.dtype), fixed)
     save_displacement(folder / "field.nii.gz", result.ddf.numpy(), fixed.affine)
     save_volume(folder / "jacobian.nii.gz", jacobian.astype(np.float32), fixed)
-    if result.inverse_ddf is not None:
-        save_displacement(folder / "inverse_field.nii.gz", result.inverse_ddf.numpy(), moving.affine)
+    save_displacement(folder / "inverse_field.nii.gz", result.inverse_ddf.numpy(), moving.affine)
     metrics: dict[str, Any] = {"case": pair.name, "labels": []}
     if result.moved_label is not None:
         save_volume(folder / "moved_label.nii.gz", _channels_last(result.moved_label), fixed)
@@ -93,8 +92,6 @@ def _overlaps(pair: Pair, result: PairResult, before: Tensor) -> list[dict[str, 
 
 
 def _consistency(result: PairResult, fixed_affine: np.ndarray, moving_affine: np.ndarray) -> dict[str, float]:
-    if result.inverse_ddf is None:
-        return {}
     error = inverse_consistency(result.ddf, result.inverse_ddf, fixed_affine, moving_affine)
     return {"inverse_consistency_mm": float(np.nanmean(error)) if np.isfinite(error).any() else float("nan")}
 

@@ -18,6 +18,7 @@ from medloss.apps.common.images import Volume, check_same_grid, load_image, spac
 from medloss.apps.common.output import RunFolder, opened_first, write_csv
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import DEFAULT, Reading
+from medloss.apps.registration.affine import World, find_affine
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.registration.data import load_map
 from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
@@ -60,6 +61,13 @@ def register(
     moving_affine = fixed_affine if moving_affine is None else np.asarray(moving_affine, dtype=np.float64)
     _check_labels(config, fixed_label, moving_label)
     initial = INITIALISERS[config.initialise](_volume(fixed, fixed_affine), _volume(moving, moving_affine))
+    points = grid_points(fixed.shape, device)
+    _compared(moving, np.linalg.inv(moving_affine) @ initial @ fixed_affine, points, mask)  # or its faults, first
+    stage = config.affine.with_loss(config.loss.image)
+    if stage.model != "none":
+        limits = intensity_range(fixed if mask is None else fixed[mask.to(device) > 0])
+        worlds = World(rescale(fixed, limits), fixed_affine), World(rescale(moving), moving_affine)
+        initial = find_affine(*worlds, initial, stage, None if mask is None else mask.to(device))
     geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.shape), initial)
     seen = (fixed_label, moving_label) if config.loss.label else (None, None)  # a float channel per class costs memory
     views = _views(fixed, moving, geometry, seen, mask)
@@ -92,7 +100,7 @@ def register_pair(
     with opened_first(RunFolder.create(folder, dump_config(config), inputs=files)) as run:
         result, seconds = _timed(pair, config, inside, progress)
         # before: what the headers say, unless the configuration says that they mean nothing
-        start = result.initial if config.initialise == "resize" else np.eye(4)
+        start = INITIALISERS["resize"](pair.fixed, pair.moving) if config.initialise == "resize" else np.eye(4)
         write_csv(run.path / "losses.csv", result.history)
         metrics = write_pair(run.path, pair, result, start, RegistrationLoss(config.loss), seconds)
     run.log(describe(metrics))
@@ -174,13 +182,7 @@ def _views(
     """
     points = grid_points(fixed.shape, fixed.device)
     matrix = np.linalg.inv(geometry.moving_affine) @ geometry.initial @ geometry.fixed_affine
-    compared = pull(torch.ones_like(moving)[None], matrix, points, "nearest", fill=0.0)
-    if not compared.any():
-        raise UserError("the two images do not overlap in space: try initialise=centre_of_mass, or initialise=resize")
-    if mask is not None:
-        compared = compared * (mask.to(fixed.device) > 0)
-        if not compared.any():
-            raise UserError("the mask is empty where the two images overlap, so nothing is left to compare")
+    compared = _compared(moving, matrix, points, mask)
     soft: tuple[Tensor | None, Tensor | None] = (None, None)
     if labels[0] is not None and labels[1] is not None:
         classes = label_classes(labels[0], labels[1])
@@ -189,6 +191,18 @@ def _views(
     limits = intensity_range(fixed if mask is None else fixed[mask.to(fixed.device) > 0])
     pulled = pull(rescale(moving)[None], matrix, points)[None]
     return Views(rescale(fixed, limits)[None, None], pulled, *soft, None if bool(compared.all()) else compared[None])
+
+
+def _compared(moving: Tensor, matrix: np.ndarray, points: Tensor, mask: Tensor | None) -> Tensor:
+    """Where on the fixed grid there is a moving image, and the mask looks: ``(1, i, j, k)`` of 0 and 1."""
+    compared = pull(torch.ones_like(moving)[None], matrix, points, "nearest", fill=0.0)
+    if not compared.any():
+        raise UserError("the two images do not overlap in space: try initialise=centre_of_mass, or initialise=resize")
+    if mask is not None:
+        compared = compared * (mask.to(points.device) > 0)
+        if not compared.any():
+            raise UserError("the mask is empty where the two images overlap, so nothing is left to compare")
+    return compared
 
 
 def _load_mask(path: Path, fixed: Volume, reading: Reading) -> Tensor:

@@ -31,10 +31,8 @@ class PairResult(NamedTuple):
 
     ddf: Tensor
     """``(3, *fixed)`` in voxels of the fixed grid, the initial map folded in: apply it to the original moving image."""
-    inverse_ddf: Tensor | None
-    """``(3, *moving)`` in voxels of the moving grid: pulls the fixed image onto the moving one. None for
-    ``transform: ddf``.
-    """
+    inverse_ddf: Tensor
+    """``(3, *moving)`` in voxels of the moving grid: pulls the fixed image onto the moving one."""
     moved: Tensor
     """The moving image on the fixed grid, float32."""
     moved_label: Tensor | None
@@ -57,10 +55,8 @@ def conclude(
     """
     fixed_affine, moving_affine, shape, initial = geometry
     ddf = fold_in_initial(resize_field(to_displacement(field), shape)[0], initial, fixed_affine)
-    inverse = to_displacement.inverse(field)
-    if inverse is not None:
-        backwards = resize_field(inverse, shape)[0]
-        inverse = inverse_on_moving_grid(backwards, initial, fixed_affine, moving_affine, moving.shape).cpu()
+    backwards = resize_field(to_displacement.inverse(field), shape)[0]
+    inverse = inverse_on_moving_grid(backwards, initial, fixed_affine, moving_affine, moving.shape).cpu()
     moved = pull_moving(moving[None], moving_affine, ddf, fixed_affine)[0].cpu()
     moved_label = None
     if moving_label is not None:

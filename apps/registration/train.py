@@ -21,7 +21,7 @@ from medloss.apps.registration.data import PairDataset, collate
 from medloss.apps.registration.files import train_and_valid
 from medloss.apps.registration.losses import RegistrationLoss
 from medloss.apps.registration.networks import build_network
-from medloss.apps.registration.transform import ToDisplacement, warp_layer
+from medloss.apps.registration.transform import ToDisplacement, warp
 from medloss.apps.registration.validation import Validator
 
 
@@ -32,7 +32,6 @@ class Terms:
         self.network, self.loss = network, loss
         self.of_velocity = config.regularise == "velocity"
         self.to_displacement = ToDisplacement(config.model.output, config.model.integration_steps)
-        self.warp = warp_layer()
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         field = self.network(torch.cat([batch["moving"], batch["fixed"]], dim=1))
@@ -44,9 +43,9 @@ class Terms:
         ddf = self.to_displacement(field)
         labels = None
         if "fixed_label" in batch and "label" in self.loss.groups:
-            labels = (self.warp(batch["moving_label"], ddf), batch["fixed_label"])
+            labels = (warp(batch["moving_label"], ddf), batch["fixed_label"])
         return self.loss.terms(
-            images=(self.warp(batch["moving"], ddf), batch["fixed"]),
+            images=(warp(batch["moving"], ddf), batch["fixed"]),
             labels=labels,
             field=field if self.of_velocity else ddf,
             spacing=batch["spacing"],

@@ -14,6 +14,7 @@ from medloss.apps.common.deformation import folding_percent, jacobian_determinan
 from medloss.apps.common.engine import to_device
 from medloss.apps.registration.data import PairDataset, collate
 from medloss.apps.registration.losses import total
+from medloss.apps.registration.transform import warp
 
 if TYPE_CHECKING:
     from medloss.apps.registration.train import Terms
@@ -49,7 +50,7 @@ class Validator:
         """Remember how the first pair looks now, to be drawn at ``path``: pictures take too long for every epoch."""
         batch = self._batch(0)
         ddf = self._displacement(batch)
-        volumes = (batch["fixed"], batch["moving"], self.terms.warp(batch["moving"], ddf))
+        volumes = (batch["fixed"], batch["moving"], warp(batch["moving"], ddf))
         fixed, moving, warped = (volume[0, 0].cpu().numpy() for volume in volumes)
         field, spacing = ddf[0].cpu().numpy(), batch["spacing"][0].tolist()
         arrays = {"fixed": fixed, "moving": moving, "moved": warped, "ddf_voxels": field}
@@ -73,7 +74,7 @@ class Validator:
         ddf = self._displacement(batch)
         row = {"folding_percent": folding_percent(jacobian_determinant(ddf[0]))}
         if self.metric == "dice":
-            row["dice"] = mean_dice(self.terms.warp(batch["moving_label"], ddf)[0], batch["fixed_label"][0])
+            row["dice"] = mean_dice(warp(batch["moving_label"], ddf)[0], batch["fixed_label"][0])
         else:
             row["valid_loss"] = float(total(self.terms(batch)))
         return row

@@ -13,7 +13,7 @@ from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["PENALTIES", "jacobian_determinant", "jacobian_penalty"]
 
-PENALTIES = ("folding", "hinge", "log", "volume", "sdlog")
+PENALTIES = ("folding", "log", "volume", "sdlog", "hinge")
 
 
 def _fake_determinants(
