@@ -136,12 +136,6 @@ _NAMES = {
     "supervision": ("DeepSupervisionLoss",),
 }
 """Every public name, under the module that it is imported from."""
-_MODULES = (
-    "apps", "backends", "base", "checks", "compat", "composite", "config", "forms", "functional", "image", "labels",
-    "maps", "multiscale", "names", "ops", "options", "reduction", "registration", "segmentation", "sums", "supervision",
-    "transforms",
-)  # fmt: skip
-"""Submodules that are attributes of the package without an import statement."""
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 if TYPE_CHECKING:  # what type checkers and editors see: the same names, and an error for any other
@@ -173,17 +167,23 @@ if TYPE_CHECKING:  # what type checkers and editors see: the same names, and an 
 else:
     __all__ = ["__version__", *_MODULE_OF]
 
+    def _submodules() -> set[str]:
+        """What is an attribute without an import statement: the package's own, and nothing else of a checkout."""
+        files = _Path(__file__).parent.iterdir()
+        found = {path.stem for path in files if path.suffix == ".py" or (path / "__init__.py").is_file()}
+        return {"apps", "transforms", *(name for name in found if not name.startswith("_"))}
+
     def __getattr__(name: str) -> _Any:
-        if name in _MODULES:
-            return _import_module(f"medloss.{name}")
         if name not in _MODULE_OF:
+            if not name.startswith("_") and name in _submodules():
+                return _import_module(f"medloss.{name}")
             raise AttributeError(f"module 'medloss' has no attribute {name!r}")
         found = getattr(_import_module(f"medloss.{_MODULE_OF[name]}"), name)
         globals()[name] = found
         return found
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *_MODULES})
+        return sorted({*globals(), *__all__, *_submodules()})
 
 
 # In a checkout the folders `transforms` and `apps` stand beside this package and are its subpackages; an installed

@@ -60,17 +60,15 @@ def test_every_name_is_the_one_of_its_module():
 
 
 def test_checkers_see_the_same_names():
-    assert for_checkers() - set(medloss._MODULES) == set(medloss.__all__) - {"__version__"}
+    assert for_checkers() - medloss._submodules() == set(medloss.__all__) - {"__version__"}
 
 
 def test_every_submodule_is_an_attribute_and_no_folder_of_the_checkout():
-    files = {path.stem for path in (ROOT / "medloss").glob("*.py")} | {
-        path.parent.name for path in (ROOT / "medloss").glob("*/__init__.py")
-    }
-    public = {name for name in files if not name.startswith("_")} | {"transforms", "apps"}
-    assert set(medloss._MODULES) == public
-    code = "import medloss; print(*(getattr(medloss, name).__name__ for name in medloss._MODULES))"
-    assert fresh(code).split() == [f"medloss.{name}" for name in medloss._MODULES]
+    packages = {path.parent.name for path in (ROOT / "medloss").glob("*/__init__.py")}
+    modules = {path.stem for path in (ROOT / "medloss").glob("*.py") if not path.name.startswith("_")}
+    assert medloss._submodules() == packages | modules | {"transforms", "apps"}
+    code = "import medloss; print(*sorted(getattr(medloss, name).__name__ for name in medloss._submodules()))"
+    assert fresh(code).split() == [f"medloss.{name}" for name in sorted(medloss._submodules())]
     with pytest.raises(AttributeError, match="'medloss' has no attribute 'tests'"):
         medloss.tests  # noqa: B018
 
@@ -78,7 +76,7 @@ def test_every_submodule_is_an_attribute_and_no_folder_of_the_checkout():
 def test_star_dir_and_help():
     code = "from medloss import *; print(DiceLoss.__name__, backend.__name__, check_values.__name__, __version__)"
     assert fresh(code).split()[:3] == ["DiceLoss", "backend", "check_values"]
-    assert set(medloss.__all__) | set(medloss._MODULES) <= set(dir(medloss))
+    assert set(medloss.__all__) | medloss._submodules() <= set(dir(medloss))
     assert fresh("import sys, medloss; dir(medloss); print('torch' in sys.modules)") == "False"
     text = pydoc.plain(pydoc.render_doc(medloss))
     assert "class DiceCELoss" in text and "class BendingEnergyLoss" in text and "explain" in text
