@@ -137,6 +137,14 @@ def save_volume(path: Path | str, array: np.ndarray, like: Volume) -> None:
             _save_nibabel(temporary, array, like)
 
 
+def like_dtype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Interpolated intensities in the image's own dtype: rounded and clipped for integers, float32 for floats."""
+    if dtype.kind not in "iu":
+        return array.astype(np.float32)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
+
+
 def check_same_grid(a: Volume, b: Volume, what_a: str, what_b: str, reading: Reading = DEFAULT) -> None:
     """Raise UserError unless both volumes have the same shape and lie at the same place.
 

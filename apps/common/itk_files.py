@@ -42,6 +42,23 @@ def read_itk(path: Path) -> Stored:
     return Stored(array, _affine_of(image, len(image.GetSpacing())))
 
 
+def read_itk_vectors(path: Path) -> Stored:
+    """Read a MetaImage or NRRD file of three numbers per voxel to its last byte: (i, j, k, 3), float32, as stored.
+
+    Raises:
+        ValueError: other voxels, or damaged ones.
+        Exception: of ITK.
+    """
+    itk = import_itk()
+    check_compressed_voxels(path)
+    header = _header(path)
+    axes, components = header.GetNumberOfDimensions(), header.GetNumberOfComponents()
+    if axes != 3 or components != 3:
+        raise ValueError(f"it has {axes} axes and {components} numbers per voxel, expected 3 and 3")
+    image = itk.imread(str(path), itk.Vector[itk.F, 3])
+    return Stored(itk.array_from_image(image).transpose(2, 1, 0, 3), _affine_of(image, 3))
+
+
 def read_dicom_folder(folder: Path) -> Stored:
     """Read the one scan that a folder of DICOM slices holds, rescaled as its headers say.
 

@@ -1,4 +1,4 @@
-"""The commands ``medloss register pair | train | predict | evaluate``."""
+"""The commands ``medloss register pair | train | predict | evaluate``, and those for transform files."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +20,13 @@ from medloss.apps.common.commands import (
     run_training,
 )
 from medloss.apps.common.interrupt import interruptible
+from medloss.apps.registration.transform_cli import compose, convert, invert, warp
 
 # torch and MONAI are imported inside the commands: ``medloss --help`` answers at once.
 
 app = typer.Typer(help="Register one pair by optimisation, or many by a trained network.", no_args_is_help=True)
+for command in (warp, compose, invert, convert):
+    app.command()(command)
 
 
 @app.command()

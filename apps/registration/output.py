@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medloss.apps.common.deformation import describe, inverse_consistency
 from medloss.apps.common.fields import save_displacement
-from medloss.apps.common.images import Volume, save_volume
+from medloss.apps.common.images import Volume, like_dtype, save_volume
 from medloss.apps.common.output import write_json
 from medloss.apps.registration.geometry import fold_in_initial, pull_labels, pull_moving
 from medloss.apps.registration.intensity import intensity_range, rescale
@@ -64,14 +64,6 @@ def write_pair(
 def as_tensor(volume: Volume) -> Tensor:
     """The intensities as float32."""
     return torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))
-
-
-def like_dtype(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Interpolated intensities in the image's own dtype: rounded and clipped for integers, float32 for floats."""
-    if dtype.kind not in "iu":
-        return array.astype(np.float32)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(array), limits.min, limits.max).astype(dtype)
 
 
 def _channels_last(label: Tensor) -> np.ndarray:
