@@ -123,8 +123,8 @@ class InverseField(Transform):
 
     def _continued(self, points: Tensor) -> Tensor:
         voxels = apply(self.field.to_voxels, points)
-        last = torch.tensor(self.field.grid.shape, dtype=torch.float64)[:, None] - 1
-        within = apply(self.field.grid.affine, voxels.clamp(min=0).minimum(last))
+        sizes = torch.tensor(self.field.grid.shape, dtype=torch.float64)[:, None]
+        within = apply(self.field.grid.affine, voxels.clamp(min=-0.5).minimum(sizes - 0.5))
         return within + self.field.at(voxels) + torch.as_tensor(self.nearest[:3, :3]) @ (points - within)
 
     def inverse(self) -> Field:

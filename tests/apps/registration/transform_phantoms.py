@@ -52,7 +52,6 @@ def an_affine(grid: Grid, seed: int = 0) -> Affine:
 def points_in(grid: Grid, margin: float = 4.0, count: int = 200) -> torch.Tensor:
     """Points within a grid, ``(3, count)``, RAS mm."""
     sizes = np.array(grid.shape)[:, None]
-    voxels = np.random.default_rng(5).uniform(margin, 1, (3, count)) * 0
     voxels = margin + np.random.default_rng(5).random((3, count)) * (sizes - 1 - 2 * margin)
     return torch.tensor(grid.affine[:3, :3] @ voxels + grid.affine[:3, 3:])
 
