@@ -119,7 +119,7 @@ class _Places:
         self.kept: list[tuple[slice, Tensor, Tensor]] = []
 
     def __call__(self, again: bool = False) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Pieces of the grid, with voxel coordinates ``(3, n)`` in the volume, and which of them lie in it.
+        """Pieces of the grid, with voxel coordinates ``(3, n)``, float32, in the volume, and which of them lie in it.
 
         ``again``: they will be asked for again.
         """
@@ -127,7 +127,7 @@ class _Places:
             yield from self.kept
             return
         for part, points in slabs(self.grid):
-            voxels = apply(self.to_voxels, self.transform(points))
+            voxels = apply(self.to_voxels, self.transform(points)).float()
             piece = part, voxels, inside(voxels, self.shape)
             if again or self.frames > 1:
                 self.kept.append(piece)
@@ -138,7 +138,7 @@ def _pull_linear(frame: np.ndarray, places: _Places, outside: float) -> np.ndarr
     values = torch.from_numpy(frame.astype(np.float32))[None, None]
     pulled = torch.empty(places.grid.shape)
     for part, voxels, within in places():
-        found = resample(values, voxels[None].float())[0, 0]
+        found = resample(values, voxels[None])[0, 0]
         pulled[part] = torch.where(within, found, torch.tensor(float(outside))).reshape(pulled[part].shape)
     return like_dtype(pulled.numpy(), frame.dtype)
 
@@ -147,7 +147,7 @@ def _pull_nearest(frame: np.ndarray, places: _Places, outside: float) -> np.ndar
     """The nearest voxel, halves upwards as in ITK, without a float in between."""
     pulled = np.full(places.grid.shape, outside, frame.dtype)
     for part, voxels, within in places():
-        i, j, k = (voxels[:, within] + 0.5).floor().long().numpy()
+        i, j, k = (voxels[:, within].double() + 0.5).floor().long().numpy()
         flat = np.full(within.shape, outside, frame.dtype)
         flat[within.numpy()] = frame[i, j, k]
         pulled[part] = flat.reshape(pulled[part].shape)
@@ -160,7 +160,7 @@ def _pull_shares(frame: np.ndarray, places: _Places, outside: float) -> np.ndarr
     for value in label_values(frame):
         mask = torch.from_numpy((frame == value).astype(np.float32))[None, None]
         for part, voxels, within in places(again=True):
-            share = (resample(mask, voxels[None].float())[0, 0] * within).numpy().reshape(largest[part].shape)
+            share = (resample(mask, voxels[None])[0, 0] * within).numpy().reshape(largest[part].shape)
             better = share > largest[part]
             pulled[part][better], largest[part][better] = value, share[better]
     return pulled

@@ -93,7 +93,7 @@ def test_without_the_applications_packages_every_command_says_what_to_install(pa
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: the command medloss needs packages that are not installed (ignite, itk, matplotlib")
+    assert line.startswith("error: the command medloss needs packages that are not installed (h5py, ignite, itk, ")
     assert line.endswith("pip install 'medloss[apps]'")
 
 
