@@ -17,8 +17,8 @@ from torch import Tensor
 from medloss.apps.registration.geometry import grid_points
 from medloss.ops.resample import resample
 
-CHUNK = 1 << 20
-"""Points that are mapped at once: some 100 MB beside the fields."""
+CHUNK = 1 << 17
+"""Points that are mapped at once: some 20 MB beside the fields."""
 ITERATIONS = 100
 TOLERANCE = 1e-4
 """Of a voxel: where the iteration for an inverse ends."""
