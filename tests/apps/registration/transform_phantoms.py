@@ -17,6 +17,9 @@ from medloss.apps.registration.spatial import Affine, Field, Grid
 FLIP = np.array([-1.0, -1.0, 1.0])
 """RAS to LPS, and back."""
 
+KEPT: list[np.ndarray] = []
+"""Voxels that ITK looks at without owning them."""
+
 
 def far_axes() -> np.ndarray:
     """Axes in another order, one flipped, anisotropic, half a metre off the origin."""
@@ -79,7 +82,11 @@ def read_by_itk(path: Path) -> Any:
     """A transform or a displacement field, read by ITK alone."""
     itk = itk_transforms()
     if path.name.endswith((".nii", ".nii.gz", ".mha", ".nrrd")):
-        field = itk.imread(str(path), itk.Vector[itk.D, 3])
+        read = itk.imread(str(path), itk.Vector[itk.F, 3])
+        values = itk.array_from_image(read).astype(np.float64)
+        KEPT.append(values)
+        field = itk.image_view_from_array(values, ttype=itk.Image[itk.Vector[itk.D, 3], 3])
+        field.CopyInformation(read)
         transform = itk.DisplacementFieldTransform[itk.D, 3].New()
         transform.SetDisplacementField(field)
         return transform
