@@ -100,10 +100,13 @@ def read_chain(given: list[str]) -> Transform:
 def read_grid(path: Path | str, reading: Reading = DEFAULT) -> Grid:
     """The grid of an image, or of a displacement field."""
     path = Path(path)
-    if path.is_file() and has_suffix(path, FIELDS):
-        with contextlib.suppress(UserError):
-            return _read_field(path).grid
-    volume = load_channels(path, reading)
+    try:
+        volume = load_channels(path, reading)
+    except UserError:
+        if path.is_file() and has_suffix(path, FIELDS):
+            with contextlib.suppress(UserError):
+                return _read_field(path).grid
+        raise
     return Grid(tuple(volume.array.shape[:3]), volume.affine)
 
 

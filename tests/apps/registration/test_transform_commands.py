@@ -120,6 +120,10 @@ def test_composed_and_inverted(tmp_path, name, capsys):
     assert run("invert", tmp_path / "total.nrrd", "-o", tmp_path / "inverse.nii.gz") == 0
     assert "mean" in capsys.readouterr().out
     error = inversion_error(total, read_transform(tmp_path / "inverse.nii.gz"), grid)
+    like = ("--like", tmp_path / "total.nrrd", "-o", tmp_path / "again.h5")
+    assert run("invert", tmp_path / "total.nrrd", *like) == 0
+    again = read_transform(tmp_path / "again.h5")
+    np.testing.assert_allclose(again(at_voxels), read_transform(tmp_path / "inverse.nii.gz")(at_voxels), atol=1e-4)
     assert error.largest < 1e-3 * 0.8 and error.between_mean < 0.05
     landed = total(points_in(grid, 7.0))
     np.testing.assert_allclose(
