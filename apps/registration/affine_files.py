@@ -121,7 +121,8 @@ def read_text(path: Path) -> Transform:
                 parts.append(Stored(rest.strip(), np.empty(0), np.empty(0)))
             elif key in ("Parameters", "FixedParameters"):
                 numbers = np.array(rest.split(), np.float64)
-                parts[-1] = parts[-1]._replace(**{"parameters" if key == "Parameters" else "fixed": numbers})
+                kind, parameters, fixed = parts[-1]
+                parts[-1] = Stored(kind, numbers, fixed) if key == "Parameters" else Stored(kind, parameters, numbers)
     except (ValueError, IndexError) as fault:
         raise UserError(f"{path} cannot be read as an ITK transform file ({fault})") from fault
     return joined(parts, path, linear)

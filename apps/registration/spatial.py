@@ -28,7 +28,7 @@ FIT_POINTS = 20_000
 class Grid(NamedTuple):
     """Where voxels lie: ``shape`` (i, j, k) and ``affine``, 4 x 4, voxel to RAS mm."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     affine: np.ndarray
 
 
@@ -136,7 +136,9 @@ class Chain(Transform):
     """Transforms one after the other: a point goes through the first, then the second, and so on."""
 
     def __init__(self, parts: Sequence[Transform]) -> None:
-        self.parts = [part for each in parts for part in (each.parts if isinstance(each, Chain) else [each])]
+        self.parts: list[Transform] = [
+            part for each in parts for part in (each.parts if isinstance(each, Chain) else [each])
+        ]
 
     def __call__(self, points: Tensor) -> Tensor:
         for part in self.parts:
@@ -175,10 +177,14 @@ def slabs(grid: Grid) -> Iterator[tuple[slice, Tensor]]:
         yield part, apply(grid.affine, points)
 
 
+def same_grid(one: Grid, other: Grid) -> bool:
+    """Whether two grids have the same voxels at the same place."""
+    return one.shape == other.shape and np.allclose(one.affine, other.affine, rtol=0, atol=1e-9)
+
+
 def displacement_on(transform: Transform, grid: Grid) -> Field:
     """A transform as one displacement field on a grid, exact at its voxels. A field on its own grid stays as it is."""
-    own = transform.grid if isinstance(transform, Field) else None
-    if own is not None and own.shape == grid.shape and np.allclose(own.affine, grid.affine, rtol=0, atol=1e-9):
+    if isinstance(transform, Field) and same_grid(transform.grid, grid):
         return transform
     vectors = torch.empty((3, *grid.shape))
     for part, points in slabs(grid):

@@ -161,13 +161,14 @@ def convert(
     """
     _use(threads)
     from medloss.apps.registration.learn2reg import SUFFIX, read_learn2reg
+    from medloss.apps.registration.spatial import Transform
     from medloss.apps.registration.transform_files import check_output, read_chain, write_transform
 
     check_output(output, to_learn2reg)
     with interruptible(STOPPED), atomic_write(output) as temporary:
         fixed, other = _grid(like, space), _grid(moving, space)
         if from_learn2reg or source.lower().endswith(SUFFIX):
-            transform = read_learn2reg(Path(source), fixed, other)
+            transform: Transform = read_learn2reg(Path(source), fixed, other)
         else:
             transform = read_chain([source])
         write_transform(temporary, transform, fixed, other, to_learn2reg)

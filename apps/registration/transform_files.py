@@ -117,10 +117,12 @@ def grid_of(transform: Transform, fixed: Grid | None) -> Grid:
         UserError: nothing was given and the transform does not begin with a field.
     """
     first = transform.parts[0] if isinstance(transform, Chain) else transform
-    if fixed is None and not isinstance(first, Field):
-        kind = "an affine map" if isinstance(first, Affine) else "an inverse"
-        raise UserError(f"the first transform is {kind}, which has no grid: say --like FIXED for the grid to be made")
-    return fixed if fixed is not None else first.grid  # type: ignore[union-attr]
+    if fixed is not None:
+        return fixed
+    if isinstance(first, Field):
+        return first.grid
+    kind = "an affine map" if isinstance(first, Affine) else "an inverse"
+    raise UserError(f"the first transform is {kind}, which has no grid: say --like FIXED for the grid to be made")
 
 
 def check_output(path: Path | str, learn2reg: bool = False) -> None:
