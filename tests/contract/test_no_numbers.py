@@ -42,7 +42,7 @@ def floating() -> list[Any]:
     """Every case with each floating tensor that it looks at; the target of labels is one as memberships."""
     found = []
     for case in cases(cell="no number"):
-        for each in {case, with_memberships(case)} if case.kind == "label" else [case]:
+        for each in dict.fromkeys([case, with_memberships(case)]) if case.kind == "label" else [case]:
             names = [name for name, tensor in tensors_of(each)[0].items() if tensor.is_floating_point()]
             if case.row.without.get("target gradient") == "it looks at one image":
                 names.remove("target")
