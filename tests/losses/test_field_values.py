@@ -281,7 +281,7 @@ def test_a_mask_for_each_component_is_the_mask_where_all_hold() -> None:
 def test_faults_of_the_options() -> None:
     with pytest.raises(ValueError, match="stencil='compact' is unknown: choose one of 'central', 'forward'"):
         medloss.LinearElasticityLoss(stencil="compact")
-    with pytest.raises(ValueError, match="penalty='fold' is unknown: choose one of 'folding', 'hinge', 'log'"):
+    with pytest.raises(ValueError, match="penalty='fold' is unknown: choose one of 'folding', 'log', 'volume'"):
         medloss.JacobianLoss(penalty="fold")
     with pytest.raises(ValueError, match="floor=0 must be above 0"):
         medloss.JacobianLoss(floor=0)
