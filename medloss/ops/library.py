@@ -94,11 +94,16 @@ def _tell(found: Loaded, faults: Faults) -> None:
             "A wheel brings the library, a C compiler builds it, MEDLOSS_WITHOUT_NATIVE=1 silences this."
         )
         try:
-            warnings.warn(text, RuntimeWarning, stacklevel=3)
+            warnings.warn(_printable(text), RuntimeWarning, stacklevel=3)
         except RuntimeWarning:  # warnings are errors here, and a loss does not fail for its speed
-            _log.warning(text)
+            _log.warning(_printable(text))
     elif faults.loud:
-        _log.warning("medloss uses %s: %s", found.path, "; ".join(faults.loud))
+        _log.warning("medloss uses %s: %s", _printable(found.path), _printable("; ".join(faults.loud)))
+
+
+def _printable(text: object) -> str:
+    """Text that every stream takes: a path may hold bytes that are no UTF-8."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _reached(faults: Faults) -> Loaded:
@@ -226,8 +231,8 @@ def _build_in(folder: int, place: cache.Place, faults: Faults) -> Loaded:
         raise build.FolderError(f"{place.path} cannot be written")
     _log.warning(
         "medloss builds its native library in %s, once: about two minutes of one core. A wheel brings it built.%s",
-        place.path,
-        f" ({'; '.join(faults.loud)})" if faults.loud else "",
+        _printable(place.path),
+        _printable(f" ({'; '.join(faults.loud)})" if faults.loud else ""),
     )
     faults.loud.clear()
     damaged = list(_candidates(folder))

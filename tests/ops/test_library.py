@@ -422,9 +422,12 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library.loaded().library
 
 
-def test_a_path_that_is_not_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_is_not_ascii(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("MEDLOSS_CACHE", str(tmp_path / "Übung \udcff 1"))
     assert library.loaded().path.parent.parent == tmp_path
+    assert caplog.text.encode("utf-8")
 
 
 # Compilers
