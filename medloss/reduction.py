@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -44,7 +45,11 @@ def times(factor: float, value: Tensor) -> Tensor:
 
     Torch gives the derivative of a tensor without axes times a Python number the dtype of the number.
     """
-    return value if factor == 1 else value * value.new_full((), factor)
+    if factor == 1:
+        return value
+    largest = torch.finfo(value.dtype).max
+    factor = factor if -largest <= factor <= largest else math.copysign(math.inf, factor)
+    return value * value.new_full((), factor)
 
 
 def ratio(total: Tensor, mass: Tensor) -> Tensor:

@@ -61,7 +61,8 @@ def test_penalties_are_those_of_the_determinants(stencil: str, penalty: str) -> 
         expected = maps.log().flatten(1).std(1, correction=0)
         torch.testing.assert_close(found, expected)
         return
-    expected = {"folding": torch.relu(-maps), "log": maps.log() ** 2, "volume": (maps - 1).abs()}[penalty].mean(1)
+    costs = {"folding": torch.relu(-maps), "log": maps.log() ** 2, "volume": (maps - 1).abs()}
+    expected = {**costs, "hinge": torch.relu(0.1 - maps) ** 2}[penalty].mean(1)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(jacobian_penalty(field, **options, reduce=True), expected.sum((1, 2)))
 
