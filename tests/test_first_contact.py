@@ -58,7 +58,8 @@ def test_a_failure_is_written_when_it_happens(tmp_path) -> None:
         "def test_hangs():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     told = tmp_path / "failures.txt"
-    variables = os.environ | {"FAILURES": str(told), "PYTHONPATH": str(SCRIPT.parent)}
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # this is no worker
+    variables = outer | {"FAILURES": str(told), "PYTHONPATH": str(SCRIPT.parent)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "write_failures", "-p", "no:cacheprovider", "test_it.py"]
     subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True)
     assert "test_it.py::test_bad [call]" in told.read_text()
