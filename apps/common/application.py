@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from medloss.apps.common.config import Model, dump_config
+from medloss.apps.common.config import dump_config
 from medloss.apps.common.engine import Validation, build_trainer, to_device
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, describe_left_out
@@ -137,8 +137,3 @@ def _checked(task: Task) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
             raise UserError(f"the losses of the configuration do not fit the data: {error}") from error
 
     return terms
-
-
-def complete(config: Model) -> dict[str, Any]:
-    """A configuration as plain data, for :func:`medloss.apps.common.origin.describe_origin`."""
-    return config.model_dump(mode="json", by_alias=True)

@@ -15,6 +15,11 @@ Threads = Annotated[int, pydantic.Field(ge=1, le=1024)]
 """Threads of the processor that torch uses."""
 
 
+def default_device(trained_on: str) -> str:
+    """The device of a prediction where none is asked for: a GPU of the training need not be here."""
+    return "cpu" if trained_on == "cpu" else "auto"
+
+
 def pick_device(name: str = "auto", threads: int | None = None) -> torch.device:
     """The device of that name, and torch told its number of threads.
 

@@ -78,9 +78,14 @@ def validate(model_type: type[M], mapping: Any, source: str) -> M:
         raise UserError(f"{len(faults)} fault{'s' * (len(faults) > 1)} in {source}:\n{listed}") from error
 
 
+def as_mapping(model: Model) -> dict[str, Any]:
+    """The configuration as plain data, by the names that YAML has."""
+    return model.model_dump(mode="json", by_alias=True)
+
+
 def dump_config(model: Model) -> str:
     """The configuration as YAML that :func:`load_config` reads back to an equal model."""
-    return yaml.safe_dump(model.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(as_mapping(model), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _read(file: Path) -> DictConfig:

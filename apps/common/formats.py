@@ -21,11 +21,6 @@ def has_suffix(path: Path | str, suffixes: tuple[str, ...]) -> bool:
     return Path(path).name.lower().endswith(suffixes)
 
 
-def is_nifti(path: Path | str) -> bool:
-    """Whether the name says NIfTI in one file (.nii or .nii.gz)."""
-    return has_suffix(path, NIFTI)
-
-
 def image_suffix(path: Path | str) -> str:
     """The image suffix of a name, as it is written there; empty when the name has none."""
     name = Path(path).name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,13 @@ def load_label_channels(path: Path | str, reading: Reading = DEFAULT) -> Volume:
     """Read a 3D or 4D file of labels or masks; its array (i, j, k, channels) holds integers."""
     volume = load_channels(path, reading)
     return volume._replace(array=_whole(volume, path), step=0.0)
+
+
+def integer_dtype(array: np.ndarray) -> type[np.signedinteger[Any]]:
+    """int32 for the integers of an array, or int64 where one of them needs it."""
+    if np.can_cast(array.dtype, np.int32) or not array.size:
+        return np.int32
+    return np.int32 if int(array.min()) >= -(2**31) and int(array.max()) < 2**31 else np.int64
 
 
 def label_values(array: np.ndarray) -> np.ndarray:

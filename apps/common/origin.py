@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medloss.apps.common.config import Model, dump_config
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.output import RunFolder, read_json, write_json
+from medloss.apps.common.output import RunFolder, digest_of, read_json, write_json
 
 FILE = "made_of.json"
 FREE = (
@@ -45,7 +44,7 @@ def describe_origin(
     """
     return {
         "settings": {key: value for key, value in _leaves(config) if not _is_free(key)},
-        "cases": {name: [digest(path) for path in paths] for name, paths in files.items()},
+        "cases": {name: [digest_of(path) for path in paths] for name, paths in files.items()},
         "parts": {part: list(names) for part, names in parts.items()},
     }
 
@@ -86,17 +85,6 @@ def check_origin(run: RunFolder, origin: Mapping[str, Any], allow_changes: bool)
             "put it back, start a new run without --resume, or pass --allow-changes to go on all the same"
         )
     return changed
-
-
-def digest(path: Path) -> str:
-    """A digest of a file, or of the files in a folder."""
-    state = hashlib.blake2b(digest_size=16)
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        if file.is_file():
-            with file.open("rb") as stream:
-                for chunk in iter(lambda: stream.read(1 << 20), b""):
-                    state.update(chunk)
-    return state.hexdigest()
 
 
 def _leaves(config: Any, above: str = "") -> Iterable[tuple[str, Any]]:

@@ -90,11 +90,12 @@ def read_json(path: Path | str) -> Any:
 
 
 def digest_of(path: Path | str) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        for chunk in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(chunk)
+    """SHA-256 of a file, or of the files in a folder in order of their names, in hexadecimal digits."""
+    path, digest = Path(path), hashlib.sha256()
+    for file in sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]:
+        with file.open("rb") as stream:
+            for chunk in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

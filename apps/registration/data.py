@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import Volume, check_same_grid
-from medloss.apps.common.labels import label_values, load_label_channels, load_labels
+from medloss.apps.common.labels import integer_dtype, label_values, load_label_channels, load_labels
 from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.registration.config import Data, Labels
 from medloss.apps.registration.files import PairFiles
@@ -172,7 +172,4 @@ def _load_masks(path: Path, image: Volume, image_path: Path, reading: Reading = 
 
 def integers(array: np.ndarray) -> Tensor:
     """Labels as int32, or as int64 where an id needs it."""
-    narrow = np.can_cast(array.dtype, np.int32) or (
-        array.size > 0 and int(array.min()) >= -(2**31) and int(array.max()) < 2**31
-    )
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int32 if narrow else np.int64))
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=integer_dtype(array)))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from medloss.apps.common.case_names import check_distinct
 from medloss.apps.common.checkpoints import load_checkpoint, load_state
-from medloss.apps.common.compute import pick_device
+from medloss.apps.common.compute import default_device, pick_device
 from medloss.apps.common.config import load_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.notes import note
@@ -41,9 +41,7 @@ class Predictor:
         self, run: RunFolder, last: bool = False, device: str | None = None, threads: int | None = None
     ) -> None:
         self.config = load_config(RegistrationConfig, [run.config])
-        self.device = pick_device(
-            device or ("cpu" if self.config.device == "cpu" else "auto"), threads or self.config.threads
-        )
+        self.device = pick_device(device or default_device(self.config.device), threads or self.config.threads)
         best = run.checkpoints / "last.pt" if last else run.best() or run.checkpoints / "last.pt"
         if not best.is_file():
             raise UserError(f"{run.path} holds no checkpoint in checkpoints/: train first, or give another run")

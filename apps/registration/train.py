@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from medloss.apps.common import application
 from medloss.apps.common.compute import pick_device
+from medloss.apps.common.config import as_mapping
 from medloss.apps.common.engine import Validation
 from medloss.apps.common.origin import describe_origin
 from medloss.apps.common.output import RunFolder
@@ -80,7 +81,7 @@ class RegistrationTask(application.Task):
         parts = {"train": self.pairs.pairs, "valid": self.valid.pairs}
         files = {pair.name: [path for path in pair[1:] if path is not None] for part in parts.values() for pair in part}
         names = {part: [pair.name for pair in pairs] for part, pairs in parts.items()}
-        return describe_origin(application.complete(self.config), files, names)
+        return describe_origin(as_mapping(self.config), files, names)
 
     def validation(self, run: RunFolder) -> Validation | None:
         validator, chosen = self.validator, self.config.validate_

@@ -11,6 +11,7 @@ import torch
 from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose, EnsureTyped
 
+from medloss.apps.common.config import as_mapping
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, tell_left_out
 from medloss.apps.common.origin import describe_origin
@@ -35,7 +36,7 @@ class Prepared:
         """What the run is made of, for :mod:`medloss.apps.common.origin`."""
         files = {case.id: (case.image, case.label) for case in (*self.train, *self.valid)}
         parts = {"train": [case.id for case in self.train], "valid": [case.id for case in self.valid]}
-        return describe_origin(self.config.model_dump(mode="json", by_alias=True), files, parts)
+        return describe_origin(as_mapping(self.config), files, parts)
 
 
 def prepare(config: Config) -> Prepared:

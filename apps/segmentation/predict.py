@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from medloss.apps.common.case_names import check_distinct
 from medloss.apps.common.checkpoints import load_checkpoint, load_state
-from medloss.apps.common.compute import pick_device
+from medloss.apps.common.compute import default_device, pick_device
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.formats import has_suffix, image_suffix, is_dicom_folder, strip_suffix
 from medloss.apps.common.images import load_image, save_volume
@@ -71,7 +71,7 @@ def predict(
     folder, config = load_run(run)
     options = {**config.data.read.model_dump(), **(reading or {})}
     data = config.data.model_copy(update={"read": Reading(**options)})
-    where = {"device": device or _elsewhere(config.device), "threads": threads or config.threads}
+    where = {"device": device or default_device(config.device), "threads": threads or config.threads}
     config = config.model_copy(update={"data": data, **where})
     model = Predictor.load(folder, config, checkpoint, tta)
     target = folder.predictions if output is None else Path(output)
@@ -147,11 +147,6 @@ class Predictor:
         if probabilities:
             return result.astype(np.float32)
         return result.argmax(0) if soft else np.rint(result[0]).astype(np.int64)
-
-
-def _elsewhere(trained_on: str) -> str:
-    """The device by default: a GPU of the training need not be here."""
-    return "cpu" if trained_on == "cpu" else "auto"
 
 
 def _plan(

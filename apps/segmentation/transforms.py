@@ -30,7 +30,7 @@ from monai.transforms import (
 )
 
 from medloss.apps.common.images import load_image
-from medloss.apps.common.labels import load_labels
+from medloss.apps.common.labels import integer_dtype, load_labels
 from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Data, Intensity, SegmentationTrain
@@ -54,16 +54,10 @@ class LoadVolumed(MapTransform):
         for key in self.key_iterator(result):
             load = load_image if key == IMAGE else load_labels
             volume = load(Path(result[key]), self.reading)
-            array = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=_dtype(key, volume.array)))
+            dtype = np.float32 if key == IMAGE else integer_dtype(volume.array)
+            array = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=dtype))
             result[key] = MetaTensor(array[None], affine=torch.from_numpy(volume.affine))
         return result
-
-
-def _dtype(key: Hashable, array: np.ndarray) -> type[np.generic]:
-    if key == IMAGE:
-        return np.float32
-    narrow = np.can_cast(array.dtype, np.int32) or np.abs(array).max(initial=0) < 2**31
-    return np.int32 if narrow else np.int64
 
 
 def fixed_transforms(data: Data, classes: Classes | None) -> Compose:
