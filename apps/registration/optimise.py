@@ -36,6 +36,11 @@ class Views(NamedTuple):
             resized[2] = (resized[2] > 0.5).float()
         return Views(resize(self.fixed, shape), resize(self.moving, shape), *resized)
 
+    def through(self, ddf: Tensor) -> Views:
+        """The moving side read through a displacement ``(1, d, *fixed)`` in voxels."""
+        label = None if self.moving_label is None else warp(self.moving_label, ddf)
+        return self._replace(moving=warp(self.moving, ddf), moving_label=label)
+
 
 def optimise(
     views: Views, spacing: Sequence[float], config: PairConfig, report: Report | None = None

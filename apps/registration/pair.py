@@ -21,7 +21,7 @@ from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.registration.affine import World, find_affine
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.registration.data import load_map
-from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
+from medloss.apps.registration.geometry import INITIALISERS, fold_in_initial, grid_points, pull
 from medloss.apps.registration.intensity import intensity_range, load_intensities, rescale
 from medloss.apps.registration.losses import RegistrationLoss
 from medloss.apps.registration.optimise import Report, Views, optimise
@@ -40,6 +40,7 @@ def register(
     fixed_label: Tensor | None = None,
     moving_label: Tensor | None = None,
     mask: Tensor | None = None,
+    start: Tensor | None = None,
     report: Report | None = None,
 ) -> PairResult:
     """Find the displacement that lays ``moving`` over ``fixed``.
@@ -52,6 +53,8 @@ def register(
             grid.
         fixed_label, moving_label: integer label maps ``(i, j, k)`` on the grids of their images, seen by label losses.
         mask: ``(i, j, k)`` on the fixed grid: where the images are compared.
+        start: a total displacement ``(1, 3, *fixed)`` in voxels of the fixed grid, as `PairResult.ddf` is, to begin
+            with, such as a network's. The affine stage is left out then.
         report: called after each iteration with its row of the history.
     """
     config = config or PairConfig()
@@ -64,17 +67,19 @@ def register(
     points = grid_points(fixed.shape, device)
     _compared(moving, np.linalg.inv(moving_affine) @ initial @ fixed_affine, points, mask)  # or its faults, first
     stage = config.affine.with_loss(config.loss.image)
-    if stage.model != "none":
+    if stage.model != "none" and start is None:
         limits = intensity_range(fixed if mask is None else fixed[mask.to(device) > 0])
         worlds = World(rescale(fixed, limits), fixed_affine), World(rescale(moving), moving_affine)
         initial = find_affine(*worlds, initial, stage, None if mask is None else mask.to(device))
     geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.shape), initial)
     seen = (fixed_label, moving_label) if config.loss.label else (None, None)  # a float channel per class costs memory
     views = _views(fixed, moving, geometry, seen, mask)
+    begun = None if start is None else _without_initial(start.to(device), geometry)
     torch.manual_seed(config.seed)
-    field, history = optimise(views, _volume(fixed, fixed_affine).spacing, config, report)
+    spacing = _volume(fixed, fixed_affine).spacing
+    field, history = optimise(views if begun is None else views.through(begun), spacing, config, report)
     to_displacement = ToDisplacement(config.transform, config.integration_steps)
-    return conclude(field, to_displacement, moving, moving_label, geometry)._replace(history=history)
+    return conclude(field, to_displacement, moving, moving_label, geometry, begun)._replace(history=history)
 
 
 def register_pair(
@@ -168,6 +173,16 @@ def _check_labels(config: PairConfig, fixed_label: Tensor | None, moving_label: 
             f"loss.label asks for {', '.join(config.loss.label)} but there are no labels for both images: "
             "give --fixed-label and --moving-label, or drop the label losses"
         )
+
+
+def _without_initial(start: Tensor, geometry: Geometry) -> Tensor:
+    """What is left of a total displacement when the initial map is taken out of it, ``(1, 3, *fixed)``."""
+    if tuple(start.shape) != (1, 3, *geometry.shape):
+        raise ValueError(
+            f"start has shape {tuple(start.shape)}, expected (1, 3, *fixed) = {(1, 3, *geometry.shape)}: a total "
+            "displacement in voxels of the fixed grid"
+        )
+    return fold_in_initial(start[0].float(), np.linalg.inv(geometry.initial), geometry.fixed_affine)[None]
 
 
 def _volume(image: Tensor, affine: np.ndarray) -> Volume:

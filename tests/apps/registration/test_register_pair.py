@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from registration_phantoms import SHAPE, blobs, load, oblique, save, warp_by_itk, warped_pair
+from registration_phantoms import SHAPE, blobs, load, oblique, save, smooth, warp_by_itk, warped_pair
 
 from medloss.apps.common.deformation import (
     folding_percent,
@@ -171,3 +171,23 @@ def test_a_second_run_overwrites_nothing(written):
     paths, run = written
     again = register_pair(paths["fixed"], paths["moving"], config(iterations=[1, 1]), run.path, progress=False)
     assert again.path.name == "run-2"
+
+
+@pytest.mark.parametrize("initialise", ["none", "centre_of_mass"])
+def test_a_start_is_a_total_displacement(initialise):
+    """No iteration gives the start back, whatever the initial map is; and a start near the truth is improved."""
+    fixed, moving, truth = warped_pair(amplitude=2.5)
+    near = truth + torch.tensor(smooth((3, *SHAPE), 1.5, seed=7, sigma=4.0))
+    options = {"initialise": initialise, "affine": {"model": "none"}}
+    still = register(fixed, moving, config(**options, iterations=[0, 0]), fixed_affine=FLAT, start=near[None])
+    torch.testing.assert_close(still.ddf, near, atol=1e-3, rtol=0)
+    better = register(fixed, moving, config(**options), fixed_affine=FLAT, start=near[None])
+    before, after = (target_registration_error(each, truth, FLAT, INNER).mean() for each in (near, better.ddf))
+    assert after < before
+    assert np.nanmean(inverse_consistency(better.ddf, better.inverse_ddf, FLAT)) < 0.1
+
+
+def test_a_start_of_another_shape_is_told():
+    fixed, moving, _ = warped_pair()
+    with pytest.raises(ValueError, match=r"start has shape \(3, 24, 22, 20\), expected \(1, 3, \*fixed\)"):
+        register(fixed, moving, config(), start=torch.zeros(3, *SHAPE))
