@@ -1,115 +1,178 @@
-"""The classes of a segmentation: names, the ids they have in the files, and the channels 0..N-1 of the network."""
+"""The classes of a segmentation: names, the ids they have in the files, and what the network and the loss see of them.
+
+One meaning for data, loss, metrics and ``evaluate``: a class (or region) is the set of voxels whose id in the file is
+one of its ids, and voxels with the ignore label count nowhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
+import torch
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.images import Volume, check_same_grid, load_image
-from medloss.apps.common.labels import label_values, label_values_check, load_labels
-from medloss.apps.common.reading import DEFAULT, Reading
-from medloss.apps.segmentation.cases import Case
+from medloss.apps.common.output import read_json, write_json
 
-MOST_CLASSES = 256
+NAMES_FILE = "labels.json"
+"""The classes of a folder of masks, as ``medloss segment predict`` writes them."""
+IGNORE = "ignore"
+
+Labels = Mapping[str, int | Sequence[int]]
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Foreground class ``names[c - 1]`` is channel ``c``, in files any of ``ids[c - 1]``; channel 0 is background."""
+    """Names with their ids in the files, exclusive classes or regions that overlap.
+
+    A label volume and a prediction hold the same small numbers, ``index`` 0 to ``indices - 1``, 0 for the background.
+    Exclusive: index ``c`` is class ``names[c - 1]`` and channel ``c`` of the network, whose channel 0 is background.
+    Regions: an index stands for one id of the files, channel ``r`` of the network is region ``names[r]``, and
+    ``order[r]`` is the id that a mask gets where that region is found, the largest region first.
+    """
 
     names: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
     ignore: int | None = None
+    order: tuple[int, ...] = ()
 
     @classmethod
-    def from_mapping(cls, labels: Mapping[str, int | Sequence[int]], ignore: int | None = None) -> Classes:
-        """From ``{name: id}`` or ``{name: [id, id]}`` (several ids merged into one class)."""
+    def from_mapping(cls, labels: Labels, ignore: int | None = None, order: Sequence[int] | None = None) -> Classes:
+        """From ``{name: id}`` or ``{name: [id, id]}``: several ids are one class, or a region where they overlap.
+
+        ``order``: the id that is written for each region (nnU-Net's ``regions_class_order``); by default the first id
+        of a region that no smaller region holds.
+
+        Raises:
+            UserError: an order that does not fit, or a region that no id stands for.
+        """
         ids = tuple((value,) if isinstance(value, int) else tuple(value) for value in labels.values())
-        return cls(tuple(labels), ids, ignore)
+        classes = cls(tuple(labels), ids, ignore)
+        flat = [each for group in ids for each in group]
+        if len(set(flat)) == len(flat) and not order:
+            return classes
+        given = tuple(order) if order else classes._default_order()
+        if len(given) != len(ids) or len(set(given)) != len(given) or not set(given) <= set(flat):
+            raise UserError(
+                f"data.region_order {list(given)}: expected one id for each of the regions {', '.join(labels)}, "
+                f"each once, out of {sorted(set(flat))}"
+            )
+        return cls(tuple(labels), ids, ignore, given)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a voxel has one class at most."""
+        return not self.order
 
     @property
     def count(self) -> int:
-        """Number of channels, the background included."""
-        return len(self.names) + 1
+        """Number of channels of the network: the classes and the background, or the regions."""
+        return len(self.names) + 1 if self.exclusive else len(self.names)
+
+    @property
+    def indices(self) -> int:
+        """Number of indices, the background's 0 included."""
+        return len(self.to_ids())
 
     def to_channels(self) -> dict[int, int]:
-        """File id to channel; the ignore label keeps its number."""
-        mapping = {0: 0} | {each: channel for channel, group in enumerate(self.ids, 1) for each in group}
+        """File id to index; the ignore label becomes :attr:`ignore_channel`."""
+        if self.exclusive:
+            mapping = {0: 0} | {each: index for index, group in enumerate(self.ids, 1) for each in group}
+        else:
+            mapping = {int(each): index for index, each in enumerate(self.to_ids())}
         return mapping if self.ignore is None else {**mapping, self.ignore: self.ignore_channel}
 
     @property
     def ignore_channel(self) -> int:
-        """The number that stands for the ignore label among the channels: the first that no class has."""
-        return self.count
+        """The index that stands for the ignore label: the first that nothing else has."""
+        return self.indices
 
     def to_ids(self) -> np.ndarray:
-        """Look-up table from channel to file id (the first one of a merged class), in the smallest integer dtype."""
-        table = np.array([0, *(group[0] for group in self.ids)])
+        """Look-up table from index to file id (the first one of a merged class), in the smallest integer dtype."""
+        firsts = [group[0] for group in self.ids]
+        table = np.array([0, *(firsts if self.exclusive else sorted({each for ids in self.ids for each in ids}))])
         smallest = np.uint8 if table.min() >= 0 and table.max() < 256 else np.int16
         return table.astype(smallest if np.array_equal(table.astype(smallest), table) else np.int32)
 
+    def members(self) -> torch.Tensor:
+        """Which index belongs to which name: bool, indices x names."""
+        table = self.to_ids()
+        return torch.tensor([[int(each) in ids for ids in self.ids] for each in table.tolist()], dtype=torch.bool)
 
-@dataclass(frozen=True)
-class Scan:
-    """What a look at every file told: the classes; per case shape and spacing (mm) along right, anterior, superior."""
+    def target(self, label: torch.Tensor) -> torch.Tensor:
+        """What the loss compares with: indices B 1 [spatial] as they are, or of regions memberships B R [spatial]."""
+        if self.exclusive:
+            return label
+        table = self.members().T.to(label.device)  # regions x indices
+        return torch.cat([row[label.long()] for row in table], 1)
 
-    classes: Classes
-    shapes: list[tuple[int, ...]]
-    spacings: list[tuple[float, ...]]
+    def decide(self, scores: torch.Tensor) -> torch.Tensor:
+        """From logits N [...] to indices [...]: the largest one, or region by region (above 0), the largest first."""
+        if self.exclusive:
+            return scores.argmax(0).to(torch.uint8 if self.indices <= 256 else torch.int32)
+        index_of = {int(each): index for index, each in enumerate(self.to_ids())}
+        found = torch.zeros(scores.shape[1:], dtype=torch.uint8, device=scores.device)
+        for region in self._painting():
+            found[scores[region] > 0] = index_of[self.order[region]]
+        return found
+
+    def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
+        """From logits N [...] to probabilities: of classes that add up to one, or of each region."""
+        return torch.softmax(scores, 0) if self.exclusive else torch.sigmoid(scores)
+
+    def mask_of(self, array: np.ndarray, name: str) -> np.ndarray:
+        """The voxels of a file's ids that belong to a class or region."""
+        return np.isin(array, self.ids[self.names.index(name)])
+
+    def counted(self, array: np.ndarray) -> np.ndarray:
+        """The voxels of a reference that count: all but those of the ignore label."""
+        return np.ones(array.shape, bool) if self.ignore is None else array != self.ignore
+
+    def describe(self) -> dict[str, int | list[int]]:
+        """``{name: id}`` or ``{name: [id, id]}``, from which :meth:`from_mapping` makes the same classes."""
+        return {name: list(ids) if len(ids) > 1 else ids[0] for name, ids in zip(self.names, self.ids, strict=True)}
+
+    def _painting(self) -> list[int]:
+        """The regions in the order in which they are written: a smaller one overwrites a larger one."""
+        return sorted(range(len(self.ids)), key=lambda region: -len(self.ids[region]))
+
+    def _default_order(self) -> tuple[int, ...]:
+        painting, order = self._painting(), {}
+        for place, region in enumerate(painting):
+            smaller = {each for later in painting[place + 1 :] for each in self.ids[later]}
+            own = [each for each in self.ids[region] if each not in smaller]
+            if not own:
+                raise UserError(
+                    f"data.labels: every id of {self.names[region]} {list(self.ids[region])} belongs to another region "
+                    "that is written over it; give data.region_order, one id for each region"
+                )
+            order[region] = own[0]
+        return tuple(order[region] for region in range(len(self.ids)))
 
 
-def scan(
-    cases: Sequence[Case], labels: Mapping[str, int | Sequence[int]], ignore: int | None, reading: Reading = DEFAULT
-) -> Scan:
-    """Read every case once: files readable, image and label on the same grid, label values within the classes.
+def write_classes(folder: Path, classes: Classes) -> None:
+    """Leave the classes beside masks, for :func:`read_classes`."""
+    content: dict[str, Any] = {"labels": classes.describe(), IGNORE: classes.ignore}
+    write_json(folder / NAMES_FILE, content | ({} if classes.exclusive else {"region_order": list(classes.order)}))
 
-    Without ``labels`` the classes are the values found, named ``label_<id>``.
+
+def read_classes(folder: Path) -> Classes | None:
+    """The classes that ``predict`` left in a folder of masks, its run's ignore label included; None elsewhere.
 
     Raises:
-        UserError: with the faults of all cases, not of the first alone.
+        UserError: the file is there and is not what ``predict`` writes.
     """
-    declared = Classes.from_mapping(labels, ignore)
-    found: set[int] = set()
-    shapes, spacings, faults = [], [], []
-    for case in cases:
-        try:
-            image, values = _look_at(case, declared if labels else None, reading)
-        except UserError as fault:
-            faults.append(str(fault))
-            continue
-        found.update(values)
-        shape, spacing = _in_ras(image)
-        shapes.append(shape)
-        spacings.append(spacing)
-    if faults:
-        raise UserError(faults[0] if len(faults) == 1 else _listed(faults, len(cases)))
-    found -= {0, ignore}
-    if not found:
-        raise UserError("no label map holds anything but background: there is nothing to learn")
-    if len(found) > MOST_CLASSES:
-        raise UserError(f"the label maps hold {len(found)} different values: are they images? Declare data.labels")
-    classes = declared if labels else Classes.from_mapping({f"label_{each}": each for each in sorted(found)}, ignore)
-    return Scan(classes, shapes, spacings)
-
-
-def _look_at(case: Case, declared: Classes | None, reading: Reading) -> tuple[Volume, list[int]]:
-    """The image of a case and its label values, checked."""
-    image, label = load_image(case.image, reading), load_labels(case.label, reading)
-    check_same_grid(image, label, f"image {case.image}", f"label {case.label}", reading)
-    if declared is not None:
-        label_values_check(label.array, declared.to_channels(), case.label)
-    return image, label_values(label.array).tolist()
-
-
-def _listed(faults: Sequence[str], count: int) -> str:
-    return f"{len(faults)} of {count} cases are at fault:\n" + "\n".join(f"  {fault}" for fault in faults)
-
-
-def _in_ras(volume: Volume) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Shape and spacing with the axes in the order right, anterior, superior, as the network sees them."""
-    axes = np.argsort(nib.io_orientation(volume.affine)[:, 0])
-    return tuple(volume.array.shape[axis] for axis in axes), tuple(volume.spacing[axis] for axis in axes)
+    file = folder / NAMES_FILE
+    if not file.is_file():
+        return None
+    content = read_json(file)
+    try:
+        labels = content["labels"] if isinstance(content.get("labels"), dict) else content  # an earlier version's
+        checked = {str(name): [int(each) for each in np.atleast_1d(value)] for name, value in labels.items()}
+        ignore = content.get(IGNORE) if labels is not content else None
+        return Classes.from_mapping(checked, None if ignore is None else int(ignore), content.get("region_order"))
+    except (ValueError, AttributeError, TypeError, UserError) as error:
+        raise UserError(f"{file} must map label names to ids, as medloss segment predict writes it: {error}") from error

@@ -16,9 +16,10 @@ from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, tell_left_out
 from medloss.apps.common.origin import describe_origin
 from medloss.apps.segmentation.cases import Case, find_cases, split_cases
-from medloss.apps.segmentation.classes import Classes, scan
+from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.network import choose_patch
+from medloss.apps.segmentation.scan import scan
 from medloss.apps.segmentation.transforms import IMAGE, LABEL, MASK, fixed_transforms, random_transforms
 
 

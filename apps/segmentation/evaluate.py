@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,8 @@ from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.common.region_metrics import MEASURES, region_measures
 from medloss.apps.common.summary import mean_and_interval, summarise
-from medloss.apps.segmentation.predict import NAMES_FILE, RECORD_FILE
+from medloss.apps.segmentation.classes import NAMES_FILE, Classes, read_classes
+from medloss.apps.segmentation.predict import RECORD_FILE
 
 MEAN = "mean"
 
@@ -64,15 +65,18 @@ def evaluate(
 
     Writes ``metrics.csv`` and ``metrics.json`` into ``output`` (the predictions' folder by default). Distances are in
     mm with the reference's spacing; ``tolerance`` (mm) is that of the surface Dice; voxels that the reference marks
-    with ``ignore`` count in neither mask. Everything is read and compared before anything is written.
+    with ``ignore`` (by default the ignore label of the run that made the predictions) count in neither mask. Everything
+    is read and compared before anything is written.
     """
     predictions, references = Path(predictions), Path(references)
     if not tolerance > 0:
         raise UserError(f"the tolerance of the surface Dice must be above 0 mm, got {tolerance:g}")
     pairs, missing = _pairs(predictions, references)
-    names = _names(predictions)
+    classes = read_classes(predictions if predictions.is_dir() else predictions.parent) or Classes((), ())
+    if ignore is not None:
+        classes = replace(classes, ignore=ignore)
     measured = [
-        _case(case, prediction, reference, names, tolerance, ignore, reading)
+        _case(case, prediction, reference, classes, tolerance, reading)
         for case, prediction, reference in tqdm(pairs, desc="evaluate", disable=hidden(progress))
     ]
     rows = [row for case_rows in measured for row in case_rows]
@@ -87,20 +91,21 @@ def _case(
     case: str,
     prediction: Path,
     reference: Path,
-    names: Mapping[int, str],
+    classes: Classes,
     tolerance: float,
-    ignore: int | None,
     reading: Reading,
 ) -> list[dict[str, Any]]:
     found, truth = load_labels(prediction, reading), load_labels(reference, reading)
     check_same_grid(found, truth, f"prediction {prediction}", f"reference {reference}", reading)
+    known = {each for ids in classes.ids for each in ids} | {0, classes.ignore}
     present = set(label_values(found.array).tolist()) | set(label_values(truth.array).tolist())
-    counted = np.ones(truth.array.shape, bool) if ignore is None else truth.array != ignore
+    others = [(str(label), (label,)) for label in sorted(present - known)]
+    counted = classes.counted(truth.array)
     rows = []
-    for label in sorted((present | set(names)) - {0, ignore}):
-        mine, true = ((each.array == label) & counted for each in (found, truth))
+    for name, ids in [*zip(classes.names, classes.ids, strict=True), *others]:
+        mine, true = (np.isin(each.array, ids) & counted for each in (found, truth))
         values = region_measures(mine, true, truth.spacing, tolerance)
-        rows.append({"case": case, "label": names.get(label, str(label)), "id": label, **values})
+        rows.append({"case": case, "label": name, "id": ids[0], **values})
     return rows
 
 
@@ -135,19 +140,8 @@ def _is_ours(left: LeftOut) -> bool:
     return left.path.name in (NAMES_FILE, RECORD_FILE, "metrics.csv", "metrics.json")
 
 
-def _names(predictions: Path) -> dict[int, str]:
-    """Label names that ``medloss segment predict`` left beside its masks; none elsewhere."""
-    file = (predictions if predictions.is_dir() else predictions.parent) / NAMES_FILE
-    if not file.is_file():
-        return {}
-    try:
-        return {int(value): str(name) for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{file} must map label names to ids, as medloss segment predict writes it: {error}") from error
-
-
 def _summary(rows: Sequence[Mapping[str, Any]], tolerance: float, absent: int) -> dict[str, Any]:
-    labels = list(dict.fromkeys(row["label"] for row in sorted(rows, key=lambda row: row["id"])))
+    labels = list(dict.fromkeys(row["label"] for row in rows))
     by_label = {label: summarise([row for row in rows if row["label"] == label], MEASURES) for label in labels}
     if len(labels) > 1:
         by_label[MEAN] = summarise(_case_means(rows), MEASURES)

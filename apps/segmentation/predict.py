@@ -25,7 +25,7 @@ from medloss.apps.common.notes import note
 from medloss.apps.common.output import RunFolder, digest_of, read_json, write_json
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import Reading
-from medloss.apps.segmentation.classes import Classes
+from medloss.apps.segmentation.classes import Classes, write_classes
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data import faults_of_the_data
 from medloss.apps.segmentation.network import build_inferer, build_network, mirrored_mean
@@ -33,7 +33,6 @@ from medloss.apps.segmentation.train import load_run
 from medloss.apps.segmentation.transforms import IMAGE, fixed_transforms
 
 PREDICTION = "prediction"
-NAMES_FILE = "labels.json"
 RECORD_FILE = "predict.json"
 """What made the masks of a folder: a prediction that was interrupted goes on only with the same."""
 
@@ -80,9 +79,8 @@ def predict(
     pending = [job for job in jobs if overwrite or not _is_done(job[1], probabilities)]
     for source, _ in pending:  # every input is looked at before the first mask is written
         load_image(source, config.data.read)
-    names = {name: int(ids[0]) for name, ids in zip(model.classes.names, model.classes.ids, strict=True)}
     write_json(target / RECORD_FILE, record)
-    write_json(target / NAMES_FILE, names)
+    write_classes(target, model.classes)
     for source, mask in tqdm(pending, desc="predict", disable=hidden(progress)):
         volume = load_image(source, config.data.read)
         with faults_of_the_data():

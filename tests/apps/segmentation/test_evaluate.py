@@ -79,3 +79,18 @@ def test_faults_leave_nothing(folders, tmp_path, fault):
     with pytest.raises(UserError):
         evaluate(given, references, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_ignore_label_of_the_run_counts_nowhere(tmp_path):
+    """A reference with ids 1 and 255 (nobody annotated); the prediction is right where it was annotated."""
+    from medloss.apps.segmentation.classes import Classes, write_classes
+
+    truth = np.zeros((8, 8, 8), np.uint8)
+    truth[2:5, 2:5, 2:5], truth[6:] = 1, 255
+    found = np.where(truth == 255, 1, truth).astype(np.uint8)
+    for name, array in (("found", found), ("truth", truth)):
+        (tmp_path / name).mkdir()
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / name / "a.nii.gz")
+    write_classes(tmp_path / "found", Classes.from_mapping({"ball": 1}, ignore=255))
+    rows = evaluate(tmp_path / "found", tmp_path / "truth", progress=False).rows
+    assert [(row["label"], row["dice"]) for row in rows] == [("ball", 1.0)]
