@@ -10,13 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.ndimage import map_coordinates
+from torch import Tensor
+
+from medloss import ops
 
 Array = Any  # a NumPy array or a tensor
 
 DEFINITIONS = {
-    "folding_percent": "share of voxels whose Jacobian determinant is <= 0, in percent (central differences)",
-    "sdlogj": "standard deviation of ln(J), J clipped below at 1e-9, over all voxels",
+    "folding_percent": "share of voxels whose Jacobian determinant is <= 0, in percent (central differences, one-sided "
+    "ones at the border)",
+    "folding_inside_percent": "the same without the outermost layer of voxels, where differences are one-sided",
+    "sdlogj": "standard deviation of ln(J) over the voxels that do not fold (J > 0); folding_percent counts the others",
     "sdlogj_l2r": "Learn2Reg's variant: deviation of ln(J + 3) without a border of 2; not comparable with sdlogj",
     "jacobian_min": "smallest Jacobian determinant",
     "inverse_consistency_mm": "mean distance in mm between a point and its image under the field and then its inverse",
@@ -27,20 +33,27 @@ def _numpy(values: Array) -> np.ndarray:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=np.float64)
 
 
+@torch.no_grad()
 def jacobian_determinant(ddf_voxels: Array) -> np.ndarray:
     """Determinant of the Jacobian of ``x + ddf(x)``: ``(d, *spatial)`` in voxels to ``(*spatial)``.
 
-    1 keeps volume, <= 0 folds.
+    1 keeps volume, <= 0 folds. Central differences, one-sided ones at the border: a linear field is exact everywhere.
     """
-    field = _numpy(ddf_voxels)
+    field = torch.as_tensor(ddf_voxels).detach().cpu()
+    field = field if field.dtype == torch.float64 else field.float()
     dimensions = field.shape[0]
     if field.ndim != dimensions + 1 or min(field.shape[1:]) < 2:
-        raise ValueError(f"expected a field (d, *spatial) of 2 voxels or more per axis, got shape {field.shape}")
-    jacobian = np.empty((*field.shape[1:], dimensions, dimensions), dtype=np.float32)
-    for component in range(dimensions):
-        for axis in range(dimensions):
-            jacobian[..., component, axis] = np.gradient(field[component], axis=axis) + (component == axis)
-    return np.linalg.det(jacobian)
+        raise ValueError(f"expected a field (d, *spatial) of 2 voxels or more per axis, got shape {tuple(field.shape)}")
+    for axis in range(1, field.ndim):
+        field = _continued(field, axis)
+    return ops.jacobian_determinant(field[None], stencil="central", axis_scale=[1.0] * dimensions)[0, 0].numpy()
+
+
+def _continued(field: Tensor, axis: int) -> Tensor:
+    """One voxel more at both ends, on the line through the last two: central differences there are one-sided ones."""
+    first, second, *_ = field.split(1, axis)
+    *_, before, last = field.split(1, axis)
+    return torch.cat([2 * first - second, field, 2 * last - before], axis)
 
 
 def _select(values: np.ndarray, mask: Array | None, border: int) -> np.ndarray:
@@ -59,13 +72,17 @@ def sd_log_jacobian(jacobian: Array, mask: Array | None = None, variant: str = "
     Args:
         jacobian: ``(*spatial)``, of `jacobian_determinant`.
         mask: ``(*spatial)``, where to look; everywhere without it.
-        variant: ``"plain"`` is ln(J) over all voxels; ``"l2r"`` is what Learn2Reg's evaluation code computes, ln(J +
-            3) without a border of 2 voxels. The two are not comparable.
+        variant: ``"plain"`` is ln(J) over the voxels with J > 0: folded ones have no logarithm, and a number in its
+            place would decide the result (`folding_percent` counts them); NaN where all fold. ``"l2r"`` is what
+            Learn2Reg's evaluation code computes, ln(J + 3) without a border of 2 voxels. The two are not comparable.
     """
     if variant not in ("plain", "l2r"):
         raise ValueError(f"variant is {variant!r}, expected 'plain' or 'l2r'")
-    offset, border = (0.0, 0) if variant == "plain" else (3.0, 2)
-    return float(np.log(np.maximum(_select(_numpy(jacobian), mask, border) + offset, 1e-9)).std())
+    if variant == "l2r":
+        return float(np.log(np.maximum(_select(_numpy(jacobian), mask, 2) + 3.0, 1e-9)).std())
+    values = _select(_numpy(jacobian), mask, 0)
+    values = values[values > 0]
+    return float(np.log(values).std()) if values.size else float("nan")
 
 
 def _lengths_mm(vectors: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -131,6 +148,9 @@ def describe(ddf_voxels: Array, mask: Array | None = None) -> tuple[dict[str, fl
     jacobian = jacobian_determinant(ddf_voxels)
     numbers = {
         "folding_percent": folding_percent(jacobian, mask),
+        "folding_inside_percent": folding_percent(jacobian, mask, border=1)
+        if min(jacobian.shape) > 2
+        else float("nan"),
         "sdlogj": sd_log_jacobian(jacobian, mask),
         "sdlogj_l2r": sd_log_jacobian(jacobian, mask, variant="l2r"),
         "jacobian_min": float(jacobian.min()),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import bootstrap
 
 DEFINITIONS = {
     "dice": "Dice overlap 2|A and B| / (|A| + |B|), 0 to 1, higher is better; not defined when both regions are empty",
@@ -23,7 +24,8 @@ def summarise(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], seed: int 
     """Mean, median, standard deviation, n and a 95 % bootstrap interval of the mean for each key over ``rows``.
 
     Values that are missing or not finite (an empty region has no surface) are left out and counted as ``undefined``.
-    The interval resamples the rows, so give one row per independent case; a fixed seed makes it repeatable.
+    The interval is that of `scipy.stats.bootstrap`; it resamples the rows, so give one row per independent case. A
+    fixed seed makes it repeatable.
     """
     summary = {}
     for key in keys:
@@ -57,9 +59,9 @@ def _statistics(values: np.ndarray, seed: int) -> dict[str, Any]:
 
 def _bootstrap(values: np.ndarray, seed: int, resamples: int = 2000) -> list[float]:
     """Percentile interval of the mean: it always exists, unlike the bias-corrected one on constant data."""
-    drawn = np.random.default_rng(seed).integers(values.size, size=(resamples, values.size))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    return [float(low), float(high)]
+    drawn = np.random.default_rng(seed)
+    found = bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", random_state=drawn)
+    return [float(limit) for limit in found.confidence_interval]
 
 
 def _number(value: Any) -> float:

@@ -13,20 +13,9 @@ import numpy as np
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.output import write_csv, write_json
 from medloss.apps.common.summary import mean_and_interval, summarise
-from medloss.apps.registration.measure import DEFINITIONS
+from medloss.apps.registration.measure import DEFINITIONS, FIELD, case_rows
 
-OVERLAP = ("dice_before", "dice", "hd95_mm", "asd_mm")
-FIELD = (
-    "ncc_before",
-    "ncc",
-    "folding_percent",
-    "sdlogj",
-    "sdlogj_l2r",
-    "jacobian_min",
-    "inverse_consistency_mm",
-    "seconds",
-    "peak_gib",
-)
+DISTANCES = ("dice_before", "dice", "hd95_mm", "asd_mm")
 
 
 class Evaluation(NamedTuple):
@@ -40,11 +29,11 @@ class Evaluation(NamedTuple):
 
     def table(self) -> str:
         """Mean and 95 % interval per label, then of the fields."""
-        header = f"{'label':<12} {'n':>4} " + " ".join(f"{key:>24}" for key in OVERLAP)
+        header = f"{'label':<12} {'n':>4} {'missed':>6} " + " ".join(f"{key:>24}" for key in DISTANCES)
         lines = [header] if self.summary["labels"] else []
         for label, entry in self.summary["labels"].items():
-            cells = " ".join(f"{mean_and_interval(entry[key]):>24}" for key in OVERLAP)
-            lines.append(f"{label:<12} {entry['dice']['n']:>4} {cells}")
+            cells = " ".join(f"{mean_and_interval(entry[key]):>24}" for key in DISTANCES)
+            lines.append(f"{label:<12} {entry['dice']['n']:>4} {entry['missed']:>6} {cells}")
         return "\n".join(
             lines + [f"{key:<24} {mean_and_interval(entry)}" for key, entry in self.summary["field"].items()]
         )
@@ -53,52 +42,61 @@ class Evaluation(NamedTuple):
 def evaluate(folder: Path | str, output: Path | str | None = None) -> Evaluation:
     """Gather the ``metrics.json`` of every pair in ``folder`` into ``metrics.csv`` and ``metrics.json``.
 
-    The folder is what ``predict`` wrote, or holds the run folders of several ``pair``. The files go to ``output``, by
-    default the folder itself. Intervals resample the cases.
+    The folder is what ``predict`` wrote, holds the run folders of several ``pair``, or is that of one. The files go to
+    ``output``, by default the folder itself (``evaluation/`` in that of one pair). Intervals resample the cases.
     """
     return summarise_cases(Path(folder), Path(output) if output else None)
 
 
 def summarise_cases(folder: Path, output: Path | None = None) -> Evaluation:
     """The work of `evaluate`."""
-    cases = [_read(path) for path in sorted(folder.glob("*/metrics.json"))] if folder.is_dir() else []
-    if not cases:
+    files = _case_files(folder)
+    if not files:
         raise UserError(f"{folder} holds no registered pairs: expected */metrics.json, as predict and pair write it")
-    rows = [_row(case, label) for case in cases for label in case["labels"] or [{}]]
+    cases = [_read(path) for path in files]
+    output = output or (folder / "evaluation" if files[0].parent == folder else folder)
+    rows = [row for case in cases for row in case_rows(case)]
     summary = {"cases": len(cases), "labels": _by_label(cases), "field": _summary(cases, FIELD)}
-    write_csv((output or folder) / "metrics.csv", rows)
-    write_json((output or folder) / "metrics.json", summary)
-    return Evaluation(output or folder, rows, summary)
+    write_csv(output / "metrics.csv", rows)
+    write_json(output / "metrics.json", summary)
+    return Evaluation(output, rows, summary)
+
+
+def _case_files(folder: Path) -> list[Path]:
+    """The ``metrics.json`` of each case: in the folders below, or in the folder itself where it is one of ``pair``."""
+    below = sorted(folder.glob("*/metrics.json")) if folder.is_dir() else []
+    own = folder / "metrics.json"
+    return below or ([own] if (folder / "field.nii.gz").is_file() and own.is_file() else [])
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         case = json.loads(path.read_text(encoding="utf-8"))
-        return case if isinstance(case["labels"], list) and case["case"] else {}
+        if not isinstance(case["labels"], list) or not case["case"]:
+            raise ValueError("it names no case, or lists no labels")
+        return case
     except (ValueError, KeyError, TypeError) as fault:
         raise UserError(f"{path} is not the metrics.json of a registered pair ({fault!r})") from fault
-
-
-def _row(case: Mapping[str, Any], label: Mapping[str, Any]) -> dict[str, Any]:
-    field = {key: case[key] for key in FIELD if key in case}
-    overlap = {key: label.get(key, "") for key in ("label", *OVERLAP)}
-    return {"case": case["case"], **overlap, **field}
 
 
 def _by_label(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = list(dict.fromkeys(row["label"] for case in cases for row in case["labels"]))
     found = {}
     for name in names:
-        found[name] = _summary([row for case in cases for row in case["labels"] if row["label"] == name], OVERLAP)
+        found[name] = _of_label([row for case in cases for row in case["labels"] if row["label"] == name])
     if len(names) > 1:
-        found["mean"] = _summary([_mean(case["labels"]) for case in cases if case["labels"]], OVERLAP)
+        found["mean"] = _of_label([_mean(case["labels"]) for case in cases if case["labels"]])
     return found
 
 
+def _of_label(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {**_summary(rows, DISTANCES), "missed": sum(int(row.get("missed") or 0) for row in rows)}
+
+
 def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The mean over a case's labels, so that the interval resamples independent cases."""
-    means = {}
-    for key in OVERLAP:
+    """The mean over a case's labels, so that the interval resamples independent cases; the number of missed ones."""
+    means: dict[str, float] = {"missed": sum(int(row.get("missed") or 0) for row in rows)}
+    for key in DISTANCES:
         values = [row[key] for row in rows if row[key] is not None]
         means[key] = float(np.mean(values)) if values else math.nan
     return means

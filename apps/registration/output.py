@@ -12,16 +12,27 @@ from torch import Tensor
 from medloss.apps.common.deformation import describe, inverse_consistency
 from medloss.apps.common.fields import save_displacement
 from medloss.apps.common.images import Volume, like_dtype, save_volume
-from medloss.apps.common.output import write_json
+from medloss.apps.common.output import write_csv, write_json
 from medloss.apps.registration.geometry import fold_in_initial, pull_labels, pull_moving
 from medloss.apps.registration.intensity import intensity_range, rescale
 from medloss.apps.registration.losses import RegistrationLoss
-from medloss.apps.registration.measure import DEFINITIONS, overlap_rows, peak_gib, regions, similarity
+from medloss.apps.registration.measure import (
+    DEFINITIONS,
+    case_rows,
+    landmark_errors,
+    overlap_rows,
+    peak_gib,
+    regions,
+    similarity,
+)
 from medloss.apps.registration.result import PairResult
 
 
 class Pair(NamedTuple):
-    """Two images on their own grids, with integer label maps ``(i, j, k)`` or masks ``(C, i, j, k)`` or None."""
+    """Two images on their own grids, with integer label maps ``(i, j, k)`` or masks ``(C, i, j, k)`` or None.
+
+    ``points``: corresponding landmarks of the fixed and of the moving image, ``(n, 3)`` each, RAS mm.
+    """
 
     name: str
     fixed: Volume
@@ -29,12 +40,13 @@ class Pair(NamedTuple):
     fixed_label: Tensor | None = None
     moving_label: Tensor | None = None
     classes: tuple[int, ...] | None = None
+    points: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def write_pair(
     folder: Path, pair: Pair, result: PairResult, start: np.ndarray, loss: RegistrationLoss, seconds: float
 ) -> dict[str, Any]:
-    """Write moved image and label, field, inverse, Jacobian, preview and ``metrics.json``; returns what the last holds.
+    """Write moved image and label, field, inverse, Jacobian, preview, ``metrics.json`` and ``.csv``; returns the JSON's.
 
     Args:
         start: the map between the worlds (4 x 4) that *before* means.
@@ -51,12 +63,15 @@ def write_pair(
     if result.moved_label is not None:
         save_volume(folder / "moved_label.nii.gz", _channels_last(result.moved_label), fixed)
         metrics["labels"] = _overlaps(pair, result, before)
+    if pair.points is not None:
+        metrics |= landmark_errors(result.ddf, before, pair.points, fixed.affine)
     metrics |= numbers | _consistency(result, fixed.affine, moving.affine)
     limits = intensity_range(as_tensor(moving))
     images = (rescale(as_tensor(fixed)), rescale(pulled, limits), rescale(result.moved, limits))
     metrics |= similarity(*images, loss)
     metrics |= {"seconds": seconds, "peak_gib": peak_gib()}
     preview(folder / "preview.png", pair, pulled.numpy(), result)
+    write_csv(folder / "metrics.csv", case_rows(metrics))
     write_json(folder / "metrics.json", {**metrics, "definitions": _definitions(metrics)})
     return metrics
 

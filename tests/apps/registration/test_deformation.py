@@ -62,6 +62,30 @@ def test_sdlogj_of_two_volumes():
         sd_log_jacobian(jacobian, variant="other")
 
 
+def test_folded_voxels_do_not_decide_the_sdlogj():
+    jacobian = np.where(GRID[0] < 6, 2.0, 0.5)
+    jacobian[0, 0, 0], jacobian[1, 1, 1] = -3.0, 0.0
+    assert sd_log_jacobian(jacobian) == pytest.approx(np.log(2.0), abs=1e-3)
+    assert np.isnan(sd_log_jacobian(np.full(SHAPE, -1.0)))
+
+
+def test_folding_at_the_border_and_inside():
+    """A plane of the border that crosses the next one folds there: one-sided differences, u1 - u0 = -1.5."""
+    field = np.zeros((3, *SHAPE))
+    field[0, 0] = 1.5  # the first plane lands behind the second one; inside, (0 - 1.5) / 2 > -1
+    numbers, jacobian = describe(field)
+    np.testing.assert_allclose(jacobian[0], -0.5, atol=1e-6)
+    np.testing.assert_allclose(jacobian[1], 0.25, atol=1e-6)
+    assert numbers["folding_percent"] == pytest.approx(100 / SHAPE[0]) and numbers["folding_inside_percent"] == 0.0
+
+
+def test_it_agrees_with_numpy_gradients_up_to_the_border():
+    field = np.random.default_rng(0).normal(0, 0.3, (3, *SHAPE))
+    rows = [[np.gradient(field[c], axis=a) + (c == a) for a in range(3)] for c in range(3)]
+    expected = np.linalg.det(np.moveaxis(np.array(rows), (0, 1), (-2, -1)))
+    np.testing.assert_allclose(jacobian_determinant(field), expected, atol=1e-5)
+
+
 def test_two_dimensions():
     grid = np.indices((7, 8)).astype(float)
     np.testing.assert_allclose(jacobian_determinant(0.5 * grid), 1.5**2, rtol=1e-5)

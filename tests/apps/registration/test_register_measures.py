@@ -1,0 +1,91 @@
+"""What is measured of a registered pair: overlap, surfaces, landmarks, and what becomes of a region that is missed."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from medloss.apps.common.errors import UserError
+from medloss.apps.registration.evaluate import summarise_cases
+from medloss.apps.registration.measure import landmark_errors, overlap_rows, regions
+
+SPACING = (1.0, 2.0, 2.0)
+
+
+def cube(start: int, shape=(12, 12, 12)) -> torch.Tensor:
+    label = torch.zeros(shape, dtype=torch.int32)
+    label[start : start + 4, 2:6, 2:6] = 1
+    return label
+
+
+def measured(fixed, before, after):
+    return overlap_rows(*(regions(each, (1,)) for each in (fixed, before, after)), SPACING)[0]
+
+
+def test_overlap_and_distances_of_a_shifted_cube():
+    row = measured(cube(2), cube(4), cube(3))
+    assert row["dice_before"] == pytest.approx(2 * 32 / 128) and row["dice"] == pytest.approx(2 * 48 / 128)
+    assert row["hd95_mm"] == pytest.approx(1.0) and 0 < row["asd_mm"] < 1 and row["missed"] is False
+
+
+def test_a_missed_region_costs_the_diagonal_and_an_absent_one_nothing():
+    nothing = torch.zeros_like(cube(2))
+    diagonal = math.sqrt(12**2 + 24**2 + 24**2)
+    for pair in ((cube(2), nothing), (nothing, cube(2))):
+        row = measured(pair[0], cube(2), pair[1])
+        assert row["missed"] and row["dice"] == 0.0 and row["hd95_mm"] == row["asd_mm"] == pytest.approx(diagonal)
+    row = measured(nothing, nothing, nothing)
+    assert not row["missed"] and math.isnan(row["dice"]) and math.isnan(row["hd95_mm"])
+
+
+def test_landmarks_before_and_after():
+    affine = np.diag([1.0, 2.0, 2.0, 1.0])
+    fixed = np.array([[2.0, 4.0, 4.0], [3.0, 6.0, 8.0]])
+    moving = fixed + [1.0, 0.0, 0.0]
+    still = torch.zeros(3, 12, 12, 12)
+    field = still.clone()
+    field[0] = 1.0
+    found = landmark_errors(field, still, (fixed, moving), affine)
+    assert found["tre_before_mm"] == pytest.approx(1.0) and found["tre_mm"] == pytest.approx(0.0)
+    assert found["landmarks"] == 2
+
+
+def case(name, dice, missed=False, **others):
+    row = {"label": "1", "dice_before": 0.5, "dice": dice, "hd95_mm": 2.0, "asd_mm": 1.0, "missed": missed}
+    numbers = {"tre_mm": 1.5, "folding_percent": 0.0, "folding_inside_percent": 0.0, "seconds": 3.0}
+    return {"case": name, "labels": [row], **numbers, **others}
+
+
+def write(folder, found):
+    (folder / found["case"]).mkdir(parents=True)
+    (folder / found["case"] / "metrics.json").write_text(json.dumps(found))
+
+
+def test_the_table_counts_what_is_missed(tmp_path):
+    write(tmp_path, case("a", 0.8))
+    write(tmp_path, case("b", 0.0, missed=True))
+    result = summarise_cases(tmp_path)
+    label = result.summary["labels"]["1"]
+    assert label["missed"] == 1 and label["dice"]["mean"] == pytest.approx(0.4) and label["dice"]["n"] == 2
+    assert (
+        result.summary["field"]["tre_mm"]["mean"] == 1.5
+        and "landmarks" in result.summary["field"]["tre_mm"]["definition"]
+    )
+    assert "missed" in (tmp_path / "metrics.csv").read_text().splitlines()[0]
+
+
+def test_the_folder_of_one_pair_keeps_its_numbers(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps(case("a", 0.8)))
+    (tmp_path / "field.nii.gz").touch()
+    assert summarise_cases(tmp_path).folder == tmp_path / "evaluation"
+    assert json.loads((tmp_path / "metrics.json").read_text())["case"] == "a"
+
+
+def test_what_is_no_case_is_named(tmp_path):
+    write(tmp_path, {"case": "a", "labels": None})
+    with pytest.raises(UserError, match="a/metrics.json is not"):
+        summarise_cases(tmp_path)
