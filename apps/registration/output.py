@@ -46,7 +46,7 @@ class Pair(NamedTuple):
 def write_pair(
     folder: Path, pair: Pair, result: PairResult, start: np.ndarray, loss: RegistrationLoss, seconds: float
 ) -> dict[str, Any]:
-    """Write moved image and label, field, inverse, Jacobian, preview, ``metrics.json`` and ``.csv``; returns the JSON's.
+    """Write moved image and label, field, inverse, Jacobian, preview, ``metrics.csv`` and ``.json``; returns that one.
 
     Args:
         start: the map between the worlds (4 x 4) that *before* means.

@@ -45,7 +45,7 @@ def test_a_missed_region_costs_the_diagonal_and_an_absent_one_nothing():
 def test_landmarks_before_and_after():
     affine = np.diag([1.0, 2.0, 2.0, 1.0])
     fixed = np.array([[2.0, 4.0, 4.0], [3.0, 6.0, 8.0]])
-    moving = fixed + [1.0, 0.0, 0.0]
+    moving = fixed + np.array([1.0, 0.0, 0.0])
     still = torch.zeros(3, 12, 12, 12)
     field = still.clone()
     field[0] = 1.0
@@ -87,5 +87,5 @@ def test_the_folder_of_one_pair_keeps_its_numbers(tmp_path):
 
 def test_what_is_no_case_is_named(tmp_path):
     write(tmp_path, {"case": "a", "labels": None})
-    with pytest.raises(UserError, match="a/metrics.json is not"):
+    with pytest.raises(UserError, match=r"a/metrics\.json is not"):
         summarise_cases(tmp_path)
