@@ -121,9 +121,10 @@ def registration_preview(
     *,
     affine: np.ndarray | None = None,
 ) -> Path:
-    """Fixed | moving | moved | checkerboard of fixed and moved | deformed grid | volume change (log J) in three planes.
+    """Fixed | moving | moved | fixed and moving, fixed and moved as checkerboards | deformed grid | log J, in 3 planes.
 
     The fixed image's outline is drawn on the moving and the moved image, so that what still disagrees is seen at once.
+    The checkerboards are from before and after: after a good registration the second one alone shows nothing.
 
     Args:
         path: PNG to write.
@@ -144,7 +145,8 @@ def registration_preview(
     box = crop_box((images[0] > level) | (images[1] > level), steps)
     images, jacobian = [image[box] for image in images], jacobian[box]
     mm = ddf_to_ras(ddf, affine)[(slice(None), *box)] * np.reshape(steps, (3, 1, 1, 1))
-    columns = ["fixed", "moving", "moved", "fixed / moved", "deformed grid", "volume change"]
+    mixed = ["before: fixed / moving", "after: fixed / moved"]
+    columns = ["fixed", "moving", "moved", *mixed, "deformed grid", "volume change"]
     sheet = Sheet(jacobian.shape, steps, columns, title, lettered=affine is not None)
     draw_registration(sheet, images, mm, jacobian, level, steps)
     sheet.legend([Patch(color=OUTLINE, label="outline of the fixed image"), Patch(color=FOLD, label="folded (J ≤ 0)")])
@@ -163,14 +165,15 @@ def draw_registration(
     """Fill the sheet from fixed, moving and moved (0..1), the displacement in mm and its determinant, all in RAS."""
     fixed, moving, moved = images
     cuts = centre_cuts(fixed > level)
-    mixed = np.where(checkerboard(fixed.shape, spacing), moved, fixed)
+    board = checkerboard(fixed.shape, spacing)
+    before, after = (np.where(board, each, fixed) for each in (moving, moved))
     for row, plane in enumerate(PLANES):
-        for column, volume in enumerate((fixed, moving, moved, mixed, 0.55 * moving)):
+        for column, volume in enumerate((fixed, moving, moved, before, after, 0.55 * moving)):
             sheet.draw(row, column, cut(volume, plane, cuts), cmap="gray", vmin=0, vmax=1)
         draw_grid(sheet, row, cut(mm[plane.across], plane, cuts), cut(mm[plane.up], plane, cuts), spacing)
         change = draw_volume_change(sheet, row, cut(jacobian, plane, cuts), jacobian)
         body = gaussian_filter(binary_fill_holes(cut(fixed > level, plane, cuts)).astype(np.float32), 0.8)
-        for column, ink in ((1, OUTLINE), (2, OUTLINE), (5, "#444444")):
+        for column, ink in ((1, OUTLINE), (2, OUTLINE), (6, "#444444")):
             sheet.outline(row, column, body, 0.5, color=ink)
     volume_bar(sheet, change)
 
@@ -198,7 +201,7 @@ def draw_grid(
     sheet: Sheet, row: int, across: np.ndarray, up: np.ndarray, spacing: Sequence[float], every_mm: float | None = None
 ) -> None:
     """Lines of the fixed grid where the displacement (mm; up, across) carries them in the moving image."""
-    plane, panel = PLANES[row], sheet.panels[row][4]
+    plane, panel = PLANES[row], sheet.panels[row][5]
     steps = spacing[plane.up], spacing[plane.across]
     y, x = np.meshgrid(*((np.arange(n) + 0.5) * s for n, s in zip(across.shape, steps, strict=True)), indexing="ij")
     every_mm = every_mm or max(sheet.size) / 24
@@ -212,8 +215,8 @@ def draw_volume_change(sheet: Sheet, row: int, section: np.ndarray, jacobian: np
     """log J in blue (shrinks) and red (grows), on limits common to the planes; folded voxels in their own colour."""
     logarithm = np.log(np.maximum(jacobian, 1e-3))
     limit = min(max(float(np.percentile(np.abs(logarithm), 99.5)), math.log(1.25)), math.log(8))
-    picture = sheet.draw(row, 5, np.log(np.maximum(section, 1e-3)), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    sheet.draw(row, 5, np.ma.masked_equal(section <= 0, False), cmap=ListedColormap([FOLD]))
+    picture = sheet.draw(row, 6, np.log(np.maximum(section, 1e-3)), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    sheet.draw(row, 6, np.ma.masked_equal(section <= 0, False), cmap=ListedColormap([FOLD]))
     return picture
 
 
@@ -222,5 +225,5 @@ def volume_bar(sheet: Sheet, picture: Any) -> None:
     limit = picture.get_clim()[1]
     largest = max(f for f in (1.25, 1.5, 2, 3, 4, 8) if math.log(f) <= limit + 1e-6)
     factors = [1 / largest, 1, largest]
-    bar = sheet.colour_bar(5, picture, [math.log(f) for f in factors], [f"×{f:.2g}" for f in factors])
+    bar = sheet.colour_bar(6, picture, [math.log(f) for f in factors], [f"×{f:.2g}" for f in factors])
     bar.outline.set_visible(False)

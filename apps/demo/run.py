@@ -11,32 +11,12 @@ from medloss.apps.common.config import dump_config
 from medloss.apps.common.figures import registration_preview, segmentation_preview
 from medloss.apps.common.images import save_volume
 from medloss.apps.common.output import RunFolder, write_json
-from medloss.apps.common.report import write_report
 from medloss.apps.demo import recovery, tissues
 from medloss.apps.demo.config import DemoConfig
-from medloss.apps.demo.corruption import BIAS, NOISE
+from medloss.apps.demo.page import CLAIM, QUICK_TEXT, TISSUE_TEXT, WARP_TEXT, report
 from medloss.apps.demo.picture import draw_picture
 from medloss.apps.demo.template import TISSUES, Template, load_template
 from medloss.apps.registration.measure import peak_gib
-
-CLAIM = (
-    "This is one average brain, the MNI152 template, and no claim of generalisation: nothing here says how well such "
-    f"a network does on other scans. The noise (standard deviation {NOISE:g}), the bias field ({BIAS:g}) and the warp "
-    "are simulated. The settings of both parts were chosen while looking at these very numbers."
-)
-TISSUE_TEXT = (
-    "A small 3D U-Net learned the tissues of the posterior part of the brain, under fresh noise and a fresh bias field "
-    "in every patch, and is tested on the anterior part, which is not the mirror image of the other. Beside it "
-    "stands the best that any two thresholds on the intensity can do on that very image: they were chosen with the "
-    "reference at hand."
-)
-WARP_TEXT = (
-    "The template was warped by a known smooth field that folds nowhere, noise was added to both images, and medloss "
-    "register pair had to find the field again. The target registration error (TRE) is the distance in mm between the "
-    "found and the true position, over all voxels of the brain. Folding is the share of voxels where the found field "
-    "turns space inside out (Jacobian determinant at most 0)."
-)
-QUICK_TEXT = "This is the quick version on a coarse grid: it shows that everything runs. Its numbers mean nothing."
 
 
 def run_demo(output: Path | str, config: DemoConfig, progress: bool = True) -> RunFolder:
@@ -110,41 +90,6 @@ def draw(
     images = recovery.images(case, recovered)
     registration_preview(run.path / "registration.png", *images, recovered.ddf, spacing, title, affine=affine)
     draw_picture(run.path / "demo.png", template, found, images, case, recovered)
-
-
-def report(run: RunFolder, metrics: dict[str, Any]) -> None:
-    """report.html: what was done, the numbers, the pictures."""
-    seconds = metrics["seconds"]
-    resources = {
-        "device": metrics["device"],
-        "segmentation_seconds": seconds["segmentation"],
-        "registration_seconds": seconds["registration"],
-        "total_seconds": seconds["total"],
-        "peak_memory_gib": metrics["peak_gib"],
-    }
-    tables = {
-        "Tissue segmentation: Dice on the anterior part": metrics["dice"],
-        "Recovery of a known warp: error over the brain, folding": registration_rows(metrics["registration"]),
-        "Time and memory": [resources],
-    }
-    images = {
-        "At a glance": run.path / "demo.png",
-        "Tissue segmentation": run.path / "segmentation.png",
-        "Registration": run.path / "registration.png",
-        "Training": run.path / "segmentation" / "progress.png",
-    }
-    paragraphs = [*([QUICK_TEXT] if metrics["quick"] else []), CLAIM, TISSUE_TEXT, WARP_TEXT]
-    write_report(run.path / "report.html", "medloss demo", paragraphs, tables, images)
-
-
-def registration_rows(numbers: dict[str, float]) -> list[dict[str, Any]]:
-    """The numbers of part two as rows: what, before, after."""
-    rows = [
-        {"measure": f"{name} TRE (mm)", "before": numbers[f"tre_before{key}_mm"], "after": numbers[f"tre{key}_mm"]}
-        for name, key in (("mean", ""), ("median", "_median"), ("95th percentile of the", "_p95"))
-    ]
-    folding = (("in the brain", "folding_brain_percent"), ("in the whole volume", "folding_percent"))
-    return rows + [{"measure": f"folding {where} (%)", "before": None, "after": numbers[key]} for where, key in folding]
 
 
 def table(metrics: dict[str, Any]) -> str:

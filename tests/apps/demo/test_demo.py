@@ -17,7 +17,7 @@ from medloss.apps.common.errors import UserError
 from medloss.apps.common.fields import load_displacement
 from medloss.apps.common.images import load_volume
 from medloss.apps.common.output import read_csv
-from medloss.apps.common.report import cell
+from medloss.apps.common.report_numbers import cell
 from medloss.apps.demo.template import load_template
 
 
