@@ -43,22 +43,16 @@ def opening(files: Sequence[Link], folder: Path | str) -> list[tuple[str, str]]:
     told = f" Set its Description to {' and '.join(kinds)}." if kinds else ""
     lines = [(f"3D Slicer: drag the files into its window, or choose File, Add Data.{told}", "")]
     if images:
-        commands = [["-g", images[0], "-s", each] for each in labels] or [_overlays(images)]
-        lines += [("ITK-SNAP, from the folder of this page:", _command(each, folder)) for each in commands]
+        names = [_relative(each, folder) or str(each) for each in images]
+        overlays = ["-o", *names[1:]] if len(names) > 1 else []
+        masks = [["-s", _relative(each, folder) or str(each)] for each in labels] or [overlays]
+        commands = [shlex.join(["itksnap", "-g", names[0], *mask]) for mask in masks]
+        lines += [("ITK-SNAP, from the folder of this page:", command) for command in commands]
     return lines
 
 
 _SEGMENTATION = "Segmentation for label maps"
 _TRANSFORM = "Transform for displacement fields"
-
-
-def _overlays(images: Sequence[Path]) -> list[str | Path]:
-    return ["-g", images[0], *(["-o", *images[1:]] if len(images) > 1 else [])]
-
-
-def _command(arguments: Sequence[str | Path], folder: Path | str) -> str:
-    words = [each if isinstance(each, str) else _relative(each, folder) or str(each) for each in arguments]
-    return shlex.join(["itksnap", *words])
 
 
 def _relative(file: Path | str, folder: Path | str) -> str | None:
