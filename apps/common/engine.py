@@ -8,6 +8,7 @@ is exact in this sense: stopped after any epoch and resumed, it gives bit for bi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -20,9 +21,11 @@ from ignite.handlers import ProgressBar
 from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys
 
+from medloss.apps.common.averaging import Trained, WeightAverage
 from medloss.apps.common.checkpoints import Checkpoints
 from medloss.apps.common.history import History
 from medloss.apps.common.output import RunFolder
+from medloss.apps.common.pace import Pace, duration
 from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.common.training import TrainConfig, build_optimizer, build_schedule
 
@@ -35,6 +38,8 @@ class Validation:
     """When and how to validate: ``measure()`` returns metrics by name, ``metric`` is the one that picks the best.
 
     ``measured(epoch, is_best)`` is called before the checkpoints of that epoch are written (previews, tables).
+    ``share`` bounds the share of the time that validations take; ``patience`` of them in a row without a better one end
+    the training.
     """
 
     measure: Callable[[], Mapping[str, float]]
@@ -43,13 +48,24 @@ class Validation:
     higher_is_better: bool = True
     keep: int = 1
     measured: Callable[[int, bool], None] | None = None
+    share: float = 1.0
+    patience: int | None = None
 
 
 class Trainer:
     """A MONAI engine with what surrounds it; :meth:`run` trains to the end, and :attr:`engine` takes more handlers."""
 
-    def __init__(self, engine: SupervisedTrainer, checkpoints: Checkpoints, run: RunFolder):
+    def __init__(
+        self,
+        engine: SupervisedTrainer,
+        checkpoints: Checkpoints,
+        run: RunFolder,
+        pace: Pace,
+        average: WeightAverage | None = None,
+    ):
         self.engine, self.checkpoints, self.run_folder = engine, checkpoints, run
+        self.pace, self.average = pace, average
+        self.patience: int | None = None
         self.history: History  # opened by :meth:`run`, when it is known whether this is a resumed one
         self.rows: list[dict[str, Any]] = []
 
@@ -63,13 +79,30 @@ class Trainer:
         """Train until the last epoch. After an interruption, ``last.pt`` holds the last finished epoch."""
         state = self.engine.state
         self.history = History(self.run_folder, state.epoch, self.rows)
+        self.pace.start()
         try:
             if state.epoch == 0:
                 self.checkpoints.save(0, 0)
-            if state.epoch < state.max_epochs:
+            if not (state.epoch and (self.pace.is_last(state.epoch) or self.is_stale())):
                 self.engine.run()
         finally:
             self.history.close()
+
+    def measured_weights(self) -> contextlib.AbstractContextManager[None]:
+        """Within it the network has the weights that are measured and kept: their average where there is one."""
+        return self.average.in_place() if self.average is not None else contextlib.nullcontext()
+
+    def is_stale(self) -> bool:
+        """Whether the last validations, as many as the patience goes, have brought no better one."""
+        patience, metric, sign = self.patience, self.checkpoints.metric, self.checkpoints.sign
+        if patience is None or not self.checkpoints.saved:
+            return False
+        scores = [row[metric] for row in self.history.rows if row.get(metric) is not None]
+        best = max(range(len(scores)), key=lambda index: sign * scores[index])
+        if len(scores) - 1 - best < patience:
+            return False
+        self.run_folder.log(f"{patience} validations without a better {metric}: the training ends")
+        return True
 
 
 def build_trainer(
@@ -95,32 +128,23 @@ def build_trainer(
         loss: an object with ``set_epoch(epoch)`` whose weights follow a schedule, counted from 0.
         validation: how to measure; without it only ``last.pt`` is written.
     """
-    epochs, length = config.count_epochs(len(loader)), len(loader)
+    epochs, updates = config.count_epochs(len(loader)), -(-len(loader) // config.accumulate)
     optimizer = build_optimizer(config.optimizer, network.parameters())
-    schedule = build_schedule(config.schedule, optimizer, epochs, -(-length // config.accumulate))
-    scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-    update = Update(network, optimizer, schedule, scaler, terms, config, device)
-    engine = SupervisedTrainer(
-        device=device,
-        max_epochs=epochs,
-        train_data_loader=loader,
-        network=network,
-        optimizer=optimizer,
-        loss_function=loss,
-        epoch_length=length,
-        iteration_update=update,
-        decollate=False,
-    )
-    engine.logger.setLevel(logging.CRITICAL)  # exceptions reach the caller: logged too, they are told three times
-    objects = {"network": network, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     picked = validation or Validation(dict, "none")
+    pace = Pace(epochs, None if config.minutes is None else 60 * config.minutes, picked.share)
+    schedule = build_schedule(config.schedule, optimizer, epochs, updates, pace.fraction if config.minutes else None)
+    average = WeightAverage(network, config.ema) if config.ema else None
+    scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+    update = Update(network, optimizer, schedule, scaler, terms, config, device, average)
+    engine = _engine(update, loader, epochs, loss)
+    objects: dict[str, Any] = {"network": average or network}
+    objects |= {"optimizer": optimizer, "schedule": schedule, "scaler": scaler, **_more(config, average, pace)}
     checkpoints = Checkpoints(run, objects, picked.metric, 1.0 if picked.higher_is_better else -1.0, picked.keep)
-    trainer = Trainer(engine, checkpoints, run)
+    trainer = Trainer(engine, checkpoints, run, pace, average)
+    trainer.patience = picked.patience
     _attach(trainer, loader, seed, loss, validation, schedule)
     if progress:
-        ProgressBar(desc="train", disable=None).attach(
-            engine, output_transform=lambda output: {"loss": float(output["loss"])}
-        )
+        ProgressBar(desc="train", disable=None).attach(engine, output_transform=lambda output: _shown(trainer, output))
     return trainer
 
 
@@ -135,6 +159,7 @@ class Update:
     terms: Terms
     config: TrainConfig
     device: torch.device
+    average: WeightAverage | None = None
 
     def __call__(self, engine: Engine, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         length, size = cast(int, engine.state.epoch_length), self.config.accumulate
@@ -163,6 +188,30 @@ class Update:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.schedule.step()
+        if self.average is not None:
+            self.average.update()
+
+
+def _engine(update: Update, loader: Any, epochs: int, loss: Any) -> SupervisedTrainer:
+    engine = SupervisedTrainer(
+        device=update.device,
+        max_epochs=epochs,
+        train_data_loader=loader,
+        network=update.network,
+        optimizer=update.optimizer,
+        loss_function=loss,
+        epoch_length=len(loader),
+        iteration_update=update,
+        decollate=False,
+    )
+    engine.logger.setLevel(logging.CRITICAL)  # exceptions reach the caller: logged too, they are told three times
+    return engine
+
+
+def _more(config: TrainConfig, average: WeightAverage | None, pace: Pace) -> dict[str, Any]:
+    """What a checkpoint holds for some trainings alone; after the network, since it puts the network's weights back."""
+    trained = {} if average is None else {"trained": Trained(average)}
+    return trained if config.minutes is None else {**trained, "pace": pace}
 
 
 def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -186,14 +235,15 @@ def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Val
             loss.set_epoch(engine.state.epoch - 1)
 
     def finish(engine: Engine) -> None:
-        epoch, epochs = engine.state.epoch, cast(int, engine.state.max_epochs)
-        means = trainer.history.means()
+        epoch, means, pace = engine.state.epoch, trainer.history.means(), trainer.pace
         if means["loss"] - means["loss"] != 0:  # NaN or infinite: stop before the good checkpoint is lost
             advice = "lower train.optimizer.lr or set train.clip"
             raise RuntimeError(f"the loss is {means['loss']} in epoch {epoch}: {advice}")
+        pace.add_epoch(time.perf_counter() - started[0])
         row = {"epoch": epoch, "lr": schedule.get_last_lr()[0], **means}
-        due = validation if validation and (epoch % validation.every == 0 or epoch == epochs) else None
-        metrics = dict(due.measure()) if due else {}
+        is_last = pace.is_last(epoch)
+        due = validation if validation and _is_due(validation, pace, epoch, is_last) else None
+        metrics = _validate(trainer, due) if due else {}
         row |= {"seconds": time.perf_counter() - started[0], **metrics}
         score = metrics.get(due.metric) if due else None
         is_best = trainer.checkpoints.is_best(score)
@@ -204,18 +254,42 @@ def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Val
         trainer.history.rows.append(row)
         trainer.checkpoints.save(epoch, engine.state.iteration, score, trainer.history.rows)
         trainer.history.end_epoch(row)
-        trainer.run_folder.log(_line(row, epochs, metrics, is_best))
+        trainer.run_folder.log(_line(row, pace, metrics, is_best))
+        if is_last or trainer.is_stale():
+            engine.terminate()
 
     engine.add_event_handler(Events.EPOCH_STARTED, start)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: trainer.history.add(engine.state.output))
     engine.add_event_handler(Events.EPOCH_COMPLETED, finish)
 
 
-def _line(row: Mapping[str, Any], epochs: int, metrics: Mapping[str, float], is_best: bool) -> str:
+def _is_due(validation: Validation, pace: Pace, epoch: int, is_last: bool) -> bool:
+    return is_last or (epoch % validation.every == 0 and pace.may_validate())
+
+
+def _validate(trainer: Trainer, validation: Validation) -> dict[str, float]:
+    started = time.perf_counter()
+    with trainer.measured_weights():
+        metrics = dict(validation.measure())
+    trainer.pace.add_validation(time.perf_counter() - started)
+    return metrics
+
+
+def _shown(trainer: Trainer, output: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands behind the bar of an epoch: the loss, and how long the whole training still takes."""
+    state, pace = trainer.engine.state, trainer.pace
+    left = pace.left(state.epoch - 1) if pace.count or pace.seconds else 0.0
+    return {"loss": float(output["loss"])} | ({"left": duration(left)} if left else {})
+
+
+def _line(row: Mapping[str, Any], pace: Pace, metrics: Mapping[str, float], is_best: bool) -> str:
     terms = " ".join(f"{name.removesuffix('_raw')} {row[name]:.4f}" for name in row if name.endswith("_raw"))
     measured = "".join(f"  {name} {value:.4f}" for name, value in metrics.items())
-    line = f"epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f} ({terms})  lr {row['lr']:.2e}"
-    return f"{line}  {row['seconds']:.1f} s" + measured + ("  (best so far)" if is_best else "")
+    number = f"{row['epoch']}" if pace.seconds else f"{row['epoch']}/{pace.epochs}"
+    line = f"epoch {number}  loss {row['loss']:.4f} ({terms})  lr {row['lr']:.2e}"
+    left = pace.left(row["epoch"])
+    times = f"{row['seconds']:.1f} s" + (f", {duration(left)} left" if left >= 1 else "")
+    return f"{line}  {times}" + measured + ("  (best so far)" if is_best else "")
 
 
 def _detached(value: Any) -> Any:

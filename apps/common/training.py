@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import pydantic
@@ -23,17 +23,32 @@ class OptimizerConfig(Model):
 
 
 class ScheduleConfig(Model):
-    """Learning rate over time: ``warmup`` epochs of linear rise, then constant or a cosine down to zero."""
+    """Learning rate over time: ``warmup`` epochs of linear rise, then constant, or down to zero.
 
-    name: Literal["cosine", "constant"] = "cosine"
+    ``cosine``: half a cosine. ``poly``: the share that is left to the power of 0.9, as in nnU-Net.
+    """
+
+    name: Literal["cosine", "poly", "constant"] = "cosine"
     warmup: float = pydantic.Field(0, ge=0, le=MOST_EPOCHS)
 
 
 class TrainConfig(Model):
-    """How long and how to train. ``steps`` (rounded up to whole epochs) wins over ``epochs``."""
+    """How long and how to train.
+
+    The length is given by one of ``minutes`` (time on the clock, validation included), ``steps`` (rounded up to whole
+    epochs) and ``epochs``, which win in this order. An epoch is ``epoch_steps`` steps, or one pass over the cases
+    where that is left open. A run by ``minutes`` that is resumed has the time that it did not use yet; its learning
+    rate follows the clock, so that only ``steps`` and ``epochs`` give the same weights again.
+
+    ``ema``: the network that is measured and kept is an average of the weights of the last steps, each of which counts
+    this factor less than the one after it (0.99: about the last hundred); 0: the weights themselves.
+    """
 
     epochs: int = pydantic.Field(20, ge=1, le=MOST_EPOCHS)
     steps: int | None = pydantic.Field(None, ge=1, le=10**9)
+    minutes: float | None = pydantic.Field(None, gt=0, le=10**6)
+    epoch_steps: int | None = pydantic.Field(None, ge=1, le=10**6)
+    ema: float = pydantic.Field(0.0, ge=0, lt=1)
     batch: int = pydantic.Field(2, ge=1, le=4096)
     accumulate: int = pydantic.Field(1, ge=1, le=10**6)
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -43,7 +58,9 @@ class TrainConfig(Model):
     workers: int = pydantic.Field(0, ge=0, le=256)
 
     def count_epochs(self, steps_per_epoch: int) -> int:
-        """Number of epochs for a loader of ``steps_per_epoch`` batches."""
+        """Number of epochs for a loader of ``steps_per_epoch`` batches; the most there can be where time decides."""
+        if self.minutes is not None:
+            return MOST_EPOCHS
         return self.epochs if self.steps is None else math.ceil(self.steps / steps_per_epoch)
 
 
@@ -56,16 +73,26 @@ def build_optimizer(config: OptimizerConfig, parameters: Iterable[torch.nn.Param
 
 
 def build_schedule(
-    config: ScheduleConfig, optimizer: torch.optim.Optimizer, epochs: int, updates_per_epoch: int
+    config: ScheduleConfig,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    updates_per_epoch: int,
+    used: Callable[[], float] | None = None,
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Learning rate factor per optimizer update: a warm-up from near zero to 1, then constant or a half cosine to 0."""
+    """Learning rate factor per optimizer update: a warm-up from near zero to 1, then as the schedule says.
+
+    ``used`` tells the share of the training that is over, where time and not the number of updates decides.
+    """
     warm, total = round(config.warmup * updates_per_epoch), epochs * updates_per_epoch
 
     def factor(update: int) -> float:
         if update < warm:
             return (update + 1) / (warm + 1)
+        done = used() if used is not None else (update - warm) / max(1, total - warm)
         if config.name == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (update - warm) / max(1, total - warm))))
+        if config.name == "poly":
+            return float(max(0.0, 1.0 - done) ** 0.9)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
