@@ -6,6 +6,7 @@ import typer
 
 from medloss._version import __version__
 from medloss.apps.demo.cli import demo
+from medloss.apps.losses.cli import app as losses_app
 from medloss.apps.registration.cli import app as registration_app
 from medloss.apps.segmentation.cli import app as segmentation_app
 
@@ -29,6 +30,7 @@ def medloss(
 
 app.add_typer(segmentation_app, name="segment")
 app.add_typer(registration_app, name="register")
+app.add_typer(losses_app, name="losses")
 app.command("demo")(demo)
 
 

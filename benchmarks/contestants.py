@@ -6,13 +6,13 @@ of segmentations (the unit of memory is the logits), the others of images or fie
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-Maker = Callable[[], Callable[..., Tensor]]
+from medloss.apps.losses.measure import step as step
+from medloss.apps.losses.peers import Maker as Maker
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,6 @@ def balls(row: Row) -> Tensor:
         inside = ((grid - centre.view(-1, *[1] * len(row.shape))) ** 2).sum(0) < (min(row.shape) / 6) ** 2
         labels[inside] = label
     return labels.expand(row.batch, 1, *row.shape).contiguous()
-
-
-def step(loss: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
-    """One forward and backward; returns the gradient."""
-    first = inputs[0].detach().requires_grad_()
-    loss(first, *inputs[1:]).sum().backward()
-    return first.grad
 
 
 def floor(inputs: list[Tensor]) -> None:

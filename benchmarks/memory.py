@@ -23,11 +23,7 @@ from contestants import Row, step, tensors
 from rows import BY_NAME
 from speed import begun, contestants, results, rows_of
 
-
-def status(key: str) -> int:
-    """Bytes from the process's status."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return 1024 * int(line.split()[1])
+from medloss.apps.losses.measure import HEAP, peak
 
 
 def measure_here(name: str, who: str) -> float:
@@ -35,12 +31,8 @@ def measure_here(name: str, who: str) -> float:
     warnings.simplefilter("ignore")
     row = BY_NAME[name]
     loss = row.ours() if who == "medloss" else row.peers[who]()
-    step(loss, tensors(replace(row, shape=tuple(min(size, row.warm) for size in row.shape))))
-    inputs = tensors(row)
-    before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again here
-    step(loss, inputs)
-    return (status("VmHWM") - before) / (inputs[0].numel() * inputs[0].element_size())
+    small = tensors(replace(row, shape=tuple(min(size, row.warm) for size in row.shape)))
+    return peak(loss, small, tensors(row))
 
 
 def peaks_on_gpu(row: Row, dtype: torch.dtype) -> dict[str, float]:
@@ -64,7 +56,7 @@ def peaks_in_processes(row: Row) -> dict[str, float]:
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"},
+            env=os.environ | HEAP,
         )
         if done.returncode == 0:
             found[who] = float(done.stdout.split()[-1])

@@ -1,7 +1,8 @@
 """Whom we run beside: each function makes what makes a loss, so that a missing package leaves a gap and no error.
 
 The packages of ``peers.txt`` lie without their requirements in ``.peers`` (``make bench`` puts them there). Their own
-``__init__`` is passed over where it would import those, as the losses need torch alone.
+``__init__`` is passed over where it would import those, as the losses need torch alone. ``medloss losses time`` runs
+beside the installed peers; what makes their losses stands there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from typing import Any
 import torch
 from contestants import Maker
 from torch import Tensor
+
+from medloss.apps.losses.peers import kornia as kornia
+from medloss.apps.losses.peers import kornia_lovasz as kornia_lovasz
+from medloss.apps.losses.peers import monai as monai
+from medloss.apps.losses.peers import torch_cross_entropy as torch_cross_entropy
 
 FOLDER = Path(__file__).resolve().parent / ".peers"
 sys.path.append(str(FOLDER))  # behind all else: what is installed comes first
@@ -41,38 +47,6 @@ def medloss(name: str, **kwargs: Any) -> Maker:
         return getattr(medloss, name)(**kwargs)
 
     return make
-
-
-def monai(name: str, *args: Any, **kwargs: Any) -> Maker:
-    """A loss of MONAI."""
-
-    def make() -> Callable[..., Tensor]:
-        import monai.losses
-
-        return getattr(monai.losses, name)(*args, **kwargs)
-
-    return make
-
-
-def kornia(name: str, *args: Any, **kwargs: Any) -> Maker:
-    """A function of kornia.losses; index targets lose their channel."""
-
-    def make() -> Callable[..., Tensor]:
-        import kornia.losses
-
-        function = getattr(kornia.losses, name)
-        return lambda x, y: function(
-            x, y[:, 0] if y.ndim == x.ndim and not y.is_floating_point() else y, *args, **kwargs
-        )
-
-    return make
-
-
-def kornia_lovasz() -> Callable[..., Tensor]:
-    """kornia's Lovász-Softmax, which takes images alone: volumes are handed over as images of one column."""
-    import kornia.losses
-
-    return lambda x, y: kornia.losses.lovasz_softmax_loss(x.flatten(2).unsqueeze(-1), y[:, 0].flatten(1).unsqueeze(-1))
 
 
 def smp(name: str, **kwargs: Any) -> Maker:
@@ -126,11 +100,6 @@ def ms_ssim_package(size: int) -> Maker:
         return lambda x, y: 1 - loss(data_range=1.0, channel=1, spatial_dims=x.ndim - 2, win_size=size)(x, y)
 
     return make
-
-
-def torch_cross_entropy() -> Callable[..., Tensor]:
-    """torch's own."""
-    return lambda x, y: torch.nn.functional.cross_entropy(x, y[:, 0])
 
 
 def compiled(function: Callable[..., Tensor]) -> Maker:

@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,14 +26,9 @@ from contestants import Row, floor, step, tensors
 from rows import BY_NAME
 from rows_gpu import GPU_ROWS
 
+from medloss.apps.losses.measure import clocked, turns
+
 RESULTS = Path(__file__).resolve().parent / "results"
-
-
-def clocked(run: Callable[[], object]) -> tuple[float, float]:
-    """Wall and processor seconds of a call."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    run()
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def contestants(row: Row, device: str = "cpu") -> dict[str, Callable[..., torch.Tensor]]:
@@ -50,54 +42,13 @@ def contestants(row: Row, device: str = "cpu") -> dict[str, Callable[..., torch.
     return {name: loss.to(device) if isinstance(loss, torch.nn.Module) else loss for name, loss in found.items()}
 
 
-def warmed(
-    calls: dict[str, Callable[[], object]], clock: Callable[..., tuple[float, float]]
-) -> dict[str, tuple[Callable[[], object], int]]:
-    """Calls that work, short ones in groups of 10 ms, and how many are in a group.
-
-    The first call does not count: it compiles kernels, for seconds. Of a peer that lacks the dtype or the memory no
-    more is heard; our own loss must run.
-    """
-    found = {}
-    for name, call in calls.items():
-        try:
-            clock(call)
-            seconds = clock(call)[0]
-        except Exception as error:
-            if name == "medloss":
-                raise
-            print(f"{name}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
-            continue
-        repeat = max(1, round(0.01 / max(seconds, 1e-6)))
-        found[name] = (lambda call=call, repeat=repeat: [call() for _ in range(repeat)], repeat)
-    return found
-
-
 def measure(row: Row, rounds: int, dtype: torch.dtype, device: str, longest: float = 60.0) -> dict[str, object]:
     """The times of every contestant. Rounds of more than ``longest`` seconds in all are fewer, at least 3."""
     clock = gpu.clocked if device == "cuda" else clocked
     inputs = tensors(row, dtype, device=device)
     calls = {name: (lambda loss=loss: step(loss, inputs)) for name, loss in contestants(row, device).items()}
     calls["floor"] = lambda: floor(inputs)
-    groups = warmed(calls, clock)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in groups}
-    once = 2 * sum(clock(call)[0] for call, _ in groups.values())
-    for _ in range(max(3, min(rounds, int(longest / once)))):
-        for name, (call, repeat) in groups.items():
-            for _ in range(max(1, min(5, int(0.5 / clock(call)[0])))):
-                wall, cpu = clock(call)
-                times[name].append((wall / repeat, cpu / repeat))
-    return {name: summary(taken) for name, taken in times.items()}
-
-
-def summary(taken: list[tuple[float, float]]) -> dict[str, float]:
-    """Milliseconds."""
-    wall, cpu = zip(*taken)
-    return {
-        "min_ms": 1e3 * min(wall),
-        "median_ms": 1e3 * statistics.median(wall),
-        "cpu_median_ms": 1e3 * statistics.median(cpu),
-    }
+    return turns(calls, rounds, longest, clock)
 
 
 def arguments() -> argparse.Namespace:

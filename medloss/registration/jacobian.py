@@ -37,7 +37,7 @@ class JacobianLoss(StencilLoss):
     prints is that of ``stencil="backward"``.
 
     Args:
-        penalty: see above.
+        penalty: which :math:`\rho`, as above: ``"folding"``, ``"hinge"``, ``"log"``, ``"volume"`` or ``"sdlog"``.
         stencil: how the derivatives are taken. ``"forward"``, ``"backward"``; ``"central"`` as most evaluations do,
             blind to a voxel that leaves its neighbours behind; ``"all"``: of each cell of 2^d voxels every combination
             of forward and backward differences, and in 3D the two inner tetrahedra, at four to ten times the cost.

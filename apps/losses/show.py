@@ -1,0 +1,132 @@
+"""What ``medloss losses list``, ``show`` and ``time`` print."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from medloss.apps.common.errors import UserError
+from medloss.apps.losses.describe import (
+    example,
+    formulas,
+    from_where,
+    options_in_words,
+    plain,
+    section,
+    summary,
+    text_of,
+)
+from medloss.base import Loss
+from medloss.names import losses
+
+TITLES = {
+    "label": "Segmentations",
+    "image": "Images",
+    "field": "Fields",
+    "points": "Points",
+}
+WIDTH = 100
+EXPLAINED = 32
+"""Voxels along each axis of the volume for which ``show`` asks which path runs."""
+
+
+def loss_named(name: str) -> type[Loss]:
+    """A loss by its name in YAML, a short name of the field, or its class.
+
+    Raises:
+        UserError: there is none; the message names the nearest one.
+
+    >>> loss_named("lncc").__name__, loss_named("DiceCELoss").__name__
+    ('LocalNormalizedCrossCorrelationLoss', 'DiceCELoss')
+    """
+    from medloss.config import loss_names
+    from medloss.options import suggestion
+
+    known = loss_names()
+    by_class = {cls.__name__: cls for cls in known.values()}
+    if name not in known and name not in by_class:
+        hint = suggestion(name, [*known, *by_class])
+        raise UserError(f"no loss is called {name!r}{hint if 'did you mean' in hint else '; see medloss losses list'}")
+    return known.get(name) or by_class[name]
+
+
+def listed(kind: str | None = None) -> Iterator[str]:
+    """A line for each loss, by what it sees.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    if kind is not None and kind not in TITLES:
+        raise UserError(f"a loss sees one of {', '.join(TITLES)}; got {kind!r}")
+    for each in TITLES if kind is None else (kind,):
+        yield f"{TITLES[each]}:"
+        found = losses(each)
+        width = max(map(len, found))
+        for name in sorted(found):
+            told = textwrap.shorten(plain(summary(text_of(found[name]))), WIDTH - width - 4, placeholder=" ...")
+            yield f"  {name:{width}}  {told}"
+        yield ""
+
+
+def shown(cls: type[Loss]) -> Iterator[str]:
+    """Everything about one loss: what it measures, formula, options in words, which path runs here and why."""
+    from medloss.names import snake_case
+
+    text = text_of(cls)
+    yield f"medloss.{cls.__name__}, in YAML {snake_case(cls.__name__)}"
+    yield from _block(plain(summary(text)))
+    for formula in formulas(text):
+        yield ""
+        yield from (f"    {line}" for line in formula.splitlines())
+    for name in ("Shape", "Range", "Limits"):
+        if told := section(text, name):
+            yield ""
+            yield from _block(f"{name}: {plain(' '.join(told.split()))}")
+    yield ""
+    yield "Options:"
+    for option in options_in_words(cls):
+        source = from_where(option, cls)
+        yield f"  {option.name} = {option.default}" + (f"   (of {source})" if source else "")
+        yield from _block(plain(option.words), "      ")
+    yield ""
+    yield f"Which path runs here, for a volume of {EXPLAINED}^3 voxels:"
+    yield from (f"  {line}" for line in path_of(cls).splitlines())
+    yield ""
+    yield from _block(f"References: {plain(' '.join(section(text, 'References').split()))}")
+    yield ""
+    yield example(text)
+
+
+def path_of(cls: type[Loss], size: int = EXPLAINED) -> str:
+    """What :func:`medloss.explain` says of a loss on the standard phantom."""
+    import warnings
+
+    from medloss import explain
+    from medloss.apps.losses.phantom import scene
+
+    loss, tensors = scene(cls, (size,) * 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return explain(loss, *tensors) or "plain torch: no operator of medloss is part of it"
+
+
+def timed(name: str, size: int) -> Iterator[str]:
+    """Time and memory of one step, ours and the peers', in a table."""
+    import torch
+
+    from medloss.apps.losses.measure import peaks, times
+
+    memory, taken = peaks(name, size), times(name, size)
+    yield f"{name} on a volume of {size}^3 voxels, float32, forward and backward, {torch.get_num_threads()} threads"
+    yield f"  {'':10} {'ms':>10} {'times ours':>11} {'memory':>8}"
+    ours = taken["medloss"]["median_ms"]
+    for who, each in taken.items():
+        peak = f"{memory[who]:8.2f}" if who in memory else f"{'-':>8}"
+        yield f"  {who:10} {each['median_ms']:10.2f} {each['median_ms'] / ours:11.1f} {peak}"
+    yield "memory: the peak beyond the inputs, in units of the first tensor (1 is its gradient alone)"
+    if len(taken) == 1:
+        yield "no installed package has the same loss, as far as this command knows"
+
+
+def _block(text: str, indent: str = "  ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
