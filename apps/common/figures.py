@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import ListedColormap, to_rgba
+from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from scipy.ndimage import binary_fill_holes, gaussian_filter
 
 from medloss.apps.common.deformation import jacobian_determinant
+from medloss.apps.common.label_colours import colours, legend_of, paint
 from medloss.apps.common.planes import (
     PLANES,
     Sheet,
@@ -26,13 +27,12 @@ from medloss.apps.common.planes import (
     crop_box,
     cut,
     ddf_to_ras,
+    legend_height,
     ras_spacing,
     to_ras,
     window,
 )
 
-# Okabe and Ito's colours, which colour-blind readers tell apart too.
-LABEL_COLOURS = ("#56b4e9", "#d55e00", "#f0e442", "#009e73", "#cc79a7", "#e69f00", "#0072b2", "#ffffff")
 DIFFERENCE, OUTLINE, FOLD = "#ff2d7a", "#ffb000", "#ff00ff"
 SQUARES = 8  # checkerboard squares along the longest side
 
@@ -70,19 +70,26 @@ def segmentation_preview(
     overlays = {"prediction": np.where(region, prediction, 0)}
     if label is not None:
         overlays = {"reference": np.where(region, to_ras(np.asarray(label), affine)[box], 0), **overlays}
-    values = sorted({int(v) for overlay in overlays.values() for v in np.unique(overlay)} - {0})
+    cuts = centre_cuts(seen)
+    values = sorted({int(v) for overlay in overlays.values() for p in PLANES for v in np.unique(cut(overlay, p, cuts))})
+    shades = colours([value for value in values if value], names)
+    patches = legend_of(shades, names)
+    patches += [Patch(color=DIFFERENCE, label="they differ")] if label is not None else []
     columns = ["image", *overlays, *(["differences"] if label is not None else [])]
-    sheet = Sheet(image.shape, steps, columns, title, lettered=affine is not None)
-    draw_segmentation(sheet, image, overlays, values, centre_cuts(seen))
-    patches = [Patch(color=colour(n), label=(names or {}).get(v, f"label {v}")) for n, v in enumerate(values[:10])]
-    patches += [Patch(color=DIFFERENCE, label="reference and prediction differ")] if label is not None else []
+    footer = legend_height(patches, len(columns))
+    sheet = Sheet(image.shape, steps, columns, title, lettered=affine is not None, footer=footer)
+    draw_segmentation(sheet, image, overlays, shades, cuts)
     sheet.legend(patches)
     sheet.save(path)
     return Path(path)
 
 
 def draw_segmentation(
-    sheet: Sheet, image: np.ndarray, overlays: Mapping[str, np.ndarray], values: Sequence[int], cuts: Sequence[int]
+    sheet: Sheet,
+    image: np.ndarray,
+    overlays: Mapping[str, np.ndarray],
+    shades: Mapping[int, str],
+    cuts: Sequence[int],
 ) -> None:
     """Fill the sheet: the bare image, each overlay on it, and with two overlays where they differ."""
     low, high = window(image)
@@ -90,24 +97,11 @@ def draw_segmentation(
         for column in range(len(sheet.panels[row])):
             sheet.draw(row, column, cut(image, plane, cuts), cmap="gray", vmin=low, vmax=high)
         for column, overlay in enumerate(overlays.values(), start=1):
-            sheet.draw(row, column, paint(cut(overlay, plane, cuts), values))
+            sheet.draw(row, column, paint(cut(overlay, plane, cuts), shades))
         if len(overlays) == 2:
             first, second = (cut(overlay, plane, cuts) for overlay in overlays.values())
             unlike = np.ma.masked_equal(first != second, False)
             sheet.draw(row, 3, unlike, cmap=ListedColormap([DIFFERENCE]), alpha=0.9)
-
-
-def colour(order: int) -> str:
-    """The colour of the n-th label."""
-    return LABEL_COLOURS[order % len(LABEL_COLOURS)]
-
-
-def paint(section: np.ndarray, values: Sequence[int], opacity: float = 0.6) -> np.ndarray:
-    """Labels (up, across) as RGBA, the background clear."""
-    picture = np.zeros((*section.shape, 4))
-    for order, value in enumerate(values):
-        picture[section == value] = to_rgba(colour(order), opacity)
-    return picture
 
 
 def registration_preview(

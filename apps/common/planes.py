@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +12,13 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from medloss.apps.common.output import atomic_write
 
 INK, PAPER = "#e8e6e1", "#111214"
+OUTLINED = [withStroke(linewidth=2, foreground="black")]
+"""Of letters on a picture, which may be as bright as they are."""
 
 
 class Plane(NamedTuple):
@@ -99,6 +103,21 @@ def cut(volume: np.ndarray, plane: Plane, at: Sequence[int]) -> np.ndarray:
     return section.T if plane.across < plane.up else section
 
 
+PANEL_WIDTH, LEGEND_LINE, LETTER = 2.2, 0.165, 0.066
+"""Inches: width of a panel, height of a line of the legend, width of a letter in it."""
+
+
+def legend_columns(patches: Sequence[Patch], panels: int) -> int:
+    """How many names stand side by side below so many panels, all as wide as the longest."""
+    longest = max((len(str(patch.get_label())) for patch in patches), default=1)
+    return max(1, int((PANEL_WIDTH * panels - 0.2) / (LETTER * longest + 0.4)))
+
+
+def legend_height(patches: Sequence[Patch], panels: int) -> float:
+    """The inches that a legend needs below so many panels."""
+    return 0.155 + LEGEND_LINE * max(1, math.ceil(len(patches) / legend_columns(patches, panels)))
+
+
 class Sheet:
     """A dark page of panels: a row per plane, a column per picture, each drawn in millimetres."""
 
@@ -116,7 +135,7 @@ class Sheet:
         heights = [self.size[p.up] for p in PLANES]
         scale = 2.15 / widths
         head = 0.3 + (0.28 if title else 0.0)
-        width, height = 2.2 * len(columns) + 0.1, sum(heights) * scale + head + footer + 0.1
+        width, height = PANEL_WIDTH * len(columns) + 0.1, sum(heights) * scale + head + footer + 0.1
         self.figure = Figure(figsize=(width, height), facecolor=PAPER, dpi=110)
         FigureCanvasAgg(self.figure)
         grid = self.figure.add_gridspec(
@@ -162,7 +181,9 @@ class Sheet:
             (0.5, 0.98, "center", "top"),
         )
         for letter, (x, y, ha, va) in zip(plane.letters, places, strict=True):
-            panel.text(x, y, letter, transform=panel.transAxes, color=INK, fontsize=7, ha=ha, va=va)
+            panel.text(
+                x, y, letter, transform=panel.transAxes, color=INK, fontsize=7, ha=ha, va=va, path_effects=OUTLINED
+            )
 
     def draw(self, row: int, column: int, section: np.ndarray, **options: Any) -> Any:
         """Draw a section (up, across) in its place; options are those of ``imshow``."""
@@ -194,18 +215,19 @@ class Sheet:
         return bar
 
     def legend(self, patches: Sequence[Patch]) -> None:
-        """A line of coloured names at the foot of the page."""
+        """Coloured names at the foot of the page, in as many lines as they need."""
         self.figure.legend(
             handles=list(patches),
             loc="lower left",
             bbox_to_anchor=(0.0, 0.0),
-            ncols=len(patches),
+            ncols=min(len(patches), legend_columns(patches, len(self.panels[0]))) or 1,
             frameon=False,
             fontsize=8,
             labelcolor=INK,
             handlelength=1.0,
             handleheight=1.0,
             columnspacing=1.4,
+            labelspacing=0.35,
         )
 
     def save(self, path: str | Path) -> None:

@@ -17,6 +17,9 @@ from monai.metrics import (
 )
 
 MEASURES = ("dice", "hd95_mm", "asd_mm", "surface_dice")
+VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
+STATES = ("found", "missed", "invented", "absent")
+"""Of a region: in both masks, in the reference alone, in the prediction alone, in neither."""
 
 
 def dice(prediction: torch.Tensor, reference: torch.Tensor, classes: int) -> list[float]:
@@ -28,10 +31,31 @@ def dice(prediction: torch.Tensor, reference: torch.Tensor, classes: int) -> lis
     return [0.0 if math.isnan(value) and there else value for value, there in zip(found, present.tolist(), strict=True)]
 
 
+def region_state(prediction: np.ndarray, reference: np.ndarray) -> str:
+    """One of :data:`STATES` of two binary regions."""
+    found, there = bool(prediction.any()), bool(reference.any())
+    return ("absent", "invented", "missed", "found")[2 * there + found]
+
+
+def region_volumes(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
+    """The volumes of two binary regions (i, j, k) in ml, and prediction less reference."""
+    voxel = math.prod(float(size) for size in spacing) / 1000
+    true, found = (int(np.count_nonzero(each)) * voxel for each in (reference, prediction))
+    return dict(zip(VOLUMES, (true, found, found - true), strict=True))
+
+
+def diagonal_mm(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    """The diagonal of an image in mm: the largest distance that there is in it."""
+    return math.hypot(*(count * size for count, size in zip(shape, spacing, strict=True)))
+
+
 def region_measures(
     prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float], tolerance: float = 1.0
 ) -> dict[str, float]:
     """Dice, HD95, ASD (mm) and surface Dice at ``tolerance`` mm of two binary regions (i, j, k).
+
+    The surface Dice weighs each surface element by its area (Nikolov et al. 2018, as their package surface-distance
+    does it). HD95 and ASD are those of MONAI: distances of voxels at the border, all of one weight.
 
     Two empty regions agree on nothing that can be measured: all NaN. With one empty region the overlaps are 0 and the
     distances infinite.
@@ -48,7 +72,7 @@ def region_measures(
             compute_dice(found, true, include_background=True),
             compute_hausdorff_distance(found, true, percentile=95, **options),
             compute_average_surface_distance(found, true, symmetric=True, **options),
-            compute_surface_dice(found, true, class_thresholds=[tolerance], **options),
+            compute_surface_dice(found, true, class_thresholds=[tolerance], use_subvoxels=True, **options),
         )
     return {name: float(value) for name, value in zip(MEASURES, values, strict=True)}
 

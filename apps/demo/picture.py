@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import binary_fill_holes, gaussian_filter
 
-from medloss.apps.common.figures import OUTLINE, colour, paint, unit
+from medloss.apps.common.figures import OUTLINE, unit
+from medloss.apps.common.label_colours import colours, legend_of, paint
 from medloss.apps.common.planes import INK, PAPER, PLANES, centre_cuts, crop_box, cut, ras_spacing, save_figure, to_ras
 from medloss.apps.demo.recovery import Case, Recovery
 from medloss.apps.demo.template import TISSUES, Template
@@ -59,7 +60,7 @@ def draw_picture(
     bar = figure.colorbar(picture, cax=figure.add_axes((0.79, 0.035, 0.17, 0.016)), orientation="horizontal")
     bar.ax.tick_params(length=0, pad=1, labelsize=7, labelcolor=INK)
     bar.outline.set_visible(False)
-    patches = [Patch(color=colour(n), label=name) for n, name in enumerate(TISSUES.values())]
+    patches = legend_of(colours(sorted(TISSUES), TISSUES), TISSUES)
     patches.append(Patch(color=OUTLINE, label="outline of the fixed image"))
     figure.legend(handles=patches, **LEGEND)
     save_figure(figure, path)
@@ -81,7 +82,7 @@ def draw_tissues(panels: Any, found: Tissues, affine: np.ndarray, steps: tuple[f
     for panel, (name, labels) in zip(panels, shown.items(), strict=True):
         show(panel, name, section(image, CORONAL, cuts, box), CORONAL, steps, cmap="gray", vmin=0, vmax=1)
         if labels is not None:
-            painted = paint(section(to_ras(labels, affine), CORONAL, cuts, box), sorted(TISSUES), opacity=0.75)
+            painted = paint(section(to_ras(labels, affine), CORONAL, cuts, box), colours(sorted(TISSUES)), opacity=0.75)
             show(panel, name, painted, CORONAL, steps)
 
 

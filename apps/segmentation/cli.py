@@ -105,7 +105,19 @@ def evaluate(
     references: Annotated[Path, typer.Argument(help="Folder of reference masks of the same names, or one mask.")],
     output: Output = None,
     tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
-    ignore: Annotated[int | None, typer.Option(help="Label of voxels that do not count.")] = None,
+    ignore: Annotated[
+        int | None, typer.Option(help="Label of voxels that do not count; by default that of the run.")
+    ] = None,
+    missed_as_diagonal: Annotated[
+        bool,
+        typer.Option(
+            "--missed-as-diagonal",
+            help="Distances of a missed region are the image's diagonal and enter the mean; else the mean says of how "
+            "many regions it is.",
+        ),
+    ] = False,
+    images: Annotated[Path | None, typer.Option(help="Images of the same names, for the pictures.")] = None,
+    previews: Annotated[int, typer.Option(min=0, help="How many of the worst cases are drawn.")] = 5,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Exit code 0 although references have no prediction.")
     ] = False,
@@ -113,18 +125,20 @@ def evaluate(
     trust_arrays: TrustArrays = False,
     quiet: Quiet = False,
 ) -> None:
-    """Dice, HD95 (mm), ASD (mm) and surface Dice per case and label: metrics.csv, metrics.json and a table.
+    """Dice, HD95, ASD (mm), surface Dice and volumes (ml) per case and label: a table, metrics.csv, metrics.json and
+    report.html, the worst cases first.
 
-    Example: medloss segment evaluate masks references --output results
+    Example: medloss segment evaluate masks references --images scans --output results
     """
     from medloss.apps.common.reading import Reading
     from medloss.apps.segmentation.evaluate import evaluate as run_evaluation
 
     reading = Reading(**reading_options(None, space, trust_arrays))
     options: dict[str, Any] = {"tolerance": tolerance, "ignore": ignore, "progress": not quiet, "reading": reading}
+    options |= {"missed": "diagonal" if missed_as_diagonal else "count", "images": images, "previews": previews}
     result = run_evaluation(predictions, references, output, **options)
     typer.echo(result.table())
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
-    typer.echo(f"wrote {folder / 'metrics.csv'} and {folder / 'metrics.json'}")
+    typer.echo(f"wrote metrics.csv, metrics.json and report.html to {folder}")
     if result.missing and not allow_missing:
         raise typer.Exit(1)

@@ -28,7 +28,7 @@ def change(file, function):
 
 def test_perfect_masks(folders, tmp_path):
     masks, references = folders
-    result = evaluate(masks, references, tmp_path / "out", progress=False)
+    result = evaluate(masks, references, tmp_path / "out", previews=0, progress=False)
     assert all(row["dice"] == 1 and row["hd95_mm"] == 0 for row in result.rows)
     assert len(read_csv(tmp_path / "out" / "metrics.csv")) == 10
     summary = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -41,12 +41,12 @@ def test_dice_names_and_missing_predictions(folders, tmp_path):
     write_json(masks / "labels.json", {"shell": 2, "ball": 4})
     (masks / "case_9.nii.gz").unlink()
     change(masks / "case_1.nii.gz", lambda array: np.where(array == 4, 0, array))
-    result = evaluate(masks, references, tmp_path / "out", progress=False)
+    result = evaluate(masks, references, tmp_path / "out", previews=0, progress=False)
     rows = {(row["case"], row["label"]): row for row in result.rows}
     assert rows["case_1", "shell"]["dice"] == 1 and rows["case_1", "ball"]["dice"] == 0
     assert result.summary["references_without_prediction"] == 1
     assert result.summary["labels"]["ball"]["dice"]["mean"] == pytest.approx(3 / 4)
-    assert result.summary["labels"]["ball"]["hd95_mm"]["undefined"] == 1
+    assert result.summary["labels"]["ball"]["hd95_mm"]["infinite"] == 1 and rows["case_1", "ball"]["state"] == "missed"
 
 
 def test_ignored_voxels_count_in_neither(folders, tmp_path):
@@ -58,7 +58,7 @@ def test_ignored_voxels_count_in_neither(folders, tmp_path):
 
     change(references / "case_1.nii.gz", spoil)
     pair = (masks / "case_1.nii.gz", references / "case_1.nii.gz")
-    result = evaluate(*pair, tmp_path / "out", ignore=255, progress=False)
+    result = evaluate(*pair, tmp_path / "out", ignore=255, previews=0, progress=False)
     assert [row["dice"] for row in result.rows] == [1, 1]
 
 
@@ -77,7 +77,7 @@ def test_faults_leave_nothing(folders, tmp_path, fault):
         change(file, lambda array: array + np.float32(0.5))
     given = {"missing": tmp_path / "none", "mixed": masks / "case_1.nii.gz"}.get(fault, masks)
     with pytest.raises(UserError):
-        evaluate(given, references, tmp_path / "out", progress=False)
+        evaluate(given, references, tmp_path / "out", previews=0, progress=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -92,5 +92,58 @@ def test_the_ignore_label_of_the_run_counts_nowhere(tmp_path):
         (tmp_path / name).mkdir()
         nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / name / "a.nii.gz")
     write_classes(tmp_path / "found", Classes.from_mapping({"ball": 1}, ignore=255))
-    rows = evaluate(tmp_path / "found", tmp_path / "truth", progress=False).rows
+    rows = evaluate(tmp_path / "found", tmp_path / "truth", previews=0, progress=False).rows
     assert [(row["label"], row["dice"]) for row in rows] == [("ball", 1.0)]
+
+
+def test_a_missed_region_counts_by_the_image_s_diagonal(folders, tmp_path):
+    masks, references = folders
+    change(masks / "case_1.nii.gz", lambda array: np.where(array == 4, 0, array))
+    pair = (masks / "case_1.nii.gz", references / "case_1.nii.gz")
+    plain, penalised = (
+        evaluate(*pair, tmp_path / how, missed=how, previews=0, progress=False) for how in ("count", "diagonal")
+    )
+    assert " of 0/1" in plain.table() and " of 1/2" in plain.table() and " of " not in penalised.table()
+    label = nib.load(references / "case_1.nii.gz")
+    extent = np.linalg.norm(label.affine[:3, :3], axis=0) * label.shape
+    row = next(row for row in penalised.rows if row["id"] == 4)
+    assert row["state"] == "missed" and row["dice"] == 0 and row["hd95_mm"] == pytest.approx(np.linalg.norm(extent))
+    voxels = (np.asarray(label.dataobj) == 4).sum()
+    volume = voxels * abs(np.linalg.det(label.affine[:3, :3])) / 1000
+    assert row["volume_error_ml"] == pytest.approx(-volume, rel=0.05)  # spacing of a sheared grid: nearly
+
+
+def test_a_label_of_another_case_is_absent_and_says_so(folders, tmp_path):
+    masks, references = folders
+    for folder in folders:
+        change(folder / "case_1.nii.gz", lambda array: np.where(array == 4, 0, array))
+    result = evaluate(masks, references, tmp_path / "out", previews=0, progress=False)
+    assert len(result.rows) == 10 and result.summary["labels"]["4"]["absent"] == 1
+    assert result.summary["labels"]["4"]["dice"]["n"] == 4 and result.summary["labels"]["4"]["dice"]["mean"] == 1
+
+
+def test_regions_overlap_and_the_ignore_label_is_the_run_s(folders, tmp_path):
+    """Both ids are the whole, one of them is the core; what the reference ignores counts nowhere."""
+    masks, references = folders
+    write_json(masks / "labels.json", {"labels": {"whole": [2, 4], "core": 4}, "ignore": 255, "region_order": [2, 4]})
+    change(references / "case_1.nii.gz", lambda array: np.where(np.arange(len(array))[:, None, None] < 7, 255, array))
+    change(masks / "case_2.nii.gz", lambda array: np.where(array == 4, 2, array))
+    result = evaluate(masks, references, tmp_path / "out", previews=0, progress=False)
+    rows = {(row["case"], row["label"]): row for row in result.rows}
+    assert rows["case_1", "whole"]["dice"] == rows["case_1", "core"]["dice"] == rows["case_2", "whole"]["dice"] == 1
+    assert rows["case_2", "core"]["state"] == "missed" and result.summary["ignored_label"] == 255
+
+
+def test_the_page_has_the_worst_case_first_with_its_errors(folders, dataset, tmp_path):
+    masks, references = folders
+    change(masks / "case_3.nii.gz", lambda array: np.where(array == 4, 0, array))
+    evaluate(masks, references, tmp_path / "out", images=dataset / "images", previews=1, progress=False)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.index('<span class="name">case_3</span>') < page.index('<span class="name">case_1</span>')
+    assert "missed: 4" in page and "images/case_3.nii.gz" in page and page.count("data:image/png") == 2
+    assert sorted(path.name for path in (tmp_path / "out" / "previews").iterdir()) == [
+        "case_3.png",
+        "case_3_errors.png",
+    ]
+    again = evaluate(masks, references, masks, previews=1, progress=False)  # beside the masks, twice
+    assert len(evaluate(masks, references, masks, previews=0, progress=False).rows) == len(again.rows)
