@@ -55,29 +55,7 @@ def write_evaluation(
         for case in tqdm(cases[:previews], desc="draw", disable=hidden(progress))
     }
     cases = [Case(**{**case.__dict__, "figures": drawn.get(case.id, [])}) for case in cases]
-    summary = result.summary
-    facts: dict[str, Any] = {
-        "cases": summary["cases"],
-        "labels": len({row["label"] for row in result.rows}),
-        "tolerance_of_the_surface_dice_mm": summary["surface_dice_tolerance_mm"],
-        "distance_of_a_missed_region": summary["distance_of_a_missed_region"],
-    }
-    if summary["ignored_label"] is not None:
-        facts["ignored_label"] = str(summary["ignored_label"])
-    page = Page(
-        title="Segmentation: masks beside their references",
-        lead=_lead(result),
-        facts=facts,
-        tables={"Labels: means over the cases": label_rows(summary)},
-        cases=cases,
-        order="the lowest mean Dice first",
-        files=[
-            Link("all numbers (CSV)", folder / METRICS_CSV, "other"),
-            Link("summary (JSON)", folder / METRICS_JSON, "other"),
-        ],
-        notes={**{name: DEFINITIONS[name] for name in MEASURES}, "state": STATE_TEXT, "interval": INTERVAL_TEXT},
-    )
-    return write_page(folder / REPORT, page)
+    return write_page(folder / REPORT, _page(folder, result, cases))
 
 
 def draw_case(folder: Path, pair: Pair, classes: Classes, reading: Reading) -> list[Figure]:
@@ -115,6 +93,31 @@ def drawn(array: np.ndarray, classes: Classes) -> np.ndarray:
         for first, *others in classes.ids:
             result = np.where(np.isin(result, others), first, result) if others else result
     return result
+
+
+def _page(folder: Path, result: Evaluation, cases: Sequence[Case]) -> Page:
+    summary = result.summary
+    facts: dict[str, Any] = {
+        "cases": summary["cases"],
+        "labels": len({row["label"] for row in result.rows}),
+        "tolerance_of_the_surface_dice_mm": summary["surface_dice_tolerance_mm"],
+        "distance_of_a_missed_region": summary["distance_of_a_missed_region"],
+    }
+    if summary["ignored_label"] is not None:
+        facts["ignored_label"] = str(summary["ignored_label"])
+    return Page(
+        title="Segmentation: masks beside their references",
+        lead=_lead(result),
+        facts=facts,
+        tables={"Labels: means over the cases": label_rows(summary)},
+        cases=cases,
+        order="the lowest mean Dice first",
+        files=[
+            Link("all numbers (CSV)", folder / METRICS_CSV, "other"),
+            Link("summary (JSON)", folder / METRICS_JSON, "other"),
+        ],
+        notes={**{name: DEFINITIONS[name] for name in MEASURES}, "state": STATE_TEXT, "interval": INTERVAL_TEXT},
+    )
 
 
 def _lead(result: Evaluation) -> list[str]:
