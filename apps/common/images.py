@@ -5,7 +5,7 @@ Every command reads through :func:`load_volume`, :func:`load_image` and, for lab
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +73,8 @@ def load_channels(path: Path | str, reading: Reading = DEFAULT) -> Volume:
     path = Path(path)
     stored = _read(path)
     array = stored.array if stored.array.ndim != 3 else stored.array[..., None]
+    while array.ndim > 4 and array.shape[-1] == 1:
+        array = array[..., 0]
     if array.ndim != 4 or 0 in array.shape:
         raise UserError(f"{path} has shape {array.shape}, expected a 3D volume or a 4D stack of volumes")
     return _volume(path, stored._replace(array=array), reading)
@@ -97,7 +99,44 @@ def load_image(path: Path | str, reading: Reading = DEFAULT) -> Volume:
     Raises:
         UserError: also where values are NaN or infinite and ``reading.nan`` is ``"refuse"``.
     """
-    volume = load_volume(path, reading)
+    return _finite(load_volume(path, reading), path, reading)
+
+
+def load_images(paths: Sequence[Path | str], reading: Reading = DEFAULT) -> Volume:
+    """Read the channels of one scan: a 3D or 4D file, or one 3D file per channel, all on one grid and finite.
+
+    Returns: a volume whose array is (channels, i, j, k).
+
+    Raises:
+        UserError: as :func:`load_image`; or files that lie on different grids.
+    """
+    if len(paths) == 1:
+        volume = _finite(load_channels(paths[0], reading), paths[0], reading)
+        return volume._replace(array=np.moveaxis(volume.array, -1, 0))
+    volumes = [load_image(path, reading) for path in paths]
+    for volume, path in zip(volumes[1:], paths[1:], strict=True):
+        check_same_grid(volumes[0], volume, f"channel {paths[0]}", f"channel {path}", reading)
+    return volumes[0]._replace(array=np.stack([volume.array for volume in volumes]))
+
+
+def look(path: Path | str) -> None:
+    """Read the header of an image, not its voxels (ITK's files and DICOM folders are only looked up).
+
+    Raises:
+        UserError: no such file, no image format, or a header that cannot be read.
+    """
+    path = Path(path)
+    nibabel = path.is_file() and has_suffix(path, (*NIFTI, *PAIRED_NIFTI, *FREESURFER))
+    if not nibabel:
+        _reader(path)
+        return
+    try:
+        nib.load(path)
+    except Exception as error:  # as in :func:`_read`
+        raise UserError(f"cannot read {path} as an image: {_first_line(error)}") from error
+
+
+def _finite(volume: Volume, path: Path | str, reading: Reading) -> Volume:
     if volume.array.dtype.kind != "f":
         return volume
     finite = np.isfinite(volume.array)
@@ -169,24 +208,26 @@ def check_same_grid(a: Volume, b: Volume, what_a: str, what_b: str, reading: Rea
 
 
 def _read(path: Path) -> Stored:
-    reader: Callable[[Path], Stored]
-    if path.is_dir():
-        if not is_dicom_folder(path):
-            raise UserError(f"{path} is a folder without DICOM slices, expected an image file or one DICOM series")
-        reader = read_dicom_folder
-    elif not path.exists():
-        broken = " (a broken link: was the file fetched?)" if path.is_symlink() else ""
-        raise UserError(f"image {path} does not exist{broken}")
-    elif has_suffix(path, (*NIFTI, *PAIRED_NIFTI, *FREESURFER)):
-        reader = read_nibabel
-    elif has_suffix(path, ITK):
-        reader = read_itk
-    else:
-        raise UserError(f"{path} has no suffix of an image that can be read: {', '.join(SUFFIXES)}, or a DICOM folder")
+    reader = _reader(path)
     try:
         return reader(path)
     except Exception as error:  # nibabel, gzip and ITK raise almost anything at a damaged file
         raise UserError(f"cannot read {path} as an image: {_first_line(error)}") from error
+
+
+def _reader(path: Path) -> Callable[[Path], Stored]:
+    if path.is_dir():
+        if not is_dicom_folder(path):
+            raise UserError(f"{path} is a folder without DICOM slices, expected an image file or one DICOM series")
+        return read_dicom_folder
+    if not path.exists():
+        broken = " (a broken link: was the file fetched?)" if path.is_symlink() else ""
+        raise UserError(f"image {path} does not exist{broken}")
+    if has_suffix(path, (*NIFTI, *PAIRED_NIFTI, *FREESURFER)):
+        return read_nibabel
+    if has_suffix(path, ITK):
+        return read_itk
+    raise UserError(f"{path} has no suffix of an image that can be read: {', '.join(SUFFIXES)}, or a DICOM folder")
 
 
 def _placed(path: Path, stored: Stored, reading: Reading) -> np.ndarray:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from medloss.apps.common.case_names import check_case_name
 from medloss.apps.common.errors import UserError
@@ -88,6 +88,38 @@ def match(images: Listing, labels: Listing) -> tuple[dict[str, tuple[Path, Path]
                 cases[label if rule is not _bids_case else key] = (open_images.pop(name), rest.pop(label))
     lonely = [LeftOut(path, "a label without an image of that name") for path in rest.values()]
     return cases, list(open_images), [*images.left_out, *labels.left_out, *lonely]
+
+
+def match_channels(images: Listing, labels: Listing) -> tuple[dict[str, tuple[dict[int, Path], Path]], Any, Any]:
+    """As :func:`match`, for scans of several files: nnU-Net's ``case_0000``, ``case_0001``, ... are channels of ``case``.
+
+    Where there is a label ``case_0001``, that is a case of its own. Each case has its channels by number, and its label.
+    """
+    rest, channels = dict(images.images), channel_files(images, but=labels.images)
+    found: dict[str, tuple[dict[int, Path], Path]] = {}
+    for case, files in channels.items():
+        if case in labels.images and (len(files) > 1 or 0 not in files):
+            found[case] = (files, labels.images[case])
+            rest = {name: path for name, path in rest.items() if path not in files.values()}
+    others = {name: path for name, path in labels.images.items() if name not in found}
+    cases, lonely, left_out = match(Listing(rest, images.left_out), Listing(others, labels.left_out))
+    return found | {name: ({0: image}, label) for name, (image, label) in cases.items()}, lonely, left_out
+
+
+def channel_files(images: Listing, but: Collection[str] = ()) -> dict[str, dict[int, Path]]:
+    """The files ``case_0000``, ``case_0001``, ... by case and number, without the names in ``but``."""
+    found: dict[str, dict[int, Path]] = {}
+    for name, path in images.images.items():
+        case, number = split_channel(name)
+        if number is not None and name not in but:
+            found.setdefault(case, {})[number] = path
+    return found
+
+
+def split_channel(name: str) -> tuple[str, int | None]:
+    """``case_0001`` is channel 1 of ``case``; another name has no channel."""
+    parts = re.fullmatch(r"(.+)_(\d{4})", name)
+    return (parts.group(1), int(parts.group(2))) if parts else (name, None)
 
 
 def without_channel(name: str) -> str:
