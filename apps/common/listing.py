@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from medloss.apps.common.case_names import check_case_name
 from medloss.apps.common.errors import UserError
@@ -29,6 +29,14 @@ class LeftOut(NamedTuple):
 
     path: Path
     reason: str
+
+
+class Matched(NamedTuple):
+    """Cases, each with its channels by number and its label; images without a label by name; what is left out."""
+
+    cases: dict[str, tuple[dict[int, Path], Path]]
+    lonely: list[str]
+    left_out: list[LeftOut]
 
 
 class Listing(NamedTuple):
@@ -90,10 +98,10 @@ def match(images: Listing, labels: Listing) -> tuple[dict[str, tuple[Path, Path]
     return cases, list(open_images), [*images.left_out, *labels.left_out, *lonely]
 
 
-def match_channels(images: Listing, labels: Listing) -> tuple[dict[str, tuple[dict[int, Path], Path]], Any, Any]:
-    """As :func:`match`, for scans of several files: nnU-Net's ``case_0000``, ``case_0001``, ... are channels of ``case``.
+def match_channels(images: Listing, labels: Listing) -> Matched:
+    """As :func:`match`, for scans of several files: nnU-Net's ``case_0000``, ``case_0001``, ... are channels of a case.
 
-    Where there is a label ``case_0001``, that is a case of its own. Each case has its channels by number, and its label.
+    Where there is a label ``case_0001``, that is a case of its own. Each case has its channels by number and its label.
     """
     rest, channels = dict(images.images), channel_files(images, but=labels.images)
     found: dict[str, tuple[dict[int, Path], Path]] = {}
@@ -103,7 +111,8 @@ def match_channels(images: Listing, labels: Listing) -> tuple[dict[str, tuple[di
             rest = {name: path for name, path in rest.items() if path not in files.values()}
     others = {name: path for name, path in labels.images.items() if name not in found}
     cases, lonely, left_out = match(Listing(rest, images.left_out), Listing(others, labels.left_out))
-    return found | {name: ({0: image}, label) for name, (image, label) in cases.items()}, lonely, left_out
+    single = {name: ({0: image}, label) for name, (image, label) in cases.items()}
+    return Matched(found | single, lonely, left_out)
 
 
 def channel_files(images: Listing, but: Collection[str] = ()) -> dict[str, dict[int, Path]]:

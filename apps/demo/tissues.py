@@ -20,10 +20,11 @@ from medloss.apps.demo.baseline import Thresholds, apply_thresholds, best_thresh
 from medloss.apps.demo.config import TissueConfig
 from medloss.apps.demo.corruption import corrupt
 from medloss.apps.demo.template import TISSUES, Template
+from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Inference
-from medloss.apps.segmentation.network import build_inferer, build_network
+from medloss.apps.segmentation.network import build_network, build_windows
 from medloss.apps.segmentation.train import Terms
-from medloss.apps.segmentation.transforms import IMAGE, LABEL
+from medloss.apps.segmentation.volumes import IMAGE, LABEL
 from medloss.config import build_loss
 
 CLASSES = 1 + len(TISSUES)
@@ -107,7 +108,7 @@ def train(
         run=run,
         network=network,
         loader=loader,
-        terms=Terms(network, loss),
+        terms=Terms(network, loss, Classes.from_mapping({f"tissue_{each}": each for each in range(1, CLASSES)})),
         config=config.train,
         device=device,
         seed=seed,
@@ -124,10 +125,8 @@ def evaluate(network: torch.nn.Module, template: Template, config: TissueConfig,
     reference, brain = template.tissues[anterior], template.brain[anterior]
     noisy = corrupt(template.image[anterior], brain, np.random.RandomState(TEST_SEED + seed))
     network.eval()
-    volume = torch.from_numpy(noisy)[None, None].to(next(network.parameters()).device)
-    with torch.inference_mode():
-        logits = torch.as_tensor(build_inferer(Inference(batch=4), config.patch)(volume, network))
-    prediction = logits.argmax(1)[0].cpu().numpy().astype(np.uint8)
+    windows = build_windows(Inference(batch=4), config.patch, [network], next(network.parameters()).device)
+    prediction = windows.whole(torch.from_numpy(noisy)[None]).argmax(0).numpy().astype(np.uint8)
     thresholds = best_thresholds(noisy[brain], reference[brain])
     thresholded = apply_thresholds(noisy, brain, thresholds)
     parts = (noisy, reference, prediction, thresholded, np.ones_like(brain))

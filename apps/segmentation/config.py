@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -12,7 +12,8 @@ from medloss.apps.common.training import TrainConfig
 from medloss.apps.segmentation.data_config import Data, Intensity, Size, Split
 from medloss.apps.segmentation.losses import complete_losses
 
-__all__ = ["Config", "Data", "DeepSupervision", "Inference", "Intensity", "Network", "SegmentationTrain", "Split", "Validate"]
+__all__ = ["Config", "Data", "DeepSupervision", "Inference", "Intensity", "Network", "SegmentationTrain", "Split"]
+
 
 class DeepSupervision(Model):
     """Training on ``outputs`` coarser outputs of the network beside the finest one; 0 for that alone.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose, EnsureTyped
@@ -15,52 +16,98 @@ from medloss.apps.common.config import as_mapping
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, tell_left_out
 from medloss.apps.common.origin import describe_origin
-from medloss.apps.segmentation.cases import Case, find_cases, split_cases
+from medloss.apps.segmentation.case import Case
+from medloss.apps.segmentation.cases import find_cases, split_cases
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Config
+from medloss.apps.segmentation.data_config import Data
+from medloss.apps.segmentation.fingerprint import TRAINED_ON, fingerprint
+from medloss.apps.segmentation.intensity import settle
 from medloss.apps.segmentation.network import choose_patch
-from medloss.apps.segmentation.scan import scan
-from medloss.apps.segmentation.transforms import IMAGE, LABEL, MASK, fixed_transforms, random_transforms
+from medloss.apps.segmentation.scan import Look, Scan, scan, target_spacing
+from medloss.apps.segmentation.transforms import fixed_transforms, random_transforms
+from medloss.apps.segmentation.volumes import IMAGE, LABEL, MASK, PRESENT, WITHIN
 
 
 @dataclass
 class Prepared:
-    """A complete configuration (labels and patch filled in) with its classes and cases."""
+    """A complete configuration (nothing is left open) with its classes and cases, and what the files told."""
 
     config: Config
     classes: Classes
     train: list[Case]
     valid: list[Case]
     left_out: list[LeftOut]
+    seen: Scan
 
     def origin(self) -> dict[str, Any]:
-        """What the run is made of, for :mod:`medloss.apps.common.origin`."""
-        files = {case.id: (case.image, case.label) for case in (*self.train, *self.valid)}
+        """What the run is made of, for :mod:`medloss.apps.common.origin`, and what it was trained on."""
+        files = {case.id: case.files for case in (*self.train, *self.valid)}
         parts = {"train": [case.id for case in self.train], "valid": [case.id for case in self.valid]}
-        return describe_origin(as_mapping(self.config), files, parts)
+        made_of = describe_origin(as_mapping(self.config), files, parts)
+        return {**made_of, TRAINED_ON: fingerprint(self.seen.of(self.train))}
+
+    @property
+    def masked(self) -> bool:
+        """Whether every case has a loss mask: an ignore label, or masks ``within``."""
+        return self.classes.ignore is not None or any(case.within is not None for case in (*self.train, *self.valid))
+
+    @property
+    def partial(self) -> bool:
+        """Whether some case annotates some of the classes alone."""
+        return any(case.annotated is not None for case in (*self.train, *self.valid))
 
 
 def prepare(config: Config) -> Prepared:
     """Read and check every file once, and settle what the configuration left open. Writes nothing."""
-    cases, names, left_out = find_cases(config.data)
-    tell_left_out(left_out)
-    train, valid = split_cases(cases, config.data.valid)
-    seen = scan(cases, config.data.labels or names, config.data.ignore, config.data.read)
-    patch = choose_patch(config.data.patch, config.model, seen.shapes, seen.spacings, config.data.spacing)
-    labels = {name: list(ids) if len(ids) > 1 else ids[0] for name, ids in zip(seen.classes.names, seen.classes.ids)}
-    data = config.data.model_copy(update={"labels": labels, "patch": patch})
-    return Prepared(config.model_copy(update={"data": data}), seen.classes, train, valid, left_out)
+    data, found = config.data, find_cases(config.data)
+    tell_left_out(found.left_out)
+    train, valid = split_cases(found.cases, data.valid)
+    ignore = found.ignore if data.ignore is None else data.ignore
+    seen = scan(
+        found.cases,
+        data.labels or found.names,
+        ignore,
+        data.read,
+        region_order=data.region_order or found.region_order,
+        channels=data.channels or found.channels,
+    )
+    data = _settled(data, seen, seen.of(train), ignore)
+    patch = choose_patch(data.patch, config.model, seen.shapes, seen.spacings, data.settled_spacing)
+    data = data.model_copy(update={"patch": patch})
+    return Prepared(config.model_copy(update={"data": data}), seen.classes, train, valid, found.left_out, seen)
+
+
+def _settled(data: Data, seen: Scan, looks: Sequence[Look], ignore: int | None) -> Data:
+    """The data section with classes, channels, spacing and intensities as the training cases have them."""
+    channels = list(seen.channels)
+    named = data.model_copy(update={"channels": channels})
+    if len(named.intensities) != named.count_channels:
+        raise UserError(f"data.intensity has {len(named.intensities)} entries for {named.count_channels} channel(s)")
+    names = channels or [""]
+    foreground = [np.concatenate([look.foreground[number] for look in looks]) for number in range(len(names))]
+    rules = settle(named.intensities, names, foreground)
+    spacing = target_spacing(looks) if data.spacing == "median" else data.spacing
+    return named.model_copy(
+        update={
+            "labels": seen.classes.describe(),
+            "ignore": ignore,
+            "region_order": list(seen.classes.order) or None,
+            "spacing": spacing,
+            "intensity": rules[0] if len(rules) == 1 else rules,
+        }
+    )
 
 
 def build_loaders(prepared: Prepared) -> tuple[DataLoader, DataLoader | None]:
     """The training loader (random patches) and the validation loader (whole volumes, one at a time)."""
     config, classes = prepared.config, prepared.classes
-    fixed = fixed_transforms(config.data, classes)
-    random = random_transforms(config.train, config.data.settled_patch, classes)
+    fixed = fixed_transforms(config.data, classes, prepared.masked)
+    random = random_transforms(config.train, config.data.settled_patch, classes, prepared.masked)
     plain = EnsureTyped([IMAGE, LABEL, MASK], track_meta=False, allow_missing_keys=True)  # nobody inverts a patch
     with faults_of_the_data():
-        train = _dataset(prepared.train, Compose([*fixed.transforms, plain, *random.transforms]), config)
-        valid = _dataset(prepared.valid, fixed, config) if prepared.valid else None
+        train = _dataset(prepared.train, Compose([*fixed.transforms, plain, *random.transforms]), prepared)
+        valid = _dataset(prepared.valid, fixed, prepared) if prepared.valid else None
     batch = min(config.train.batch, len(train))
     train_loader = DataLoader(
         train,
@@ -87,6 +134,20 @@ def faults_of_the_data() -> Iterator[None]:
         raise cause from error
 
 
-def _dataset(cases: Sequence[Case], transform: Compose, config: Config) -> CacheDataset:
-    items = [{IMAGE: str(case.image), LABEL: str(case.label), "id": case.id} for case in cases]
+def _dataset(cases: Sequence[Case], transform: Compose, prepared: Prepared) -> CacheDataset:
+    config, classes = prepared.config, prepared.classes
+    partial = prepared.partial
+    items = [_item(case, classes, partial) for case in cases]
     return CacheDataset(items, transform, cache_rate=config.data.cache, num_workers=None, progress=False)
+
+
+def _item(case: Case, classes: Classes, partial: bool) -> dict[str, Any]:
+    """A case as the transforms take it: paths, and which channels of the network its label says something about."""
+    item: dict[str, Any] = {IMAGE: [str(path) for path in case.images], LABEL: str(case.label), "id": case.id}
+    if case.within is not None:
+        item[WITHIN] = str(case.within)
+    if partial:
+        named = classes.names if case.annotated is None else case.annotated
+        present = [name in named for name in classes.names]
+        item[PRESENT] = torch.tensor([True, *present] if classes.exclusive else present)
+    return item

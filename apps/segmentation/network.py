@@ -6,18 +6,18 @@ import math
 from collections.abc import Sequence
 
 import torch
-from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import BasicUNet, DynUNet, SegResNet, SegResNetDS, UNet
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.segmentation.config import Inference, Network
+from medloss.apps.segmentation.grid import LONGEST_AXIS
+from medloss.apps.segmentation.inference import Windows, scorer
 
-LONGEST_AXIS = 4096  # voxels of a volume along an axis, after resampling
 LARGEST_PATCH = 96  # voxels along an axis, when the configuration leaves the patch open
 
 
-def build_network(config: Network, classes: int) -> torch.nn.Module:
-    """A 3D network from one channel to ``classes`` logits (B, classes, i, j, k).
+def build_network(config: Network, classes: int, inputs: int = 1) -> torch.nn.Module:
+    """A 3D network from ``inputs`` channels to ``classes`` logits (B, classes, i, j, k).
 
     With deep supervision it answers in training with a list of several resolutions, or with a stack of its outputs.
     """
@@ -25,14 +25,14 @@ def build_network(config: Network, classes: int) -> torch.nn.Module:
     channels, dropout, norm = list(config.channels), config.dropout, (config.norm, {"affine": True})
     if config.name == "unet":
         strides = [2] * (len(channels) - 1)
-        return UNet(3, 1, classes, channels, strides, num_res_units=1, norm=config.norm, dropout=dropout)
+        return UNet(3, inputs, classes, channels, strides, num_res_units=1, norm=config.norm, dropout=dropout)
     if config.name == "basicunet":
-        return BasicUNet(3, 1, classes, channels, norm=norm, dropout=dropout)
+        return BasicUNet(3, inputs, classes, channels, norm=norm, dropout=dropout)
     if config.name == "dynunet":
         levels = len(channels)
         return DynUNet(
             3,
-            1,
+            inputs,
             classes,
             kernel_size=[3] * levels,
             strides=[1] + [2] * (levels - 1),
@@ -46,9 +46,11 @@ def build_network(config: Network, classes: int) -> torch.nn.Module:
         )
     down, up = (1, 2, 2, 4, 4, 4)[: len(channels)], (1,) * (len(channels) - 1)
     if coarser:
-        return SegResNetDS(3, channels[0], 1, classes, norm=norm, blocks_down=down, blocks_up=up, dsdepth=coarser + 1)
+        return SegResNetDS(
+            3, channels[0], inputs, classes, norm=norm, blocks_down=down, blocks_up=up, dsdepth=coarser + 1
+        )
     return SegResNet(
-        3, channels[0], 1, classes, dropout_prob=dropout or None, norm=norm, blocks_down=down, blocks_up=up
+        3, channels[0], inputs, classes, dropout_prob=dropout or None, norm=norm, blocks_down=down, blocks_up=up
     )
 
 
@@ -96,19 +98,13 @@ def choose_patch(
     return i, j, k
 
 
-def build_inferer(config: Inference, patch: Sequence[int]) -> SlidingWindowInferer:
-    """Windows of ``patch`` voxels, blended by a Gaussian; volumes smaller than a window are padded."""
-    return SlidingWindowInferer(patch, sw_batch_size=config.batch, overlap=config.overlap, mode="gaussian")
-
-
-def mirrored_mean(
-    inferer: SlidingWindowInferer, image: torch.Tensor, network: torch.nn.Module, axes: Sequence[int] = ()
-) -> torch.Tensor:
-    """Class probabilities (B, N, i, j, k), averaged over the copies mirrored along every subset of ``axes``."""
-    total, copies = None, 2 ** len(axes)
-    for subset in range(copies):
-        dims = [2 + axis for bit, axis in enumerate(axes) if subset >> bit & 1]
-        logits = torch.as_tensor(inferer(image.flip(dims) if dims else image, network)).float()
-        part = torch.softmax(logits, 1).flip(dims) if dims else torch.softmax(logits, 1)
-        total = part if total is None else total + part
-    return total / copies
+def build_windows(
+    config: Inference,
+    patch: Sequence[int],
+    networks: Sequence[torch.nn.Module],
+    device: torch.device,
+    mirror: Sequence[int] = (),
+) -> Windows:
+    """Windows of ``patch`` voxels through one network or several, and their mirrored copies along ``mirror``."""
+    i, j, k = patch
+    return Windows(scorer(networks, mirror), (i, j, k), config.overlap, config.batch, device)

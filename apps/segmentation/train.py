@@ -16,23 +16,27 @@ from medloss.apps.common.engine import Validation
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.output import RunFolder
 from medloss.apps.common.random_state import seed_epoch
+from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data import Prepared, build_loaders, faults_of_the_data, prepare
-from medloss.apps.segmentation.network import build_inferer, build_network
+from medloss.apps.segmentation.inference import Windows
+from medloss.apps.segmentation.network import build_network, build_windows
 from medloss.apps.segmentation.supervision import supervised
-from medloss.apps.segmentation.transforms import IMAGE, LABEL, MASK
+from medloss.apps.segmentation.terms import loss_terms
 from medloss.apps.segmentation.validation import Validator
+from medloss.apps.segmentation.volumes import IMAGE
+from medloss.composite import WeightedSum
 from medloss.config import build_loss
 
 
 class Terms:
     """``terms(batch)``: the network's logits against the label, within the loss mask where there is one."""
 
-    def __init__(self, network: torch.nn.Module, loss: Any):
-        self.network, self.loss = network, loss
+    def __init__(self, network: torch.nn.Module, loss: WeightedSum, classes: Classes):
+        self.network, self.loss, self.classes = network, loss, classes
 
-    def __call__(self, batch: Mapping[str, Any]) -> Any:
-        return self.loss.terms(self.network(batch[IMAGE]), batch[LABEL], mask=batch.get(MASK))
+    def __call__(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        return loss_terms(self.loss, self.classes, self.network(batch[IMAGE]), batch)
 
 
 class SegmentationTask(application.Task):
@@ -44,11 +48,12 @@ class SegmentationTask(application.Task):
         self.device = pick_device(config.device, config.threads)
         self.loader, self.valid_loader = build_loaders(self.prepared)
         seed_epoch(config.seed, 0)
-        self.network = build_network(self.config.model, self.prepared.classes.count).to(self.device)
+        inputs, outputs = self.config.data.count_channels, self.prepared.classes.count
+        self.network = build_network(self.config.model, outputs, inputs).to(self.device)
         loss = supervised(build_loss(self.config.loss, kind="label"), self.config.model.deep_supervision)
         self.loss = loss.to(self.device)
         self.validator = self._validator()
-        self._terms = Terms(self.network, self.loss)
+        self._terms = Terms(self.network, self.loss, self.prepared.classes)
 
     def terms(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._terms(batch)
@@ -89,11 +94,11 @@ class SegmentationTask(application.Task):
     def trial(self, batch: Mapping[str, Any]) -> list[str]:
         lines = []
         if self.valid_loader is not None:
-            volume = next(iter(self.valid_loader))[IMAGE].as_tensor().to(self.device)
+            volume = next(iter(self.valid_loader))[IMAGE].as_tensor()[0]
             started = time.perf_counter()
-            with torch.inference_mode():
-                build_inferer(self.config.predict, self.config.data.patch)(volume, self.network.eval())
-            lines.append(f"one validation volume {tuple(volume.shape[2:])}: {time.perf_counter() - started:.2f} s")
+            self.network.eval()
+            self._windows().indices(volume, self.prepared.classes)
+            lines.append(f"one validation volume {tuple(volume.shape[1:])}: {time.perf_counter() - started:.2f} s")
         for part, cases in (("train", self.prepared.train), ("valid", self.prepared.valid)):
             lines.append(f"{part}: {' '.join(case.id for case in cases)}")
         return lines
@@ -104,9 +109,12 @@ class SegmentationTask(application.Task):
     def _validator(self) -> Validator | None:
         if self.valid_loader is None:
             return None
-        inferer = build_inferer(self.config.predict, self.config.data.patch)
         classes, previews = self.prepared.classes, self.config.validate_.previews
-        return Validator(self.network, self.valid_loader, inferer, classes, self.device, previews)
+        return Validator(self.network, self.valid_loader, self._windows(), classes, previews)
+
+    def _windows(self) -> Windows:
+        data = self.config.data
+        return build_windows(self.config.predict, data.settled_patch, [self.network], self.device)
 
 
 def train(

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import DataLoader
-from monai.inferers import SlidingWindowInferer
 
 from medloss.apps.common.output import RunFolder, write_csv, write_json
-from medloss.apps.common.region_metrics import dice
 from medloss.apps.common.summary import summarise
 from medloss.apps.segmentation.classes import Classes
-from medloss.apps.segmentation.transforms import IMAGE, LABEL, MASK
+from medloss.apps.segmentation.inference import Windows
+from medloss.apps.segmentation.overlap import region_dice
+from medloss.apps.segmentation.volumes import IMAGE, LABEL, MASK, PRESENT
 
 PROXY = "measured while training, on the grid the network sees; medloss segment evaluate measures on the original one"
 SECONDS_BETWEEN_DRAWINGS = 30.0  # a picture takes about a second
@@ -27,9 +27,8 @@ class Validator:
 
     network: torch.nn.Module
     loader: DataLoader
-    inferer: SlidingWindowInferer
+    windows: Windows
     classes: Classes
-    device: torch.device
     previews: int = 1
     rows: list[dict[str, Any]] = field(default_factory=list)
     seen: list[dict[str, Any]] = field(default_factory=list)  # the first cases of the last validation, with arrays
@@ -73,16 +72,19 @@ class Validator:
         self.to_draw, self.drawn_at = [], time.monotonic()
 
     def _measure(self, batch: dict[str, Any]) -> None:
-        image, label = (batch[key].as_tensor().to(self.device) for key in (IMAGE, LABEL))
-        prediction = torch.as_tensor(self.inferer(image, self.network)).argmax(1)[0]
-        reference = label[0, 0].long()
+        image, reference = (batch[key].as_tensor()[0] for key in (IMAGE, LABEL))
+        prediction, reference = self.windows.indices(image, self.classes), reference[0]
         if MASK in batch:  # what nobody annotated counts neither way
-            prediction = prediction * batch[MASK].as_tensor()[0, 0].to(self.device)
+            counted = batch[MASK].as_tensor()[0, 0] > 0
+            prediction, reference = prediction * counted, reference * counted
         case = batch["id"][0]
-        values = dice(prediction, reference, self.classes.count)
+        values = region_dice(prediction, reference, self.classes)
+        if PRESENT in batch:  # nor do classes that this case does not annotate
+            present = batch[PRESENT][0, -len(values) :].tolist()
+            values = [value if known else float("nan") for value, known in zip(values, present, strict=True)]
         named = zip(self.classes.names, values, strict=True)
         self.rows += [{"case": case, "label": name, "dice": value} for name, value in named]
         if len(self.seen) < self.previews:
-            arrays = {IMAGE: image[0, 0], LABEL: reference, "prediction": prediction}
+            arrays = {IMAGE: image[0], LABEL: reference, "prediction": prediction}
             spacing = np.linalg.norm(batch[IMAGE].affine.reshape(-1, 4, 4)[0, :3, :3].numpy(), axis=0)
             self.seen.append({"id": case, "spacing": spacing, **{k: v.cpu().numpy() for k, v in arrays.items()}})

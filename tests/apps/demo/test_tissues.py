@@ -12,7 +12,7 @@ from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.demo import tissues
 from medloss.apps.demo.baseline import apply_thresholds, best_thresholds
 from medloss.apps.demo.corruption import BIAS, NOISE, BiasField, corrupt
-from medloss.apps.segmentation.transforms import IMAGE, LABEL
+from medloss.apps.segmentation.volumes import IMAGE, LABEL
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import torch
 
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Data, Intensity, SegmentationTrain
-from medloss.apps.segmentation.transforms import fixed_transforms, normalisation, random_transforms
+from medloss.apps.segmentation.intensity import normalise, settle
+from medloss.apps.segmentation.transforms import fixed_transforms, random_transforms
 
 CLASSES = Classes.from_mapping({"shell": 2, "core": [4, 9]}, ignore=255)
 
@@ -68,7 +69,7 @@ def test_resampling_to_a_spacing(case, tmp_path):
 )
 def test_bounded_intensities(rule, low, high):
     image = torch.linspace(-1000, 1000, 64).reshape(1, 4, 4, 4)
-    scaled = normalisation(rule)({"image": image})["image"]
+    scaled = normalise(image, [rule])
     assert float(scaled.min()) == pytest.approx(low) and float(scaled.max()) == pytest.approx(high)
     assert scaled.flatten()[20:44].diff().min() >= 0
 
@@ -78,6 +79,7 @@ def test_bounded_intensities(rule, low, high):
     [
         {"rule": "window"},
         {"rule": "zscore", "low": 1},
+        {"rule": "ct", "low": 1},
         {"rule": "percentile", "low": 50, "high": 20},
         {"rule": "percentile", "high": 101},
     ],
@@ -87,7 +89,9 @@ def test_faulty_intensity_rules(options):
         Intensity(**options)
 
 
-@pytest.mark.parametrize("labels", [{"a": 0}, {"a": 1, "b": 1}, {"a": [1, 2], "b": 2}, {"a": 255, "ignore": 255}])
+@pytest.mark.parametrize(
+    "labels", [{"a": 0}, {"a": 1, "b": 1}, {"a": []}, {"a": [1, 2], "b": [2, 1]}, {"a": 255, "ignore": 255}]
+)
 def test_faulty_labels(labels, tmp_path):
     with pytest.raises(ValueError, match="each id once"):
         Data(root=tmp_path, labels=labels)
@@ -97,3 +101,18 @@ def test_way_back_to_ids_in_the_smallest_type():
     assert CLASSES.to_ids().tolist() == [0, 2, 4] and CLASSES.to_ids().dtype == np.uint8
     assert Classes.from_mapping({"far": 1024}).to_ids().dtype == np.int16
     assert Classes.from_mapping({"farther": 70000}).to_ids().dtype == np.int32
+
+
+def test_ct_takes_its_window_from_the_foreground_of_all_cases():
+    values = np.arange(-1000.0, 1001.0)  # 0.5th and 99.5th percentile -990 and 990, mean 0
+    rule, other = settle([Intensity(), Intensity()], ["CT", "FLAIR"], [values, values])
+    assert (rule.rule, rule.low, rule.high, rule.mean) == ("ct", -990.0, 990.0, 0.0) and other.rule == "zscore"
+    assert rule.std == pytest.approx(np.sqrt((2001**2 - 1) / 12))
+    image = torch.tensor([[[[-2000.0, 0.0, 500.0, 2000.0]]]])
+    expected = torch.tensor([-990.0, 0.0, 500.0, 990.0]) / rule.std
+    torch.testing.assert_close(normalise(image, [rule]).flatten(), expected)
+
+
+def test_zscore_is_over_the_voxels_that_are_not_zero():
+    image = torch.tensor([[[[0.0, 1.0, 3.0]]]])
+    assert normalise(image, [Intensity()]).flatten().tolist() == [0.0, -1.0, 1.0]
