@@ -16,6 +16,8 @@ from medloss.ops import border_distance, signed_distance
 from medloss.options import frozen
 from medloss.transforms.inputs import as_tensor, checked_spacing, like, naming, one_for_each, spatial_shape, voxel_sizes
 from medloss.transforms.labels import whole_numbers
+from medloss.transforms.resampling import watched
+from medloss.transforms.subjects import copied, opened, put
 
 INSIDE = 0.5
 
@@ -114,7 +116,12 @@ class DistanceMap(Transform):
 class DistanceMapd(MapTransform):
     """:class:`DistanceMap` for the label maps ``keys`` of a dictionary; each gets a map of its own.
 
-    **Put it after every spatial augmentation**, and keep its result out of the keys of any that follow.
+    **Put it after every spatial augmentation**, and keep its result out of the keys of any that follow: where the map
+    of a MetaTensor is resampled later on, a warning says so. Mirroring, turning by 90 degrees, cropping and padding
+    keep the distances.
+
+    A subject of TorchIO is taken too: ``keys`` are its label maps, and the distance map becomes a ``ScalarImage`` of
+    it.
 
     Args:
         keys: keys of the label maps.
@@ -149,10 +156,12 @@ class DistanceMapd(MapTransform):
         self.distance = DistanceMap(to_onehot, signed, spacing, clip, normalise)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
+        result = copied(data)
         if self.mask_key is not None and self.mask_key not in result:
             raise KeyError(f"the data has no mask {self.mask_key!r}: its keys are {sorted(map(str, result))}")
         for key, distance_key in self.key_iterator(result, self.distance_keys):
             with naming(key):
-                result[distance_key] = self.distance(result[key], result.get(self.mask_key))
+                mask = result.get(self.mask_key)
+                found = self.distance(opened(result[key]), None if mask is None else opened(mask))
+                put(result, distance_key, watched(found, f"the distance map {distance_key!r}"), result[key])
         return result

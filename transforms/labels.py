@@ -117,7 +117,7 @@ class RemapLabels(Transform):
     def _result_dtype(self, given: torch.dtype) -> torch.dtype:
         dtype = given if self.dtype is None else get_equivalent_dtype(self.dtype, torch.Tensor)
         targets = [*self.mapping.values(), *([] if isinstance(self.others, str) else [self.others])]
-        low, high = _exact_range(dtype)
+        low, high = exact_range(dtype)
         if min(targets) < low or max(targets) > high:
             raise ValueError(
                 f"the new labels run from {min(targets)} to {max(targets)}, but {dtype} holds {low} to {high} exactly: "
@@ -189,7 +189,7 @@ def _whole(number: Any, what: str) -> int:
     raise ValueError(f"{what} must be a whole number, not {number!r}")
 
 
-def _exact_range(dtype: torch.dtype) -> tuple[int, int]:
+def exact_range(dtype: torch.dtype) -> tuple[int, int]:
     """The smallest and largest whole number up to which ``dtype`` holds every one."""
     if dtype == torch.bool:
         return 0, 1

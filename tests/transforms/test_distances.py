@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
+import pickle
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
-from monai.transforms import Compose
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.transforms import (
+    CenterSpatialCropd,
+    Compose,
+    Flipd,
+    RandAffined,
+    RandScaleIntensityd,
+    RandZoomd,
+    Rotate90d,
+    Rotated,
+    Spacingd,
+    SpatialPadd,
+)
 from scipy.ndimage import distance_transform_edt
 
 import medloss
 from medloss.transforms import BorderWeightMap, BorderWeightMapd, DistanceMap, DistanceMapd, LossMaskd
+from medloss.transforms.resampling import SpoiledMapWarning
 
 # voxels of 1.5 x 2 x 4 mm, the axes turned and flipped
 TURNED = torch.tensor([[0.0, -2.0, 0, 7], [1.5, 0, 0, -3], [0, 0, 4, 1], [0, 0, 0, 1]])
@@ -165,3 +179,56 @@ def test_errors():
             BorderWeightMap(**options)
     with pytest.raises(ValueError, match="the label must have one channel, not 2"):
         BorderWeightMap()(torch.zeros(2, 3, 3))
+
+
+BOTH = ["label", "distance_map"]
+
+
+@pytest.mark.parametrize(
+    ("transform", "spoils"),
+    [
+        (Rotated(BOTH, 0.3), True),
+        (RandAffined(BOTH, prob=1.0, rotate_range=0.3), True),
+        (RandAffined(BOTH, prob=0.0, rotate_range=0.3), False),
+        (RandZoomd(BOTH, prob=1.0, min_zoom=1.1, max_zoom=1.3), True),
+        (Spacingd(BOTH, (1, 1, 1)), True),
+        (Rotated("label", 0.3), False),
+        (Flipd(BOTH, 0), False),
+        (Rotate90d(BOTH), False),
+        (SpatialPadd(BOTH, (9, 9, 9)), False),
+        (CenterSpatialCropd(BOTH, (4, 4, 3)), False),
+        (RandScaleIntensityd("distance_map", 0.1, prob=1.0), False),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, bool) else str(value),
+)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_map_that_is_resampled_warns_once(transform, spoils, lazy):
+    data = {"label": MetaTensor((torch.rand(1, 8, 7, 6) > 0.7).float(), affine=TURNED)}
+    chain = Compose([DistanceMapd("label"), transform], lazy=lazy)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        chain(data)
+    found = [str(each.message) for each in caught if issubclass(each.category, SpoiledMapWarning)]
+    assert len(found) == spoils
+    assert all("resamples the distance map 'distance_map'" in each for each in found)
+
+
+def test_a_watched_map_goes_through_a_loader_and_copies():
+    data = [{"label": MetaTensor((torch.rand(1, 8, 7, 6) > 0.7).float(), affine=TURNED)}] * 2
+    chain = Compose([DistanceMapd("label"), Flipd(BOTH, 0)])
+    batch = next(iter(DataLoader(Dataset(data, chain), batch_size=2)))
+    assert batch["distance_map"].shape == (2, 1, 8, 7, 6)
+    one = pickle.loads(pickle.dumps(chain(data[0])["distance_map"]))
+    back = chain.inverse({"label": chain(data[0])["label"], "distance_map": one})
+    torch.testing.assert_close(back["distance_map"].as_tensor(), DistanceMap()(data[0]["label"]).as_tensor())
+
+
+def test_subjects_of_torchio():
+    tio = pytest.importorskip("torchio")
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    label = (torch.rand(1, 8, 7, 6) > 0.7).int()
+    subject = tio.Subject(label=tio.LabelMap(tensor=label, affine=affine), seen=tio.LabelMap(tensor=label | 1))
+    result = tio.Compose([DistanceMapd("label", mask_key="seen")])(subject)
+    assert isinstance(result, tio.Subject) and isinstance(result["distance_map"], tio.ScalarImage)
+    torch.testing.assert_close(result["distance_map"].data, DistanceMap(spacing=(1, 2, 3))(label))
+    assert result["distance_map"].spacing == (1, 2, 3) and "distance_map" not in subject
