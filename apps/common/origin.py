@@ -20,6 +20,7 @@ FREE = (
     "train.steps",
     "train.workers",
     "data.cache",
+    "data.cache_folder",
     "data.root",
     "data.images",
     "data.masks",

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import pydantic
 
 from medloss.apps.common.compute import Device, Threads
-from medloss.apps.common.config import LossMapping, Model, Seed, losses
+from medloss.apps.common.config import LossMapping, Model, Seed
 from medloss.apps.common.training import TrainConfig
 from medloss.apps.segmentation.data_config import Data, Intensity, Size, Split
-from medloss.apps.segmentation.losses import complete_losses
+from medloss.apps.segmentation.losses import Facts, by_name, check_losses
 
 __all__ = ["Config", "Data", "DeepSupervision", "Inference", "Intensity", "Network", "SegmentationTrain", "Split"]
 
@@ -104,6 +104,21 @@ class Inference(Model):
     batch: int = pydantic.Field(2, ge=1, le=4096)
 
 
+def _check_losses(mapping: LossMapping, info: pydantic.ValidationInfo) -> LossMapping:
+    data: Data | None = info.data.get("data")
+    if data is not None:  # else its faults are told
+        check_losses(mapping, Facts(exclusive=not data.overlaps, channels=max(len(data.labels) + 1, 2)))
+    return mapping
+
+
+Losses = Annotated[
+    LossMapping,
+    pydantic.BeforeValidator(by_name),
+    pydantic.Field(min_length=1),
+    pydantic.AfterValidator(_check_losses),
+]
+
+
 class Config(Model):
     """Everything that a segmentation training needs; a run folder's config.yaml is one of these, complete."""
 
@@ -111,7 +126,7 @@ class Config(Model):
     device: Device = "auto"
     threads: Threads | None = None
     data: Data
-    loss: Annotated[LossMapping, losses("label", complete_losses)] = pydantic.Field(min_length=1)
+    loss: Losses  # names (``dice``, ``[dice, focal]``) or {name: options}; the run's file has what the data add
     model: Network = Network()
     train: SegmentationTrain = SegmentationTrain()
     validate_: Validate = pydantic.Field(Validate(), alias="validate")

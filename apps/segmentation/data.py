@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import CacheDataset, DataLoader
+from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose, EnsureTyped
 
 from medloss.apps.common.config import as_mapping
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, tell_left_out
 from medloss.apps.common.origin import describe_origin
+from medloss.apps.segmentation.cached import DiskCache
 from medloss.apps.segmentation.case import Case
 from medloss.apps.segmentation.cases import find_cases, split_cases
 from medloss.apps.segmentation.classes import Classes
@@ -23,6 +25,7 @@ from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data_config import Data
 from medloss.apps.segmentation.fingerprint import TRAINED_ON, fingerprint
 from medloss.apps.segmentation.intensity import settle
+from medloss.apps.segmentation.losses import Facts, settle_losses
 from medloss.apps.segmentation.network import choose_patch
 from medloss.apps.segmentation.scan import Look, Scan, scan, target_spacing
 from medloss.apps.segmentation.transforms import fixed_transforms, random_transforms
@@ -75,7 +78,28 @@ def prepare(config: Config) -> Prepared:
     data = _settled(data, seen, seen.of(train), ignore)
     patch = choose_patch(data.patch, config.model, seen.shapes, seen.spacings, data.settled_spacing)
     data = data.model_copy(update={"patch": patch})
-    return Prepared(config.model_copy(update={"data": data}), seen.classes, train, valid, found.left_out, seen)
+    try:
+        loss = settle_losses(config.loss, _facts(seen, train, data))
+    except ValueError as error:  # what shows only now: regions that dataset.json declares
+        raise UserError(str(error)) from error
+    settled = config.model_copy(update={"data": data, "loss": loss})
+    return Prepared(settled, seen.classes, train, valid, found.left_out, seen)
+
+
+def _facts(seen: Scan, train: Sequence[Case], data: Data) -> Facts:
+    """What losses may ask of the training cases."""
+    classes, counts = seen.classes, Counter[int]()
+    for look in seen.of(train):
+        counts.update({each: number for each, number in look.counts.items() if each != classes.ignore})
+    total = max(counts.total(), 1)
+    shares = [sum(counts[each] for each in ids) / total for ids in classes.ids]
+    return Facts(
+        exclusive=classes.exclusive,
+        channels=classes.count,
+        shares=[counts[0] / total, *shares] if classes.exclusive else shares,
+        partial=any(case.annotated is not None for case in train),
+        spacing=data.settled_spacing,
+    )
 
 
 def _settled(data: Data, seen: Scan, looks: Sequence[Look], ignore: int | None) -> Data:
@@ -134,10 +158,12 @@ def faults_of_the_data() -> Iterator[None]:
         raise cause from error
 
 
-def _dataset(cases: Sequence[Case], transform: Compose, prepared: Prepared) -> CacheDataset:
+def _dataset(cases: Sequence[Case], transform: Compose, prepared: Prepared) -> Dataset:
     config, classes = prepared.config, prepared.classes
     partial = prepared.partial
     items = [_item(case, classes, partial) for case in cases]
+    if config.data.cache_folder is not None:
+        return DiskCache(items, transform, config.data)
     return CacheDataset(items, transform, cache_rate=config.data.cache, num_workers=None, progress=False)
 
 

@@ -120,6 +120,12 @@ class Data(Model):
         return None if isinstance(self.spacing, str) else self.spacing
 
     @property
+    def overlaps(self) -> bool:
+        """Whether the labels are regions, as far as this section says."""
+        ids = [each for value in self.labels.values() for each in (value if isinstance(value, list) else [value])]
+        return len(set(ids)) < len(ids) or bool(self.region_order)
+
+    @property
     def intensities(self) -> list[Intensity]:
         """The rule of each channel."""
         return self.intensity if isinstance(self.intensity, list) else [self.intensity] * self.count_channels

@@ -121,6 +121,13 @@ class _Ring:
             self.sums[place], self.weights[place] = 0, 0
 
 
+def held_bytes(shape: Sequence[int], patch: Sequence[int], classes: int) -> int:
+    """Bytes of logits that the stitching of a volume holds: a window's planes across it, never the volume."""
+    axis = longest(shape)
+    sizes = [max(size, length) for size, length in zip(shape, patch, strict=True)]
+    return 4 * classes * patch[axis] * int(np.prod(sizes)) // sizes[axis]
+
+
 def longest(shape: Sequence[int]) -> int:
     """The longest axis: across it the planes are smallest."""
     return int(np.argmax(np.asarray(shape)))

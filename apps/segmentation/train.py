@@ -14,12 +14,13 @@ from medloss.apps.common import application
 from medloss.apps.common.compute import pick_device
 from medloss.apps.common.engine import Validation
 from medloss.apps.common.errors import UserError
+from medloss.apps.common.memory import peak_bytes
 from medloss.apps.common.output import RunFolder
 from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data import Prepared, build_loaders, faults_of_the_data, prepare
-from medloss.apps.segmentation.inference import Windows
+from medloss.apps.segmentation.inference import Windows, held_bytes
 from medloss.apps.segmentation.network import build_network, build_windows
 from medloss.apps.segmentation.supervision import supervised
 from medloss.apps.segmentation.terms import loss_terms
@@ -98,7 +99,12 @@ class SegmentationTask(application.Task):
             started = time.perf_counter()
             self.network.eval()
             self._windows().indices(volume, self.prepared.classes)
-            lines.append(f"one validation volume {tuple(volume.shape[1:])}: {time.perf_counter() - started:.2f} s")
+            seconds = time.perf_counter() - started
+            held = held_bytes(volume.shape[1:], self.config.data.settled_patch, self.prepared.classes.count)
+            lines.append(
+                f"one validation volume {tuple(volume.shape[1:])}: {seconds:.2f} s, {held / 2**30:.2f} GiB of logits held"
+            )
+        lines.append(f"peak memory of this process: {peak_bytes() / 2**30:.2f} GiB")
         for part, cases in (("train", self.prepared.train), ("valid", self.prepared.valid)):
             lines.append(f"{part}: {' '.join(case.id for case in cases)}")
         return lines
