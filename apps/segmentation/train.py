@@ -100,10 +100,9 @@ class SegmentationTask(application.Task):
             self.network.eval()
             self._windows().indices(volume, self.prepared.classes)
             seconds = time.perf_counter() - started
-            held = held_bytes(volume.shape[1:], self.config.data.settled_patch, self.prepared.classes.count)
-            lines.append(
-                f"one validation volume {tuple(volume.shape[1:])}: {seconds:.2f} s, {held / 2**30:.2f} GiB of logits held"
-            )
+            shape, classes = tuple(volume.shape[1:]), self.prepared.classes.count
+            held = held_bytes(shape, self.config.data.settled_patch, classes) / 2**30
+            lines.append(f"one validation volume {shape}: {seconds:.2f} s, {held:.2f} GiB of logits held")
         lines.append(f"peak memory of this process: {peak_bytes() / 2**30:.2f} GiB")
         for part, cases in (("train", self.prepared.train), ("valid", self.prepared.valid)):
             lines.append(f"{part}: {' '.join(case.id for case in cases)}")
