@@ -99,7 +99,8 @@ class LabelLoss(Loss):
     """A loss between a segmentation and its target: ``loss(input, target, mask=None)``.
 
     Shape: input B N [spatial]; target B N [spatial], or B 1 [spatial] with ``to_onehot_y``; mask B 1 [spatial], weight
-    of each voxel, whose zeros take voxels out of every sum.
+    of each voxel, whose zeros take voxels out of every sum. A logit of minus infinity, of a forbidden class, is one of
+    -10000.
 
     Args:
         include_background: whether channel 0 counts; it leaves after the activation.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops.operator import without_autocast
+from medloss.ops.probabilities import complement, probabilities
 from medloss.ops.voxels import accumulation_dtype, blank, membership, present, voxel_weight
 from medloss.reduction import mass, reduce
 
@@ -22,11 +22,13 @@ class LabelMaps(NamedTuple):
         input: probabilities B N [spatial], differentiable.
         target: memberships B N [spatial].
         weight: weight of each voxel B 1 or B N [spatial], at least 0, or None where all count alike.
+        complement: one minus the probabilities, as precise as they are, where it was asked for.
     """
 
     input: Tensor
     target: Tensor
     weight: Tensor | None
+    complement: Tensor | None = None
 
     @property
     def valid(self) -> Tensor | None:
@@ -42,19 +44,18 @@ class LabelMaps(NamedTuple):
         return mass(self.weight, self.input.shape, self.input)
 
 
-def label_maps(view: LabelView, first: int = 0) -> LabelMaps:
+def label_maps(view: LabelView, first: int = 0, with_complement: bool = False) -> LabelMaps:
     """The maps of the classes from ``first`` on; the activation has seen all of them."""
     dtype = accumulation_dtype(view.input)
     weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
     logits = blank(view.input.to(dtype), weight)
-    if view.activation == "softmax":
-        logits = torch.softmax(logits, 1)
-    elif view.activation == "sigmoid":
-        logits = torch.sigmoid(logits)
+    p = probabilities(logits, view.activation)
     target = membership(view.target, view.input.shape[1], view.indexed, dtype)
+    q = complement(p, logits, view.activation) if with_complement else None
     if weight is not None and weight.shape[1] > 1:
         weight = weight[:, first:]
-    return LabelMaps(blank(logits[:, first:], weight), blank(target[:, first:], weight), weight)
+    q = None if q is None else blank(q[:, first:], weight)
+    return LabelMaps(blank(p[:, first:], weight), blank(target[:, first:], weight), weight, q)
 
 
 class MapLoss(LabelLoss):

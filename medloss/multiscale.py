@@ -95,7 +95,7 @@ class MultiScaleLoss(Configured, kw_only=False):
         if isinstance(self.loss, LabelLoss):
             view = view_labels(input, target, mask, **self.loss.sweep)
             with without_autocast(view.input.device.type):
-                input, target, mask = label_maps(view)
+                input, target, mask, _ = label_maps(view)
         elif isinstance(self.loss, ImageLoss) or mask is not None:
             input, target = checks.image_like("input", input, 3), checks.image_like("target", target, 3)
             mask = checks.mask_like(mask, input)

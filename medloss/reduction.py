@@ -13,6 +13,19 @@ from medloss.ops.voxels import present
 REDUCTIONS = ("mean", "sum", "none")
 
 
+def small_or_rest(wrong: Tensor, right: Tensor, total: Tensor) -> Tensor:
+    """``wrong / total`` of a total that is ``wrong + right``, with the digits of whichever is smaller.
+
+    The slope, too, is that of the smaller one: ``1 - right / total`` where more is wrong than right.
+
+    >>> small_or_rest(torch.tensor(1e-9), torch.tensor(2.0), torch.tensor(2.0))
+    tensor(5.0000e-10)
+    """
+    mostly = wrong > right
+    one = torch.where(mostly, right, wrong) / total
+    return torch.where(mostly, 1 - one, one)
+
+
 def reduce(values: Tensor, reduction: str, valid: Tensor | None = None) -> Tensor:
     """Reduce values of any shape.
 

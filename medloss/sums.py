@@ -40,12 +40,18 @@ class RegionSums:
     voxels: Tensor = _column_of_target(Column.VOXELS, "w")
     input_squares: Tensor = _column(Column.INPUT_SQUARES, "w p p")
     target_squares: Tensor = _column_of_target(Column.TARGET_SQUARES, "w t t")
-    difference: Tensor = _column(Column.DIFFERENCE, "w |p - t|")
+    surplus: Tensor = _column(Column.SURPLUS, "w max(p - t, 0)")
     nll_true: Tensor = _column(Column.NLL_TRUE, "w t (-log p)")
     nll_false: Tensor = _column(Column.NLL_FALSE, "w (1 - t) (-log(1 - p)), of the sigmoid")
     nll_all: Tensor = _column(Column.NLL_ALL, "w (-log p)")
     focal_true: Tensor = _column(Column.FOCAL_TRUE, "w t (1 - q)^gamma (-log p)")
     focal_false: Tensor = _column(Column.FOCAL_FALSE, "w (1 - t) (1 - q)^gamma (-log(1 - p)), of the sigmoid")
+    false_positive: Tensor = _column(Column.FALSE_POSITIVE, "w p (1 - t)")
+    false_negative: Tensor = _column(Column.FALSE_NEGATIVE, "w (1 - p) t")
+    true_negative: Tensor = _column(Column.TRUE_NEGATIVE, "w (1 - p) (1 - t)")
+    common: Tensor = _column(Column.COMMON, "w min(p, t)")
+    lack: Tensor = _column(Column.LACK, "w max(t - p, 0)")
+    squared_error: Tensor = _column(Column.SQUARED_ERROR, "w (p - t)^2")
 
     def column(self, column: int) -> Tensor:
         """A column by its number."""

@@ -131,6 +131,7 @@ class LossCase:
 
 ONLY = {
     **dict.fromkeys(["ignored label", "nothing ignored", "one-hot", "background", "many voxels"], ("label",)),
+    **dict.fromkeys(["certain", "forbidden"], ("label",)),
     "one voxel": ("label", "image"),
     "layouts": ("label", "image", "field"),
     "target gradient": ("image",),

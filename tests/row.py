@@ -22,6 +22,8 @@ CELLS: dict[str, tuple[int, str]] = {
     "half": (5, "float16 and bfloat16, in and out of autocast"),
     "many voxels": (5, "more voxels than float16 counts"),
     "double": (5, "float64 stays float64"),
+    "certain": (5, "where a class is certain, float32 gradients are those of float64, entry by entry"),
+    "forbidden": (6, "a logit of minus infinity is one of -10000"),
     "degenerate": (6, "empty, full, saturated or constant volumes: finite value and gradient"),
     "one voxel": (6, "one voxel: finite value and gradient"),
     "all masked": (6, "everything masked gives 0 with zero gradient"),

@@ -24,25 +24,46 @@ def log1p_unit(e):
 
 @triton.jit
 def activate(z, ACTIVATION: tl.constexpr, SURPRISE: tl.constexpr):
-    """p, -log p and -log(1 - p) of logits C V; the logarithms only where asked for."""
+    """p, 1 - p, -log p and -log(1 - p) of logits C V; the logarithms only where asked for.
+
+    Of a class above a half they are made of the sum of the others: as differences they would have no digits.
+    """
     positive, negative = z, z
     if ACTIVATION == "softmax":
         top = tl.max(z, 0)[None, :]
         p = tl.exp(z - top)
         total = tl.sum(p, 0)[None, :]
         p = p * (1 / total)
+        above = p > 0.5
+        others = tl.sum(tl.where(above, 0.0, p), 0)[None, :]
+        q = tl.where(above, others, 1 - p)
         if SURPRISE:
-            positive = (top + tl.log(total)) - z
+            odds = others * total  # the largest exponential is 1
+            positive = tl.where(above, log1p_unit(tl.minimum(odds, 1.0)), (top + tl.log(total)) - z)
     elif ACTIVATION == "sigmoid":
         e = tl.exp(-tl.abs(z))
         large = 1 / (1 + e)
-        p = tl.where(z < 0, e * large, large)
+        small = e * large
+        p, q = tl.where(z < 0, small, large), tl.where(z < 0, large, small)
         if SURPRISE:
             both = log1p_unit(e)
             positive, negative = both + tl.maximum(-z, 0.0), both + tl.maximum(z, 0.0)
     else:
-        p = z
-    return p, positive, negative
+        p, q = z, 1 - z
+    return p, q, positive, negative
+
+
+@triton.jit
+def error_of(p, q, t):
+    """p - t, which for a hard t is p or minus its complement."""
+    return tl.where(t == 0, p, tl.where(t == 1, -q, p - t))
+
+
+@triton.jit
+def settle(p, g):
+    """The gradient of a softmax, in which that of a class above a half is minus the sum of the others'."""
+    above = p > 0.5
+    return tl.where(above, -tl.sum(tl.where(above, 0.0, g), 0)[None, :], g)
 
 
 @triton.jit
@@ -119,17 +140,19 @@ def load_tile(
     w = load_weight(target, mask, ignore, target_steps, mask_steps, b, c, v, inside, CLASSES, IGNORE, MASK, ACC)
     t = load_members(target, target_steps, b, c, v, inside, CLASSES, INDEXED, ACC)
     z = tl.load(at(input, input_steps, b, c, v), inside[None, :] & (c < CLASSES)[:, None], 0).to(ACC)
+    z = tl.where(z == -float("inf"), -1e4, z)  # a forbidden class, as in probabilities.py
     z = tl.where((c < CLASSES)[:, None], tl.where(w > 0, z, 0.0), -float("inf"))
     return z, tl.where(w > 0, t, 0.0), w
 
 
 @triton.jit
-def before_activation(p, slope, ACTIVATION: tl.constexpr):
-    """dL/dz C V from the probabilities and dL/dp."""
-    if ACTIVATION == "softmax":
-        slope = p * (slope - tl.sum(p * slope, 0)[None, :])
+def before_activation(p, q, slope, ACTIVATION: tl.constexpr):
+    """dL/dz C V from the probabilities, their complements and dL/dp."""
+    if ACTIVATION == "softmax":  # measured from the slope of the class above a half, which others may equal
+        slope = slope - tl.sum(tl.where(p > 0.5, slope, 0.0), 0)[None, :]
+        slope = settle(p, p * (slope - tl.sum(p * slope, 0)[None, :]))
     elif ACTIVATION == "sigmoid":
-        slope = p * (1 - p) * slope
+        slope = p * q * slope
     return slope
 
 

@@ -34,6 +34,10 @@ typedef struct {
     REAL *weight; /* of each voxel, at least 0 */
     REAL *scale;  /* one over the sum of exponentials, 1 without a softmax */
     REAL *top;
+    REAL *q;          /* 1 - p of a sigmoid, as precise as p; NULL for the others */
+    REAL *rest;       /* of the classes but the certain one: the sum of their `p`, or of their gradients */
+    int32_t *certain; /* that class, see softmax.h; `classes` stands for none */
+    int sure;         /* whether there is one in the tile */
     int32_t *label;
     uint8_t *keep;
     int weighted;
@@ -47,12 +51,15 @@ static int NAME(tile_alloc)(TILE *t, const VOLUME *v, int64_t size) {
     t->size = size;
     t->step = size + PADDING; /* so that the rows of a voxel do not share the cache's sets */
     t->p = malloc(sizeof(REAL) * (size_t)(v->classes * t->step));
-    t->weight = malloc(sizeof(REAL) * (size_t)size * 3);
-    t->label = malloc(sizeof(int32_t) * (size_t)size);
+    t->q = v->activation == SIGMOID ? malloc(sizeof(REAL) * (size_t)(v->classes * t->step)) : NULL;
+    t->weight = malloc(sizeof(REAL) * (size_t)size * 4);
+    t->label = malloc(sizeof(int32_t) * (size_t)size * 2);
     t->keep = malloc((size_t)size);
-    if (!t->p || !t->weight || !t->label || !t->keep) return 1;
+    if (!t->p || !t->weight || !t->label || !t->keep || (v->activation == SIGMOID && !t->q)) return 1;
     t->scale = t->weight + size;
     t->top = t->scale + size;
+    t->rest = t->top + size;
+    t->certain = t->label + size;
     t->weighted = v->mask || v->has_ignore;
     t->exact = v->classes == 1;
     for (int64_t i = 0; i < size; ++i) t->weight[i] = 1;
@@ -61,6 +68,7 @@ static int NAME(tile_alloc)(TILE *t, const VOLUME *v, int64_t size) {
 
 static void NAME(tile_free)(TILE *t) {
     free(t->p);
+    free(t->q);
     free(t->weight);
     free(t->label);
     free(t->keep);
@@ -127,6 +135,14 @@ static void NAME(load_logits)(const VOLUME *v, TILE *t) {
     }
 }
 
+/* Finite logits in place of those of forbidden classes, where an infinite one would be multiplied. */
+static inline void NAME(allow)(const VOLUME *v, TILE *t) {
+    for (int64_t c = 0; c < v->classes; ++c) {
+        REAL *restrict z = t->p + c * t->step;
+        SIMD for (int64_t i = 0; i < t->n; ++i) z[i] = FINITE(z[i]);
+    }
+}
+
 /* One row of the gradient from the tile into a dense result: rows of a class, or channels side by side as
  * they came. */
 static void NAME(store_row)(const VOLUME *v, const TILE *t, int64_t c, const REAL *restrict row, void *out) {
@@ -184,9 +200,10 @@ static void NAME(load_tile)(const VOLUME *v, TILE *t, int64_t b, int64_t start, 
     NAME(load_logits)(v, t);
     for (int64_t i = 0; i < n; ++i) t->scale[i] = 1;
     for (int64_t c = 0; v->activation == SIGMOID && c < v->classes; ++c) {
-        REAL *restrict p = t->p + c * t->step;
+        REAL *restrict p = t->p + c * t->step, *restrict q = t->q + c * t->step;
         for (int64_t i = 0; i < n; ++i) {
             const REAL e = EXP(p[i] > 0 ? -p[i] : p[i]), small = e / (1 + e), large = 1 / (1 + e);
+            q[i] = p[i] > 0 ? small : large;
             p[i] = p[i] > 0 ? large : small;
         }
     }
@@ -201,4 +218,63 @@ static inline void NAME(members)(const VOLUME *v, const TILE *t, int64_t c, REAL
     }
     const REAL *restrict from = (const REAL *)v->labels + (t->b * v->classes + c) * v->voxels + t->start;
     for (int64_t i = 0; i < n; ++i) out[i] = t->weight[i] > 0 ? from[i] : 0;
+}
+
+/* Whether a class is certain somewhere in the tile's softmax; four classes at once. */
+static inline int NAME(is_certain)(const VOLUME *v, const TILE *t) {
+    const int64_t n = t->n, step = t->step;
+    const REAL *restrict scale = t->scale;
+    int found = 0;
+    for (int64_t c = 0; c < v->classes; c += 4) {
+        const REAL *restrict p0 = t->p + c * step, *restrict p1 = c + 1 < v->classes ? p0 + step : p0;
+        const REAL *restrict p2 = c + 2 < v->classes ? p1 + step : p1;
+        const REAL *restrict p3 = c + 3 < v->classes ? p2 + step : p2;
+#pragma omp simd reduction(| : found)
+        for (int64_t i = 0; i < n; ++i) {
+            const REAL a = p0[i] > p1[i] ? p0[i] : p1[i], b = p2[i] > p3[i] ? p2[i] : p3[i];
+            found |= (a > b ? a : b) * scale[i] > 1 - UNSURE;
+        }
+    }
+    return found;
+}
+
+/* Finds what is certain in the tile's softmax and, with `complement`, the sum of the others. */
+static inline void NAME(seek_certain)(const VOLUME *v, TILE *t, int complement) {
+    t->sure = 0;
+    if (v->activation != SOFTMAX) return;
+    t->sure = NAME(is_certain)(v, t);
+    if (t->sure) NAME(find_certain)(t->p, t->step, v->classes, t->n, t->scale, t->certain);
+    if (t->sure && complement) NAME(sum_of_others)(t->p, t->step, v->classes, t->n, t->certain, t->rest);
+}
+
+/* 1 - p of class c, from its probabilities. */
+static inline void NAME(complements)(const VOLUME *v, const TILE *t, int64_t c, const REAL *restrict p, REAL *restrict out) {
+    const int64_t n = t->n;
+    const REAL *restrict rest = t->rest, *restrict scale = t->scale;
+    const int32_t *restrict certain = t->certain;
+    if (v->activation == SIGMOID) {
+        memcpy(out, t->q + c * t->step, sizeof(REAL) * (size_t)n);
+        return;
+    }
+    for (int64_t i = 0; i < n; ++i) out[i] = 1 - p[i];
+    for (int64_t i = 0; t->sure && i < n; ++i) out[i] = certain[i] == (int32_t)c ? rest[i] * scale[i] : out[i];
+}
+
+/* The gradient of the certain class in `rows`, `step` apart, is minus the sum of the others'. */
+static inline void NAME(settle)(const VOLUME *v, TILE *t, REAL *rows, int64_t step) {
+    if (!t->sure) return;
+    NAME(sum_of_others)(rows, step, v->classes, t->n, t->certain, t->rest);
+    for (int64_t i = 0; i < t->n; ++i)
+        if (t->certain[i] < v->classes) rows[t->certain[i] * step + i] = -t->rest[i];
+}
+
+/* Rows of the gradient, `step` apart, to where they belong. */
+static inline void NAME(store_rows)(const VOLUME *v, const TILE *t, const REAL *rows, int64_t step, void *out) {
+    for (int64_t c = 0; c < v->classes; ++c) {
+        REAL *own = NAME(own_row)(v, t, c, out);
+        if (own)
+            memcpy(own, rows + c * step, sizeof(REAL) * (size_t)t->n);
+        else
+            NAME(store_row)(v, t, c, rows + c * step, out);
+    }
 }

@@ -8,6 +8,10 @@
 #define ALWAYS_INLINE __attribute__((always_inline))
 #define SIMD _Pragma("omp simd")
 
+/* A logit of minus infinity, a forbidden class, is taken for this one, as in probabilities.py. */
+#define FORBIDDEN -10000
+#define FINITE(z) ((z) == -(REAL)INFINITY ? (REAL)FORBIDDEN : (z))
+
 enum { LARGEST_TILE = 512, SMALLEST_TILE = 64, TILE_BYTES = 24576 };
 
 /* Voxels of a tile, so that a row per class stays near the processor. */
@@ -132,3 +136,36 @@ static void NAME(careful_softmax_rows)(SOFTMAX_ROWS *s, REAL *top) {
         NAME(exp_rows)(s, 0, 1, 0, 0);
 }
 
+/* One class of a voxel is certain where it leaves the others less than 2^-10. Its complement and its gradient, as
+ * differences, would lose the digits that they need; they are sums over the other classes. */
+#define UNSURE ((REAL)0.0009765625)
+
+/* Sums over the classes but each voxel's certain one: of `rows`, `step` apart. */
+static inline void NAME(sum_of_others)(const REAL *rows, int64_t step, int64_t classes, int64_t n,
+                                       const int32_t *restrict certain, REAL *restrict sum) {
+    memset(sum, 0, sizeof(REAL) * (size_t)n);
+    for (int64_t c = 0; c < classes; ++c) {
+        const REAL *restrict row = rows + c * step;
+        const int32_t class = (int32_t)c;
+        SIMD for (int64_t i = 0; i < n; ++i) sum[i] += certain[i] == class ? 0 : row[i];
+    }
+}
+
+/* Finds each voxel's certain class, `classes` where there is none, from shares `p` times `unit` (1 where it is NULL);
+ * returns whether there is one. */
+static inline int NAME(find_certain)(const REAL *p, int64_t step, int64_t classes, int64_t n, const REAL *restrict unit,
+                              int32_t *restrict certain) {
+    int found = 0;
+    for (int64_t i = 0; i < n; ++i) certain[i] = (int32_t)classes;
+    for (int64_t c = 0; c < classes; ++c) {
+        const REAL *restrict row = p + c * step;
+        const int32_t class = (int32_t)c;
+#pragma omp simd reduction(| : found)
+        for (int64_t i = 0; i < n; ++i) {
+            const int sure = row[i] * (unit ? unit[i] : 1) > 1 - UNSURE;
+            certain[i] = sure ? class : certain[i];
+            found |= sure;
+        }
+    }
+    return found;
+}

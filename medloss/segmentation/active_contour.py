@@ -84,7 +84,7 @@ class ActiveContourLoss(RegionLoss):
     def _measured(self, view: LabelView, spacing: Any) -> Tensor:
         sizes = checks.voxel_sizes(spacing, view.input.ndim - 2)
         with without_autocast(view.input.device.type):
-            maps = label_maps(view)
+            maps = label_maps(view, with_complement=True)
             length = adjacent_differences(
                 maps.input,
                 None,
@@ -93,7 +93,7 @@ class ActiveContourLoss(RegionLoss):
                 axis_scale=[1 / size for size in sizes],
                 average=False,
             )
-            wrong = maps.input * (1 - maps.target) ** 2 + (1 - maps.input) * maps.target**2
+            wrong = maps.input * (1 - maps.target) ** 2 + maps.complement * maps.target**2
             target = maps.weighted(maps.target).flatten(2).sum(-1)
             columns = [maps.weighted(wrong).flatten(2).sum(-1), length, target, maps.mass()]
             return super().evaluate(view, RegionSums(torch.stack(columns, -1)))

@@ -9,6 +9,7 @@ from medloss.base import RegionLoss
 from medloss.labels import LabelView
 from medloss.ops import Terms
 from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
+from medloss.reduction import small_or_rest
 from medloss.sums import RegionSums
 
 
@@ -80,8 +81,10 @@ class BoundaryDoULoss(RegionLoss):
         boundary = sums.columns[..., -1]
         share = boundary / sums.target.clamp_min(torch.finfo(boundary.dtype).tiny)
         alpha = (1 - 2 * share).clamp(self.alpha_min, self.alpha_max)
-        squares = sums.input_squares + sums.target_squares
-        return (squares - 2 * sums.overlap + self.smooth_nr) / (squares - (1 + alpha) * sums.overlap + self.smooth_dr)
+        wrong, squares = sums.squared_error, sums.input_squares + sums.target_squares  # wrong is D - 2 I
+        right = (1 - alpha) * sums.overlap + (self.smooth_dr - self.smooth_nr)
+        union = ((1 - alpha) * squares + (1 + alpha) * wrong) / 2
+        return small_or_rest(wrong + self.smooth_nr, right, union + self.smooth_dr)
 
 
 def boundary_size(view: LabelView) -> Tensor:

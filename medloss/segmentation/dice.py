@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import Terms
+from medloss.reduction import small_or_rest
 from medloss.segmentation.overlap import OverlapLoss
 from medloss.sums import RegionSums
 
@@ -54,17 +55,29 @@ class DiceLoss(OverlapLoss):
     @property
     def needs(self) -> Terms:
         """Squares or absolute differences, where the options ask for them."""
-        if self.squared_pred:
-            return Terms.SQUARES
-        return Terms.DIFFERENCE if self.soft_label else Terms.NONE
+        return Terms.SQUARES if self.squared_pred else self._of_errors()
 
     def finalise(self, sums: RegionSums) -> Tensor:
         """1 - (2 I + nr) / (D + dr)."""
-        overlap = sums.overlap if self.squared_pred else self.overlap(sums)
-        total = sums.input_squares + sums.target_squares if self.squared_pred else sums.input + sums.target
+        if self.squared_pred or self._bends:
+            twice, total, wrong = self._parts(sums)
+            wrong = wrong + (self.smooth_dr - self.smooth_nr)
+            return small_or_rest(wrong, twice + self.smooth_nr, total + self.smooth_dr)
+        overlap, total = self.overlap(sums), sums.input + sums.target
         if self.jaccard:
             total = 2 * (total - overlap)
         return 1 - (2 * overlap + self.smooth_nr) / (total + self.smooth_dr)
+
+    def _parts(self, sums: RegionSums) -> tuple[Tensor, Tensor, Tensor]:
+        """The numerator, the denominator, and their difference as a sum of what is small where all is right."""
+        if self.squared_pred:
+            twice, wrong = 2 * sums.overlap, sums.squared_error
+            total = sums.input_squares + sums.target_squares
+        else:
+            overlap, false_positive, false_negative = self.errors(sums)
+            twice, wrong = 2 * overlap, false_positive + false_negative
+            total = twice + wrong
+        return (twice, total + wrong, 2 * wrong) if self.jaccard else (twice, total, wrong)
 
 
 class JaccardLoss(OverlapLoss):
@@ -132,6 +145,10 @@ class LogCoshDiceLoss(DiceLoss):
     >>> medloss.LogCoshDiceLoss(smooth_nr=0, smooth_dr=0)(input, target)  # log cosh(1 / 2)
     tensor(0.1201)
     """
+
+    @property
+    def _bends(self) -> bool:
+        return True
 
     def finalise(self, sums: RegionSums) -> Tensor:
         """log cosh L, as log(1 + 2 sinh^2(L / 2)), which keeps its digits where L is small."""

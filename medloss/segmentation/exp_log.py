@@ -16,10 +16,19 @@ class LogDiceLoss(DiceLoss):
 
     gamma_dice: float = 0.3
 
+    @property
+    def _bends(self) -> bool:
+        return True
+
     def finalise(self, sums: RegionSums) -> Tensor:
-        """(-log(1 - L))^gamma of the Dice loss L; without any overlap, of the smallest number."""
-        dice = 1 - super().finalise(sums)
-        return power(-dice.clamp_min(torch.finfo(dice.dtype).tiny).log(), self.gamma_dice)
+        """(-log D)^gamma of the Dice score D; without any overlap, of the smallest number."""
+        twice, total, wrong = self._parts(sums)
+        right, wrong = twice + self.smooth_nr, wrong + (self.smooth_dr - self.smooth_nr)
+        total = total + self.smooth_dr
+        mostly = wrong > right
+        near = -torch.log1p(-torch.where(mostly, 0.0, wrong / total))
+        far = -torch.where(mostly, right / total, 1.0).clamp_min(torch.finfo(right.dtype).tiny).log()
+        return power(torch.where(mostly, far, near), self.gamma_dice)
 
 
 class ExpLogLoss(LikelihoodPowerCompound):

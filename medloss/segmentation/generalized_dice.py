@@ -7,6 +7,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.ops.voxels import present
+from medloss.reduction import small_or_rest
 from medloss.segmentation.overlap import SampleLoss
 from medloss.sums import RegionSums
 
@@ -70,9 +71,15 @@ class GeneralizedDiceLoss(SampleLoss):
             some = present(kept)
             scale = sums.target.sum(1, keepdim=True) / torch.where(some, kept, torch.ones_like(kept))
             weights = weights * torch.where(some, scale, torch.ones_like(scale))
-        overlap = (weights * self.overlap(sums)).sum(1)
-        total = (weights * (sums.input + sums.target)).sum(1)
-        return 1 - (2 * overlap + self.smooth_nr) / (total + self.smooth_dr)
+        if not self._bends:
+            overlap = (weights * self.overlap(sums)).sum(1)
+            total = (weights * (sums.input + sums.target)).sum(1)
+            return 1 - (2 * overlap + self.smooth_nr) / (total + self.smooth_dr)
+        overlap, false_positive, false_negative = self.errors(sums)
+        twice = 2 * (weights * overlap).sum(1)
+        wrong = (weights * (false_positive + false_negative)).sum(1)
+        smooth = self.smooth_dr - self.smooth_nr
+        return small_or_rest(wrong + smooth, twice + self.smooth_nr, twice + wrong + self.smooth_dr)
 
     def _sizes(self, target: Tensor, factors: Tensor) -> Tensor:
         """The weight of each class by its size; of the classes that the target lacks, the largest of the others."""
@@ -127,6 +134,10 @@ class PenaltyGeneralizedDiceLoss(GeneralizedDiceLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.at_least("k", self.k, 0)
+
+    @property
+    def _bends(self) -> bool:
+        return True
 
     def combine(self, sums: RegionSums, factors: Tensor) -> Tensor:
         """(1 + k) L / (1 + k L) of the generalised Dice loss L."""

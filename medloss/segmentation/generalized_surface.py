@@ -78,13 +78,13 @@ class GeneralizedSurfaceLoss(DistanceLoss):
         else:
             phi = counted(distance_map, maps)
         square = maps.weighted(phi * phi)
-        agreement = square * (1 - maps.target - maps.input) ** 2
+        agreement = square * (maps.complement * (1 - maps.target) - maps.input * maps.target) ** 2
         return torch.stack([agreement.flatten(2).sum(-1), square.flatten(2).sum(-1)])
 
     def _reduced(self, view: LabelView, *args: Any, **given: Any) -> Tensor:
         classes = view.input.shape[1]
         factors, first = self._factors(classes), self._first(classes)
-        maps = label_maps(view, first)
+        maps = label_maps(view, first, with_complement=True)
         pair = self.compare(maps, *args, **given)
         if self.weighting == "inverse_square":
             pair = pair / (maps.weighted(maps.target).flatten(2).sum(-1) ** 2 + 1)

@@ -69,7 +69,7 @@ class LikelihoodPowerCompound(CompoundLoss):
 
     def _sums(self, view: LabelView) -> RegionSums:
         """The sums of the regions, and behind them those of the powers; two sweeps for columns that only one has."""
-        if any(part.needs & ~Terms.SQUARES for part in self._parts.values()):
+        if any(part.needs & ~Terms.ERRORS for part in self._parts.values()):
             return super()._sums(view)
         likelihood: Any = self._parts["cross_entropy"]
         columns = likelihood.powers(view, regions=True)

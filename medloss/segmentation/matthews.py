@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from medloss.base import RegionLoss
+from medloss.ops import Terms
 from medloss.sums import RegionSums
 
 
@@ -50,13 +51,18 @@ class MCCLoss(RegionLoss):
 
     smooth_nr: float = 0.0
 
+    @property
+    def needs(self) -> Terms:
+        """All four parts of the confusion."""
+        return Terms.ERRORS | Terms.NEGATIVES
+
     def finalise(self, sums: RegionSums) -> Tensor:
         """1 - (V I - S T + nr) / sqrt(S T (V - S) (V - T) + dr)."""
-        overlap, input, target, voxels = sums.overlap, sums.input, sums.target, sums.voxels
-        covariance = voxels * overlap - input * target
-        variances = input * target * (voxels - input) * (voxels - target)
+        right, wrong, missed, other = sums.overlap, sums.false_positive, sums.false_negative, sums.true_negative
+        covariance = right * other - wrong * missed
+        variances = (right + wrong) * (right + missed) * (other + wrong) * (other + missed)
         # kept off 0, where the root has no slope
         scale = (variances + self.smooth_dr).clamp_min(torch.finfo(variances.dtype).tiny).sqrt()
         correlation = (covariance + self.smooth_nr) / scale
-        right = (input == overlap) & (target == overlap)
-        return torch.where(right, torch.zeros_like(correlation), 1 - correlation.clamp(-1, 1))
+        faultless = (wrong == 0) & (missed == 0)
+        return torch.where(faultless, torch.zeros_like(correlation), 1 - correlation.clamp(-1, 1))

@@ -25,19 +25,31 @@ class OverlapLoss(RegionLoss):
 
     @property
     def needs(self) -> Terms:
-        """Absolute differences, for soft labels."""
-        return Terms.DIFFERENCE if self.soft_label else Terms.NONE
+        """What overlap and errors are made of."""
+        return self._of_errors()
+
+    def _of_errors(self) -> Terms:
+        """Minimum and differences for soft labels, and the errors as such where they matter."""
+        if self.soft_label:
+            return Terms.DIFFERENCE
+        return Terms.ERRORS if self._bends else Terms.NONE
+
+    @property
+    def _bends(self) -> bool:
+        """Whether the slope depends on how small the errors are, so that they must be summed as such."""
+        return False
 
     def overlap(self, sums: RegionSums) -> Tensor:
         """What prediction and target have in common."""
-        if self.soft_label:
-            return (sums.input + sums.target - sums.difference) / 2
-        return sums.overlap
+        return sums.common if self.soft_label else sums.overlap
 
     def errors(self, sums: RegionSums) -> tuple[Tensor, Tensor, Tensor]:
         """The overlap, the false positives and the false negatives."""
-        overlap = self.overlap(sums)
-        return overlap, sums.input - overlap, sums.target - overlap
+        if self.soft_label:
+            return sums.common, sums.surplus, sums.lack
+        if self._bends:
+            return sums.overlap, sums.false_positive, sums.false_negative
+        return sums.overlap, sums.input - sums.overlap, sums.target - sums.overlap
 
 
 class SampleLoss(OverlapLoss):

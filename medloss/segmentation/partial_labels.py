@@ -11,6 +11,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.labels import LabelView
 from medloss.ops import Column
+from medloss.ops.probabilities import finite
 from medloss.ops.voxels import accumulation_dtype, blank, holds, voxel_weight
 from medloss.sums import RegionSums
 
@@ -71,7 +72,7 @@ def merged(view: LabelView, present: Tensor) -> LabelView:
     """
     dtype = accumulation_dtype(view.input)
     weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
-    logits, shown = blank(view.input.to(dtype), weight), per_voxel(present, view)
+    logits, shown = finite(blank(view.input.to(dtype), weight)), per_voxel(present, view)
     rest = ~per_voxel(present[:, 1:], view)
     rest = torch.cat([torch.ones_like(rest[:, :1]), rest], 1)
     background = torch.where(rest, logits, torch.full_like(logits, -torch.inf)).logsumexp(1, keepdim=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import RegionLoss
 from medloss.labels import LabelView
+from medloss.ops import Terms
 from medloss.reduction import ratio
 from medloss.sums import RegionSums
 
@@ -81,12 +82,19 @@ class SizeConstraintLoss(RegionLoss):
                 raise ValueError(f"{name} has {given} entries and input {classes} channels: give one per channel")
         return super().evaluate(view, sums)
 
+    @property
+    def needs(self) -> Terms:
+        """The errors, whose difference is how far a size lies from the true one."""
+        return Terms.NONE if self.tolerance is None else Terms.ERRORS
+
     def finalise(self, sums: RegionSums) -> Tensor:
         """max(a - s, 0)^2 + max(s - b, 0)^2."""
-        size, true = ratio(sums.input, sums.voxels), ratio(sums.target, sums.voxels)
+        size = ratio(sums.input, sums.voxels)
         classes = size.shape[1]
         lower, upper = (bound[-classes:].to(size).expand_as(size) for bound in (self._lower, self._upper))
-        if self.tolerance is not None:
-            lower = torch.maximum(lower, (1 - self.tolerance) * true)
-            upper = torch.minimum(upper, (1 + self.tolerance) * true)
-        return torch.relu(lower - size) ** 2 + torch.relu(size - upper) ** 2
+        below, above = lower - size, size - upper
+        if self.tolerance is not None:  # from the errors: sizes that are nearly equal have no difference
+            excess = ratio(sums.false_positive - sums.false_negative, sums.voxels)
+            slack = self.tolerance * ratio(sums.target, sums.voxels)
+            below, above = torch.maximum(below, -excess - slack), torch.maximum(above, excess - slack)
+        return torch.relu(below) ** 2 + torch.relu(above) ** 2

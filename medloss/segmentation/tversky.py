@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from medloss import checks
+from medloss.reduction import small_or_rest
 from medloss.segmentation.overlap import OverlapLoss, power
 from medloss.sums import RegionSums
 
@@ -52,7 +55,8 @@ class TverskyLoss(OverlapLoss):
 
     def finalise(self, sums: RegionSums) -> Tensor:
         """1 - (I + nr) / (I + alpha FP + beta FN + dr)."""
-        return 1 - tversky_index(*self.errors(sums), self.alpha, self.beta, self.smooth_nr, self.smooth_dr)
+        formula = tversky_loss if self._bends else _plain_loss
+        return formula(*self.errors(sums), self.alpha, self.beta, self.smooth_nr, self.smooth_dr)
 
 
 def tversky_index(
@@ -66,6 +70,19 @@ def tversky_index(
 ) -> Tensor:
     """(I + nr) / (I + alpha FP + beta FN + dr)."""
     return (overlap + nr) / (overlap + alpha * false_positive + beta * false_negative + dr)
+
+
+def tversky_loss(
+    overlap: Tensor, false_positive: Tensor, false_negative: Tensor, alpha: float, beta: float, nr: float, dr: float
+) -> Tensor:
+    """One minus the index, with the digits that small errors have."""
+    wrong = alpha * false_positive + beta * false_negative
+    return small_or_rest(wrong + (dr - nr), overlap + nr, overlap + wrong + dr)
+
+
+def _plain_loss(*options: Any) -> Tensor:
+    """The same as a quotient, which one operator computes; enough where nothing bends it."""
+    return 1 - tversky_index(*options)
 
 
 class FocalTverskyLoss(TverskyLoss):
@@ -110,6 +127,10 @@ class FocalTverskyLoss(TverskyLoss):
         super().__post_init__()
         if not self.gamma > 0:
             raise ValueError(f"gamma={self.gamma!r} must be above 0")
+
+    @property
+    def _bends(self) -> bool:
+        return True
 
     def finalise(self, sums: RegionSums) -> Tensor:
         """The Tversky loss to the power 1 / gamma."""
@@ -158,4 +179,4 @@ class AsymmetricSimilarityLoss(OverlapLoss):
     def finalise(self, sums: RegionSums) -> Tensor:
         """The Tversky loss with alpha = 1 / (1 + beta^2)."""
         alpha = 1 / (1 + self.beta**2)
-        return 1 - tversky_index(*self.errors(sums), alpha, 1 - alpha, self.smooth_nr, self.smooth_dr)
+        return _plain_loss(*self.errors(sums), alpha, 1 - alpha, self.smooth_nr, self.smooth_dr)

@@ -10,7 +10,7 @@ from medloss.base import RegionLoss
 from medloss.ops import Terms
 from medloss.reduction import ratio
 from medloss.segmentation.overlap import power
-from medloss.segmentation.tversky import tversky_index
+from medloss.segmentation.tversky import tversky_loss
 from medloss.sums import RegionSums
 
 
@@ -84,17 +84,17 @@ class UnifiedFocalLoss(RegionLoss):
 
     @property
     def needs(self) -> Terms:
-        """Likelihoods with and without the focal factor."""
-        return Terms.LIKELIHOOD | Terms.FOCAL
+        """Likelihoods with and without the focal factor, and the errors."""
+        common = Terms.NEGATIVES if self.sigmoid else Terms.NONE
+        return Terms.LIKELIHOOD | Terms.FOCAL | Terms.ERRORS | common
 
     def finalise(self, sums: RegionSums) -> Tensor:
         """lambda focal / V + (1 - lambda) (1 - TI)^(1 - gamma)."""
-        overlap, only_input, only_target = sums.overlap, sums.input - sums.overlap, sums.target - sums.overlap
-        found = self._region(overlap, only_input, only_target)
+        found = self._region(sums.overlap, sums.false_positive, sums.false_negative)
         if not self.sigmoid:
             voxels, regions = self._joined(sums, found)
         else:  # what a channel does not predict is the common class
-            rest = self._region(sums.voxels - sums.input - only_target, only_target, only_input)
+            rest = self._region(sums.true_negative, sums.false_negative, sums.false_positive)
             common, rare = (1 - self.delta) * sums.focal_false, self.delta * self._rare(sums)
             voxels, regions = (common + rare) / 2, (self._common_region(rest) + self._rare_region(found)) / 2
         if self.focal_over_classes == "sum":
@@ -111,10 +111,9 @@ class UnifiedFocalLoss(RegionLoss):
         return torch.where(is_common, common, rare), torch.where(is_common, common_region, rare_region)
 
     def _region(self, overlap: Tensor, false_positive: Tensor, false_negative: Tensor) -> Tensor:
-        index = tversky_index(
+        return tversky_loss(
             overlap, false_positive, false_negative, 1 - self.delta, self.delta, self.smooth_nr, self.smooth_dr
         )
-        return 1 - index
 
     def _rare(self, sums: RegionSums) -> Tensor:
         """The likelihood terms of a rare class."""

@@ -14,7 +14,7 @@ from medloss.constants import held
 from medloss.labels import LabelView, view_labels
 from medloss.ops import confusion
 from medloss.ops.voxels import present
-from medloss.reduction import reduce
+from medloss.reduction import reduce, small_or_rest
 from medloss.sums import RegionSums, all_reduced
 
 
@@ -112,23 +112,25 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         )
         if self.batch:
             matrix = all_reduced(RegionSums(matrix.sum(0, keepdim=True)), self.process_group).columns
-        distance = (matrix * self._table(matrix)).sum(-1)[:, first:]
+        table = self._table(matrix)  # products of both: no sum is the difference of two
+        distance, nearness = ((matrix * part).sum(-1)[:, first:] for part in (table, 1 - table))
         # the probabilities of a voxel add up to one: the sizes have no gradient by them
         sizes = (matrix if view.target_grad() else matrix.detach()).sum(-1)[:, first:]
         factors = sizes.new_ones(classes)[first:] if factors is None else factors[first:].to(sizes)
-        return reduce(self._formula(distance, sizes, factors, first), self.reduction, present(sizes.sum(-1)))
+        return reduce(self._formula(distance, nearness, sizes, factors, first), self.reduction, present(sizes.sum(-1)))
 
-    def _formula(self, distance: Tensor, sizes: Tensor, factors: Tensor, first: int) -> Tensor:
+    def _formula(self, distance: Tensor, nearness: Tensor, sizes: Tensor, factors: Tensor, first: int) -> Tensor:
         """From the sum of the distances and the voxels of each true class, B N, to B."""
         if self.weighting_mode == "GDL":
             factors = factors / (sizes + 1)
-            right = (factors * (sizes - distance)).sum(-1)
+            right = (factors * nearness).sum(-1)
             wrong = (factors * distance).sum(-1)
         else:
             foreground = (torch.arange(sizes.shape[-1], device=sizes.device) + first > 0).to(sizes.dtype)
-            right = (foreground * factors * (sizes - distance)).sum(-1)
+            right = (foreground * factors * nearness).sum(-1)
             wrong = (factors * distance).sum(-1)
-        return 1 - (2 * right + self.smooth_nr) / (2 * right + wrong + self.smooth_dr)
+        smooth = self.smooth_dr - self.smooth_nr
+        return small_or_rest(wrong + smooth, 2 * right + self.smooth_nr, 2 * right + wrong + self.smooth_dr)
 
     def _table(self, like: Tensor) -> Tensor:
         """The distances over the largest one."""

@@ -209,7 +209,7 @@ def test_columns_by_hand() -> None:
     """Two voxels, two classes: every column from its definition."""
     p = torch.tensor([[[0.25, 0.5], [0.75, 0.5]]], dtype=torch.float64)
     target = torch.tensor([[[0, 1]]])
-    sums = region_sums(p.log(), target, activation="softmax", indexed=True, terms=31, gamma=2.0)
+    sums = region_sums(p.log(), target, activation="softmax", indexed=True, terms=127, gamma=2.0)
     assert sums.shape == (1, 2, COLUMNS)
     log = torch.log(p)
     expected = {
@@ -219,7 +219,13 @@ def test_columns_by_hand() -> None:
         Column.VOXELS: [2, 2],
         Column.INPUT_SQUARES: [0.0625 + 0.25, 0.5625 + 0.25],
         Column.TARGET_SQUARES: [1, 1],
-        Column.DIFFERENCE: [0.75 + 0.5, 0.75 + 0.5],
+        Column.SURPLUS: [0.5, 0.75],
+        Column.LACK: [0.75, 0.5],
+        Column.COMMON: [0.25, 0.5],
+        Column.FALSE_POSITIVE: [0.5, 0.75],
+        Column.FALSE_NEGATIVE: [0.75, 0.5],
+        Column.TRUE_NEGATIVE: [0.5, 0.25],
+        Column.SQUARED_ERROR: [0.5625 + 0.25, 0.5625 + 0.25],
         Column.NLL_TRUE: [-log[0, 0, 0], -log[0, 1, 1]],
         Column.NLL_FALSE: [0, 0],
         Column.NLL_ALL: [-(log[0, 0, 0] + log[0, 0, 1]), -(log[0, 1, 0] + log[0, 1, 1])],
@@ -258,7 +264,7 @@ def test_every_pair_of_terms_is_independent() -> None:
 
 
 def test_lazy_negation_reaches_no_kernel() -> None:
-    x, weights = torch.randn(1, 2, 40), torch.randn(1, 2, 12)
+    x, weights = torch.randn(1, 2, 40), torch.randn(1, 2, COLUMNS)
     labels = torch.randint(0, 2, (1, 1, 40))
     options = {"activation": "softmax", "indexed": True}
     lazy = torch._neg_view(x)  # as the imaginary part of a conjugate is

@@ -10,7 +10,9 @@ from medloss.forms import Quotient, read
 from medloss.ops import COLUMNS, Column, Terms, backend, native, region_loss
 
 needs_library = pytest.mark.skipif(bool(native.unavailable()), reason=f"no native library: {native.unavailable()}")
-ALL = int(Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL)
+ALL = int(
+    Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL | Terms.ERRORS | Terms.NEGATIVES
+)
 
 
 def numbers(**coefficients: float) -> list[float]:
@@ -106,7 +108,7 @@ def test_nothing_counts() -> None:
 
 
 def test_a_wrong_length_is_told() -> None:
-    with pytest.raises(ValueError, match="quotient has 3 numbers, not 28"):
+    with pytest.raises(ValueError, match="quotient has 3 numbers, not 40"):
         region_loss(torch.rand(1, 2, 3), torch.rand(1, 2, 3), quotient=[1, 2, 3])
 
 
@@ -120,10 +122,8 @@ class Asking(medloss.DiceLoss):
 
 def test_formulas_are_read() -> None:
     dice = read(medloss.DiceLoss(jaccard=True, soft_label=True, smooth_nr=0.5, smooth_dr=0.25).finalise)
-    # 1 - (2 I + nr) / (2 (S + T - I) + dr) with I = (S + T - D) / 2
-    assert dice.numbers() == [
-        1, -0.5, 0.25, *numbers(input=-1, target=-1, difference=1), *numbers(input=1, target=1, difference=1)
-    ]  # fmt: skip
+    # 1 - (2 I + nr) / (2 (S + T - I) + dr) with the minimum for I
+    assert dice.numbers() == [1, -0.5, 0.25, *numbers(common=-2), *numbers(input=2, target=2, common=-2)]
     tversky = read(medloss.TverskyLoss(alpha=0.25, beta=0.75).finalise)
     assert tversky.below.numbers() == numbers(overlap=0, input=0.25, target=0.75)
     for loss in (medloss.LogCoshDiceLoss(), medloss.FocalTverskyLoss(), Asking()):

@@ -7,6 +7,7 @@ from row import Row
 from torch import Tensor
 
 from rows.field import gentle, inwards
+from rows.morphology import NEIGHBOURS
 
 MULTICLASS = {"softmax": True, "to_onehot_y": True}
 WEIGHT = [1.0, 2.0, 0.5]
@@ -40,6 +41,7 @@ ROWS = {
         options=[{**MULTICLASS, "mu": 0.5, "spacing": 2.0, "weight": WEIGHT}],
         neighbourhood=True,
         saved=4.2,  # probabilities and memberships
+        without={"certain": NEIGHBOURS},
     ),
     "CenterlineBoundaryDiceLoss": Row(
         leaves={
@@ -49,6 +51,7 @@ ROWS = {
         options=[{**MULTICLASS, "smooth_nr": 1e-5, "smooth_dr": 1e-5, "iter_": 1, "spacing": 2.0}],
         neighbourhood=True,
         saved=7.6,  # of both maps: depths, skeletons and weights
+        without={"certain": NEIGHBOURS},
     ),
     "TukeyLoss": Row(options=[{"scale": 0.5}], none="element"),
     "LocalMutualInformationLoss": Row(

@@ -6,6 +6,8 @@ MULTICLASS = {"softmax": True, "to_onehot_y": True}
 COMPOUND = "a compound adds values of unlike shapes and has no none"
 BARE = {"smooth_nr": 1e-5, "smooth_dr": 1e-5}  # the default of 1 is not small beside the sums of so few voxels
 WEIGHT = [1.0, 2.0, 0.5]
+NEIGHBOURS = "probabilities of neighbours are compared, and those of certain classes are equal in float32"
+RANKED = "errors that are equal in float32 change places"
 MAPS = 2.0
 """The prediction after the activation, and the target's memberships."""
 
@@ -21,6 +23,7 @@ ROWS = {
         none="sample",
         neighbourhood=True,
         saved=MAPS,
+        without={"certain": NEIGHBOURS},
     ),
     "SoftDiceclDiceLoss": Row(
         leaves={
@@ -30,7 +33,7 @@ ROWS = {
         none="",
         neighbourhood=True,
         saved=1 + MAPS,  # and the logits, for the Dice
-        without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND},
+        without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND, "certain": NEIGHBOURS},
     ),
     "HausdorffERLoss": Row(
         leaves={
@@ -42,6 +45,7 @@ ROWS = {
         options=[{"sigmoid": True, "k": 3, "weight": WEIGHT}],
         neighbourhood=True,
         saved=MAPS,
+        without={"certain": NEIGHBOURS},
     ),
     "BoundaryF1Loss": Row(
         leaves={
@@ -51,6 +55,7 @@ ROWS = {
         options=[{**MULTICLASS, "include_background": False, "theta": 3}],
         neighbourhood=True,
         saved=MAPS,
+        without={"certain": NEIGHBOURS},
     ),
     "SkeletonRecallLoss": Row(
         leaves={
@@ -73,6 +78,6 @@ ROWS = {
         none="",
         neighbourhood=True,
         saved=3 * MAPS,  # for Lovasz the sorted errors and their order too
-        without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND},
+        without={"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND, "certain": RANKED},
     ),
 }

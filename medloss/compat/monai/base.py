@@ -16,6 +16,7 @@ from medloss.base import LabelLoss, RegionLoss, swept
 from medloss.checks import ShapeError
 from medloss.constants import held
 from medloss.labels import LabelView, view_labels
+from medloss.ops.probabilities import probabilities
 from medloss.ops.voxels import holds
 from medloss.reduction import REDUCTIONS, reduce
 from medloss.sums import RegionSums
@@ -161,10 +162,8 @@ class LabelDropIn(MonaiLoss):
     def _activated(self, input: Tensor, mask: Tensor, activation: str) -> Tensor:
         """The probabilities where the mask is not 0."""
         input = torch.where(mask != 0, input, 0)
-        if activation == "softmax":
-            return torch.softmax(input, 1)
-        input = torch.sigmoid(input) if activation == "sigmoid" else input
-        return input if self.other_act is None else self.other_act(input)
+        p = probabilities(input, activation)
+        return p if self.other_act is None else self.other_act(p)
 
     def _values(self, seen: Seen, loss: RegionLoss, sums: RegionSums | None = None) -> Tensor:
         """The loss of each sample and class B N; N for the batch as one; a scalar without spatial axes."""

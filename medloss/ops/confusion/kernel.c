@@ -51,6 +51,28 @@ static void NAME(hand_out)(const VOLUME *v, const TILE *t, const MEMBERS *m, int
         memcpy(own, row, sizeof(REAL) * (size_t)t->n);
 }
 
+/* Slopes measured from that of the certain class: prices are often equal. Then the sum of p s. */
+static void NAME(from_certain)(const VOLUME *v, TILE *t, MEMBERS *m) {
+    const int64_t n = t->n;
+    REAL *restrict total = t->top, *restrict base = t->rest;
+    for (int64_t i = 0; i < n; ++i) base[i] = t->certain[i] < v->classes ? m->slope[t->certain[i] * t->step + i] : 0;
+    for (int64_t c = 0; c < v->classes; ++c) {
+        REAL *restrict s = m->slope + c * t->step;
+        const REAL *restrict p = t->p + c * t->step;
+        for (int64_t i = 0; i < n; ++i) {
+            s[i] -= base[i];
+            total[i] += p[i] * s[i];
+        }
+    }
+}
+
+/* Where a class is certain: the gradient lies in the rows of p, and is handed out when that class's is settled. */
+static void NAME(settle_and_hand_out)(const VOLUME *v, TILE *t, const MEMBERS *m, void *out) {
+    if (!t->sure) return;
+    NAME(settle)(v, t, t->p, t->step);
+    for (int64_t c = 0; c < v->classes; ++c) NAME(hand_out)(v, t, m, c, t->p + c * t->step, out);
+}
+
 /* The softmax's gradient from columns in registers; the slopes are looked up twice rather than kept. */
 static void NAME(gradient_by_registers)(const VOLUME *v, TILE *t, MEMBERS *m, void *out) {
     const int64_t n = (t->n + 15) / 16 * 16; /* a tile's room is a multiple of that */
@@ -74,7 +96,8 @@ static void NAME(gradient_tile)(const VOLUME *v, TILE *t, MEMBERS *m, void *out)
     const int64_t n = t->n;
     REAL *restrict total = t->top, *restrict scale = t->scale;
     const REAL *restrict w = t->weight;
-    if (NAME(in_registers)(v)) {
+    NAME(seek_certain)(v, t, 0);
+    if (NAME(in_registers)(v) && !t->sure) {
         NAME(gradient_by_registers)(v, t, m, out);
         return;
     }
@@ -85,24 +108,27 @@ static void NAME(gradient_tile)(const VOLUME *v, TILE *t, MEMBERS *m, void *out)
         REAL *restrict s = m->slope + c * t->step;
         const REAL *restrict p = t->p + c * t->step;
         NAME(slope_row)(v, t, m, c, s);
-        if (v->activation == SOFTMAX)
+        if (v->activation == SOFTMAX && !t->sure)
             for (int64_t i = 0; i < n; ++i) total[i] += p[i] * s[i];
     }
+    if (t->sure) NAME(from_certain)(v, t, m);
     for (int64_t i = 0; i < n; ++i) {
         total[i] *= scale[i];
         scale[i] = w[i] > 0 ? w[i] * scale[i] : 0;
     }
     for (int64_t c = 0; c < v->classes; ++c) {
-        const REAL *restrict s = m->slope + c * t->step, *restrict p = t->p + c * t->step;
-        REAL *restrict own = NAME(own_row)(v, t, c, out), *restrict g = own && !m->streams ? own : m->spare;
+        const REAL *restrict s = m->slope + c * t->step, *restrict q = t->q ? t->q + c * t->step : NULL;
+        REAL *p = t->p + c * t->step;
+        REAL *own = NAME(own_row)(v, t, c, out), *g = t->sure ? p : own && !m->streams ? own : m->spare;
         if (v->activation == SOFTMAX)
-            for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * p[i] * (s[i] - total[i]);
+            SIMD for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * p[i] * (s[i] - total[i]);
         else if (v->activation == SIGMOID)
-            for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * p[i] * (1 - p[i]) * s[i];
+            SIMD for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * p[i] * q[i] * s[i];
         else
             for (int64_t i = 0; i < n; ++i) g[i] = scale[i] * s[i];
-        NAME(hand_out)(v, t, m, c, g, out);
+        if (!t->sure) NAME(hand_out)(v, t, m, c, g, out);
     }
+    NAME(settle_and_hand_out)(v, t, m, out);
 }
 
 #define OPERANDS                                                                                                    \

@@ -29,7 +29,7 @@ def forward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        p, _, _ = activate(z, ACTIVATION, False)
+        p, _, _, _ = activate(z, ACTIVATION, False)
         matrix = tl.dot(w * t, tl.trans(p), matrix, input_precision=PRECISION)
     to = partials + (b * programs + program) * (CLASSES * CLASSES) + c[:, None] * CLASSES + c[None, :]
     tl.store(to, matrix, (c < CLASSES)[:, None] & (c < CLASSES)[None, :])
@@ -53,7 +53,7 @@ def backward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        p, _, _ = activate(z, ACTIVATION, False)
+        p, q, _, _ = activate(z, ACTIVATION, False)
         if INDEXED:
             g = load_class(target, target_steps, b, v, inside, CLASSES)[None, :]
             slope = tl.load(prices + tl.maximum(g, 0) * CLASSES + c[:, None], (g >= 0) & known[:, None], 0)
@@ -62,5 +62,5 @@ def backward(
         else:
             table = tl.load(prices + c[None, :] * CLASSES + c[:, None], known[:, None] & known[None, :], 0)
             slope = tl.dot(table, w * t, input_precision=PRECISION)
-        g = before_activation(p, slope, ACTIVATION)
+        g = before_activation(p, q, slope, ACTIVATION)
         store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

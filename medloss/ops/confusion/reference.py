@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medloss.ops.region_sums.reference import likelihoods
+from medloss.ops.probabilities import likelihoods
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 
 
@@ -20,7 +20,7 @@ def confusion(
     """See :func:`medloss.ops.confusion.confusion`."""
     dtype = accumulation_dtype(input)
     weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
-    p, _, _ = likelihoods(blank(input.to(dtype), weight), activation)
+    p = likelihoods(blank(input.to(dtype), weight), activation).p
     t = blank(membership(target, input.shape[1], indexed, dtype), weight)
     t = t if weight is None else t * weight
     # a product of matrices per sample: its sums have one order, which those of a scatter on a GPU have not

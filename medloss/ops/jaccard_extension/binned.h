@@ -27,11 +27,12 @@ static int64_t span_of(int64_t classes, int rows) {
 /* The scaled probabilities, in a loop of its own: a product that another loop may fuse with what it does next would
  * give a voxel one bin when it is counted and another when its step is looked up. */
 static void scale_tile(const VOLUME *v, TILE *t) {
-    const float *restrict scale = t->scale;
+    float *restrict scale = t->scale;
     for (int64_t c = 0; v->activation == SOFTMAX && c < v->classes; ++c) {
         float *restrict p = t->p + c * t->step;
         for (int64_t i = 0; i < t->n; ++i) p[i] *= scale[i];
     }
+    for (int64_t i = 0; i < t->n; ++i) scale[i] = 1;
 }
 
 /* Fills the tile of a block with probabilities, in pieces that stay nearer still. */
@@ -40,6 +41,7 @@ static void load_block(const VOLUME *v, TILE *t, int64_t b, int64_t start, int64
     piece.size = size;
     for (int64_t off = 0; off < n; off += size) {
         piece.p = t->p + off;
+        piece.q = t->q ? t->q + off : NULL;
         piece.weight = t->weight + off;
         piece.scale = t->scale + off;
         piece.top = t->top + off;
@@ -87,6 +89,7 @@ static void write_block(const WORK *work, TILE *t, const BINNED *g, COUNTER *k, 
     const VOLUME *v = &work->v;
     const int64_t n = t->n;
     float *restrict total = t->top;
+    NAME(seek_certain)(v, t, 0);
     memset(total, 0, sizeof(float) * (size_t)n);
     for (int64_t c = 0; c < v->classes; ++c) {
         float *restrict s = slopes + c * t->step;
@@ -102,17 +105,23 @@ static void write_block(const WORK *work, TILE *t, const BINNED *g, COUNTER *k, 
     }
     for (int64_t c = 0; c < v->classes; ++c) {
         float *own = NAME(own_row)(v, t, c, out), *s = slopes + c * t->step, *to = own && !work->streams ? own : s;
-        const float *restrict p = t->p + c * t->step;
+        const float *restrict p = t->p + c * t->step, *restrict q = t->q ? t->q + c * t->step : NULL;
+        to = t->sure ? s : to;
         if (v->activation == SOFTMAX)
             SIMD for (int64_t i = 0; i < n; ++i) to[i] = p[i] * (s[i] - total[i]);
         else
-            SIMD for (int64_t i = 0; i < n; ++i) to[i] = s[i] * (p[i] * (1 - p[i]));
+            SIMD for (int64_t i = 0; i < n; ++i) to[i] = s[i] * (p[i] * q[i]);
         for (int64_t i = 0; t->weighted && i < n; ++i) to[i] = t->weight[i] > 0 ? to[i] : 0;
+        if (t->sure)
+            continue;
         if (!own)
             NAME(store_row)(v, t, c, to, out);
         else if (work->streams)
             stream_copy(own, to, sizeof(float) * (size_t)n);
     }
+    if (!t->sure) return;
+    NAME(settle)(v, t, slopes, t->step);
+    NAME(store_rows)(v, t, slopes, t->step, out);
 }
 
 /* One sweep over the samples from `b` on, in as many parts as there are threads, each a run of whole blocks. */

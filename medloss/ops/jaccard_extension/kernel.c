@@ -27,6 +27,12 @@ typedef struct {
     int streams; /* whether the gradient is so large that it goes past the caches */
 } WORK;
 
+/* p - m, which for a hard m is either probability and no difference. */
+static inline float error_at(const TILE *t, int64_t c, int64_t i, float p, float m) {
+    const float q = t->q ? t->q[c * t->step + i] : t->sure && t->certain[i] == c ? t->rest[i] * t->scale[i] : 1 - p;
+    return p * (1 - m) - q * m;
+}
+
 /* Errors of the tile in class c, of the members m. */
 static void tile_errors(const WORK *work, const TILE *t, int64_t c, const float *restrict m,
                         float *restrict out) {
@@ -37,7 +43,7 @@ static void tile_errors(const WORK *work, const TILE *t, int64_t c, const float 
             out[i] = e < 0 ? 0 : e;
         }
     else
-        for (int64_t i = 0; i < t->n; ++i) out[i] = fabsf(m[i] - p[i] * scale[i]);
+        for (int64_t i = 0; i < t->n; ++i) out[i] = fabsf(error_at(t, c, i, p[i] * scale[i], m[i]));
 }
 
 /* What the error of class c adds to dL/dp: the step, with the sign of dL/dp. */
@@ -51,13 +57,14 @@ static void tile_slopes(const WORK *work, const TILE *t, int64_t c, const float 
         }
     else
         for (int64_t i = 0; i < t->n; ++i) {
-            const float x = p[i] * scale[i];
-            out[i] = x > m[i] ? step[i] : x < m[i] ? -step[i] : x == x ? 0 : x;
+            const float error = error_at(t, c, i, p[i] * scale[i], m[i]);
+            out[i] = error > 0 ? step[i] : error < 0 ? -step[i] : error;
         }
 }
 
-static void write_entries(const WORK *work, const TILE *t, entry_t *rows, float *m, float *errors) {
+static void write_entries(const WORK *work, TILE *t, entry_t *rows, float *m, float *errors) {
     const int64_t n = t->n;
+    NAME(seek_certain)(&work->v, t, 1);
     for (int64_t c = work->first; c < work->v.classes; ++c) {
         entry_t *row = rows + (t->b % work->group * work->v.classes + c) * work->v.voxels + t->start;
         NAME(members)(&work->v, t, c, m);
@@ -77,6 +84,7 @@ static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const 
     const VOLUME *v = &work->v;
     const int64_t n = t->n;
     float *restrict total = t->top;
+    NAME(seek_certain)(v, t, 1);
     for (int64_t i = 0; i < n; ++i) total[i] = 0;
     for (int64_t c = 0; c < v->classes; ++c) {
         float *restrict s = slopes + c * t->step;
@@ -94,15 +102,20 @@ static void write_gradient(const WORK *work, TILE *t, const step_t *rows, const 
     for (int64_t c = 0; c < v->classes; ++c) {
         float *s = slopes + c * t->step, *own = NAME(own_row)(v, t, c, out), *to = own ? own : s;
         const float *restrict p = t->p + c * t->step, *restrict scale = t->scale;
+        const float *restrict q = t->q ? t->q + c * t->step : NULL;
+        to = t->sure ? s : to;
         if (v->activation == SOFTMAX)
-            for (int64_t i = 0; i < n; ++i) to[i] = scale[i] * p[i] * (s[i] - total[i] * scale[i]);
+            SIMD for (int64_t i = 0; i < n; ++i) to[i] = scale[i] * p[i] * (s[i] - total[i] * scale[i]);
         else if (v->activation == SIGMOID)
-            for (int64_t i = 0; i < n; ++i) to[i] = s[i] * p[i] * (1 - p[i]);
+            SIMD for (int64_t i = 0; i < n; ++i) to[i] = s[i] * p[i] * q[i];
         else if (own)
             memcpy(own, s, sizeof(float) * (size_t)n);
         for (int64_t i = 0; t->weighted && i < n; ++i) to[i] = t->weight[i] > 0 ? to[i] : 0;
-        if (!own) NAME(store_row)(v, t, c, s, out);
+        if (!own && !t->sure) NAME(store_row)(v, t, c, s, out);
     }
+    if (!t->sure) return;
+    NAME(settle)(v, t, slopes, t->step);
+    NAME(store_rows)(v, t, slopes, t->step, out);
 }
 
 enum { ENTRIES, GRADIENT };

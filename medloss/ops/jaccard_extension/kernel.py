@@ -9,19 +9,19 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, before_activation, class_of, load_tile, store_gradient, within
+from medloss.ops.kernel import activate, before_activation, class_of, error_of, load_tile, store_gradient, within
 
 VARYING = ["ignore", "low", "high", "start"]
 
 
 @triton.jit
-def error_of(z, t, HINGE: tl.constexpr):
+def distance(z, q, t, HINGE: tl.constexpr):
     """The error of probabilities, or of logits where it is the hinge; NaN stays one."""
     if HINGE:
         e = 1 - z * (2 * t - 1)
         e = tl.where(e <= 0, 0, e)
     else:
-        e = tl.abs(t - z)
+        e = tl.abs(error_of(z, q, t))
     return e
 
 
@@ -40,8 +40,8 @@ def write_errors(
         input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
         CLASSES, INDEXED, IGNORE, MASK, ACC,
     )  # fmt: skip
-    p, _, _ = activate(z, ACTIVATION, False)
-    e = tl.where(w > 0, error_of(p, t, HINGE), 0.0)
+    p, q, _, _ = activate(z, ACTIVATION, False)
+    e = tl.where(w > 0, distance(p, q, t, HINGE), 0.0)
     row = sample // samples * (high - low) + c - low
     entry = (row * samples + sample % samples)[:, None] * voxels + v[None, :]
     tl.store(errors + entry, e, inside[None, :] & ((c >= low) & (c < high))[:, None])
@@ -166,7 +166,7 @@ def backward(
         input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
         CLASSES, INDEXED, IGNORE, MASK, ACC,
     )  # fmt: skip
-    p, _, _ = activate(z, ACTIVATION, False)
+    p, q, _, _ = activate(z, ACTIVATION, False)
     used = (c >= first) & (c < CLASSES)
     rate = tl.load(cotangent + b * apart + (c - first) * 3, used, 0).to(ACC)
     step = tl.load(steps + (b * CLASSES + c)[:, None] * voxels + v[None, :], inside[None, :] & used[:, None], 0)
@@ -175,7 +175,8 @@ def backward(
         e = 1 - p * side
         sign = tl.where(e <= 0, 0.0, tl.where(e > 0, -side, e))
     else:
-        sign = tl.where(p > t, 1.0, tl.where(p < t, -1.0, tl.where(p == t, 0.0, p - t)))
+        gap = error_of(p, q, t)
+        sign = tl.where(gap > 0, 1.0, tl.where(gap < 0, -1.0, gap))
     s = tl.where((w > 0) & used[:, None], sign * step.to(ACC) * rate[:, None], 0.0)
-    s = before_activation(p, s, ACTIVATION)
+    s = before_activation(p, q, s, ACTIVATION)
     store_gradient(gradient, gradient_steps, b, c, v, s, w, inside, CLASSES)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medloss.ops.region_sums.reference import likelihoods
+from medloss.ops.probabilities import finite, likelihoods
+from medloss.ops.region_sums.reference import difference
 from medloss.ops.sorted_errors.reference import sorted_errors
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 
@@ -23,14 +24,15 @@ def jaccard_extension(
     """See :func:`medloss.ops.jaccard_extension.jaccard_extension`."""
     dtype = accumulation_dtype(input)
     weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
-    x = blank(input.to(dtype), weight)
-    if errors != "hinge":
-        x, _, _ = likelihoods(x, errors)
+    logits = blank(input.to(dtype), weight)
     t = membership(target, input.shape[1], indexed, dtype)
+    if errors == "hinge":
+        missed = _hinge(finite(logits), 2 * t - 1)
+    else:
+        missed = difference(likelihoods(logits, errors), t).abs()
     if weight is not None and weight.shape[1] > 1:
         weight = weight[:, first:]
-    x, t = blank(x[:, first:], weight), blank(t[:, first:], weight)
-    missed = _hinge(x, 2 * t - 1) if errors == "hinge" else (t - x).abs()
+    missed, t = blank(missed[:, first:], weight), blank(t[:, first:], weight)
     mass = torch.ones_like(t[:, :1]) if weight is None else weight
     rows = [_rows(map, joined) for map in (missed, t, mass)]
     values = sorted_errors(rows[0], rows[1], None if weight is None else rows[2])

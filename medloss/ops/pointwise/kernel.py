@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, load_tile, store_gradient, within
+from medloss.ops.kernel import activate, load_tile, settle, store_gradient, within
 from medloss.ops.region_sums.kernel import focal_base, focal_power, share
 
 
@@ -27,7 +27,7 @@ def complement(x):
 
 @triton.jit
 def parts(
-    p, positive, negative, t, gamma, ACTIVATION: tl.constexpr, FORM: tl.constexpr, POWER: tl.constexpr,
+    p, q, positive, negative, t, gamma, ACTIVATION: tl.constexpr, FORM: tl.constexpr, POWER: tl.constexpr,
     TINY: tl.constexpr,
 ):  # fmt: skip
     """The penalty of the true and of the false part."""
@@ -38,7 +38,7 @@ def parts(
         positive = complement(gamma * positive) / gamma
         negative = complement(gamma * negative) / gamma
     elif FORM == "plain":
-        factor, _ = focal_power(focal_base(p, t, ACTIVATION), gamma, POWER, TINY)
+        factor, _ = focal_power(focal_base(p, q, t, ACTIVATION), gamma, POWER, TINY)
         positive, negative = factor * positive, factor * negative
     return positive, negative
 
@@ -74,12 +74,12 @@ def penalties(
         behind = top_of(z, c, CLASSES) - z - gamma
         value = tl.where(behind <= 0, 0.0, behind)
     else:
-        p, positive, negative = activate(z, ACTIVATION, FORM != "reverse")
+        p, q, positive, negative = activate(z, ACTIVATION, FORM != "reverse")
         if FORM == "reverse":
             value = p * surprise_of_label(t, gamma)
         else:
             t = labels_of(t, gamma, FORM)
-            true, false = parts(p, positive, negative, t, gamma, ACTIVATION, FORM, POWER, TINY)
+            true, false = parts(p, q, positive, negative, t, gamma, ACTIVATION, FORM, POWER, TINY)
             value = a * share(t, true)
             if ACTIVATION == "sigmoid":
                 value += n * share(1 - t, false)
@@ -122,29 +122,29 @@ def forward(
 
 @triton.jit
 def softmax_slope(
-    z, p, positive, t, h, a, gamma, FORM: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr
+    z, p, q, positive, t, h, a, gamma, FORM: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr
 ):  # fmt: skip
     """dL/dz = p sum(s) - s with s = dL/d(-log p)."""
     if FORM == "reverse":
         h = p * h * surprise_of_label(t, gamma)
-        return h - p * tl.sum(h, 0)[None, :]
+        return settle(p, h - p * tl.sum(h, 0)[None, :])
     if FORM == "poly":
         turn = 1 + gamma * p
     elif FORM == "power":
         turn = tl.exp(-gamma * positive)
     else:
-        factor, slope = focal_power(focal_base(p, t, "softmax"), gamma, POWER, TINY)
+        factor, slope = focal_power(focal_base(p, q, t, "softmax"), gamma, POWER, TINY)
         turn = factor + slope * p * positive
     s = h * a * share(t, turn)
-    return p * tl.sum(s, 0)[None, :] - s
+    return settle(p, p * tl.sum(s, 0)[None, :] - s)
 
 
 @triton.jit
 def sigmoid_slope(
-    z, p, positive, negative, t, h, a, n, gamma, FORM: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr
+    z, p, q, positive, negative, t, h, a, n, gamma, FORM: tl.constexpr, POWER: tl.constexpr, TINY: tl.constexpr
 ):  # fmt: skip
     """dL/dz by the chain rule, with dp/dz = p (1 - p)."""
-    t, q = labels_of(t, gamma, FORM), 1 - p
+    t = labels_of(t, gamma, FORM)
     rise, fall = n * (1 - t) * p, a * t * q
     if FORM == "poly":
         rise, fall = rise * (1 + gamma * q), fall * (1 + gamma * p)
@@ -152,7 +152,7 @@ def sigmoid_slope(
         rise, fall = rise * tl.exp(-gamma * negative), fall * tl.exp(-gamma * positive)
     slope = rise - fall
     if FORM == "plain":
-        factor, turn = focal_power(focal_base(p, t, "sigmoid"), gamma, POWER, TINY)
+        factor, turn = focal_power(focal_base(p, q, t, "sigmoid"), gamma, POWER, TINY)
         term = a * share(t, positive) + n * share(1 - t, negative)
         slope = factor * slope + turn * (1 - 2 * t) * p * q * term
     return h * slope
@@ -200,9 +200,9 @@ def backward(
         if FORM == "margin":
             g = margin_slope(z, h, c, gamma, CLASSES)
         else:
-            p, positive, negative = activate(z, ACTIVATION, FORM != "reverse")
+            p, q, positive, negative = activate(z, ACTIVATION, FORM != "reverse")
             if ACTIVATION == "softmax":
-                g = softmax_slope(z, p, positive, t, h, a, gamma, FORM, POWER, TINY)
+                g = softmax_slope(z, p, q, positive, t, h, a, gamma, FORM, POWER, TINY)
             else:
-                g = sigmoid_slope(z, p, positive, negative, t, h, a, n, gamma, FORM, POWER, TINY)
+                g = sigmoid_slope(z, p, q, positive, negative, t, h, a, n, gamma, FORM, POWER, TINY)
         store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

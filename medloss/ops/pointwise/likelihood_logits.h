@@ -25,7 +25,7 @@ static void NAME(logits_values)(const NAME(Penalty) * f, TILE *t, NAME(Rows) * r
     const int64_t n = t->n;
     const REAL gamma = f->gamma, least = (REAL)exp(-(double)gamma);
     if (f->penalty == REVERSE)
-        NAME(exponentials)(v, t, NULL, 0, r->log_norm);
+        NAME(exponentials)(v, t, NULL, NULL, r->log_norm);
     else
         NAME(top_or_nan)(v, t);
     REAL *restrict value = r->value;
@@ -52,7 +52,7 @@ static void NAME(reverse_gradient)(const NAME(Penalty) * f, TILE *t, NAME(Rows) 
     const VOLUME *v = &f->volume;
     const int64_t n = t->n;
     const REAL least = (REAL)exp(-(double)f->gamma);
-    NAME(exponentials)(v, t, r->p, 0, r->log_norm);
+    NAME(exponentials)(v, t, r->p, NULL, r->log_norm);
     REAL *restrict total = r->total, *restrict up = r->up, *restrict m = r->member;
     const REAL *restrict scale = t->scale;
     for (int64_t i = 0; i < n; ++i) total[i] = 0;
@@ -68,11 +68,15 @@ static void NAME(reverse_gradient)(const NAME(Penalty) * f, TILE *t, NAME(Rows) 
         }
     }
     for (int64_t c = 0; c < v->classes; ++c) {
-        const REAL *restrict s = t->p + c * t->step, *restrict e = r->p + c * t->step;
-        REAL *restrict own = NAME(own_row)(v, t, c, out), *restrict g = own ? own : up;
-        for (int64_t i = 0; i < n; ++i) g[i] = e[i] * scale[i] * (s[i] - total[i]);
-        if (!own) NAME(store_row)(v, t, c, g, out);
+        REAL *s = t->p + c * t->step;
+        const REAL *restrict e = r->p + c * t->step;
+        REAL *own = NAME(own_row)(v, t, c, out), *g = t->sure ? s : own ? own : up;
+        SIMD for (int64_t i = 0; i < n; ++i) g[i] = e[i] * scale[i] * (s[i] - total[i]);
+        if (!own && !t->sure) NAME(store_row)(v, t, c, g, out);
     }
+    if (!t->sure) return;
+    NAME(settle)(v, t, t->p, t->step);
+    NAME(store_rows)(v, t, t->p, t->step, out);
 }
 
 /* Every logit too far behind rises, and the largest falls for all of them; equals share that. */

@@ -80,6 +80,7 @@ static void NAME(likelihood_tile)(const NAME(Penalty) * f, TILE *t, NAME(Rows) *
     const int labelled = v->activation == SOFTMAX && v->kind >= 0 && f->penalty < MARGIN;
     NAME(load_voxels)(v, t);
     NAME(load_logits)(v, t);
+    if (!labelled) NAME(allow)(v, t);
     if (f->given == ALL_CLASSES && map) memset(r->total, 0, sizeof(REAL) * (size_t)t->n);
     if (labelled)
         grad ? NAME(true_gradient)(f, t, r, grad, out) : NAME(true_values)(f, t, r, map);

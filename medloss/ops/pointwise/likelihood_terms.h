@@ -86,7 +86,7 @@ static void NAME(binary_values)(const NAME(Penalty) * f, int64_t c, int64_t n, c
 static void NAME(class_values)(const NAME(Penalty) * f, TILE *t, NAME(Rows) * r, REAL *map) {
     const VOLUME *v = &f->volume;
     const int64_t n = t->n;
-    if (v->activation == SOFTMAX) NAME(exponentials)(v, t, NULL, 1, r->log_norm);
+    if (v->activation == SOFTMAX) NAME(exponentials)(v, t, NULL, r->p, r->log_norm);
     const REAL *restrict w = t->weight, *restrict top = t->top, *restrict log_norm = r->log_norm;
     REAL *restrict value = r->value, *restrict nll = r->nll, *restrict m = r->member;
     for (int64_t c = 0; c < v->classes; ++c) {
@@ -155,7 +155,7 @@ static void NAME(class_gradients)(const NAME(Penalty) * f, TILE *t, NAME(Rows) *
     const VOLUME *v = &f->volume;
     const int64_t n = t->n;
     const int soft = v->activation == SOFTMAX;
-    if (soft) NAME(exponentials)(v, t, r->p, 0, r->log_norm);
+    if (soft) NAME(exponentials)(v, t, r->p, NULL, r->log_norm);
     REAL *restrict value = r->value, *restrict nll = r->nll, *restrict m = r->member, *restrict up = r->up;
     REAL *restrict total = r->total;
     const REAL *restrict top = t->top, *restrict log_norm = r->log_norm, *restrict scale = t->scale;
@@ -181,10 +181,14 @@ static void NAME(class_gradients)(const NAME(Penalty) * f, TILE *t, NAME(Rows) *
     }
     for (int64_t i = 0; i < n; ++i) total[i] *= scale[i];
     for (int64_t c = 0; soft && c < v->classes; ++c) {
-        const REAL *restrict s = t->p + c * t->step, *restrict e = r->p + c * t->step;
-        REAL *restrict own = NAME(own_row)(v, t, c, out), *restrict g = own ? own : nll;
-        for (int64_t i = 0; i < n; ++i) g[i] = e[i] * total[i] - s[i];
-        if (!own) NAME(store_row)(v, t, c, g, out);
+        REAL *s = t->p + c * t->step;
+        const REAL *restrict e = r->p + c * t->step;
+        REAL *own = NAME(own_row)(v, t, c, out), *g = t->sure ? s : own ? own : nll;
+        SIMD for (int64_t i = 0; i < n; ++i) g[i] = e[i] * total[i] - s[i];
+        if (!own && !t->sure) NAME(store_row)(v, t, c, g, out);
     }
+    if (!soft || !t->sure) return;
+    NAME(settle)(v, t, t->p, t->step);
+    NAME(store_rows)(v, t, t->p, t->step, out);
 }
 #undef PART

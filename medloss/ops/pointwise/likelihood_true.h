@@ -11,7 +11,7 @@ static void NAME(true_values)(const NAME(Penalty) * f, TILE *t, NAME(Rows) * r, 
     const VOLUME *v = &f->volume;
     const int64_t n = t->n;
     NAME(true_logit)(t, r->nll);
-    NAME(exponentials)(v, t, NULL, 1, r->log_norm);
+    NAME(exponentials)(v, t, NULL, r->p, r->log_norm);
     REAL *restrict nll = r->nll, *restrict value = r->value, *restrict weight = r->up;
     const REAL *restrict top = t->top, *restrict log_norm = r->log_norm, *restrict w = t->weight;
     const int32_t *restrict label = t->label;
@@ -52,7 +52,7 @@ static void NAME(true_gradient)(const NAME(Penalty) * f, TILE *t, NAME(Rows) * r
     const VOLUME *v = &f->volume;
     const int64_t n = t->n;
     NAME(true_logit)(t, r->nll);
-    NAME(exponentials)(v, t, NULL, 0, r->log_norm);
+    NAME(exponentials)(v, t, NULL, NULL, r->log_norm);
     REAL *restrict nll = r->nll, *restrict s = r->value, *restrict weight = r->total, *restrict up = r->up;
     REAL *restrict shared = t->scale;
     const REAL *restrict top = t->top, *restrict log_norm = r->log_norm, *restrict w = t->weight;
@@ -66,9 +66,12 @@ static void NAME(true_gradient)(const NAME(Penalty) * f, TILE *t, NAME(Rows) * r
         shared[i] *= s[i];
     }
     for (int64_t c = 0; c < v->classes; ++c) {
-        const REAL *restrict e = t->p + c * t->step;
-        REAL *restrict own = NAME(own_row)(v, t, c, out), *restrict g = own ? own : nll;
-        for (int64_t i = 0; i < n; ++i) g[i] = e[i] * shared[i] - (label[i] == (int32_t)c ? s[i] : 0);
-        if (!own) NAME(store_row)(v, t, c, g, out);
+        REAL *e = t->p + c * t->step;
+        REAL *own = NAME(own_row)(v, t, c, out), *g = t->sure ? e : own ? own : nll;
+        SIMD for (int64_t i = 0; i < n; ++i) g[i] = e[i] * shared[i] - (label[i] == (int32_t)c ? s[i] : 0);
+        if (!own && !t->sure) NAME(store_row)(v, t, c, g, out);
     }
+    if (!t->sure) return;
+    NAME(settle)(v, t, t->p, t->step);
+    NAME(store_rows)(v, t, t->p, t->step, out);
 }

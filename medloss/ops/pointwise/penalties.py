@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from medloss.ops.region_sums.reference import likelihoods, modulators, weighted
+from medloss.ops.probabilities import finite, likelihoods
+from medloss.ops.region_sums.reference import modulator, weighted
 
 RESIDUAL: dict[str, Callable[[Tensor, float], Tensor]] = {
     "squared": lambda r, _: r * r,
@@ -64,18 +65,29 @@ def _relative_entropy(p: Tensor, q: Tensor, eps: float) -> Tensor:
 
 LIKELIHOOD: dict[str, Callable[[Tensor, float], Tensor]] = {
     "poly": lambda nll, epsilon: nll - epsilon * torch.expm1(-nll),
-    "power": lambda nll, q: -torch.expm1(-q * nll) / q,
+    "power": lambda nll, q: _up_to_one(q * nll) / q,
 }
 """Penalties of minus the log-likelihood of what is true; written before an activation: ``"poly_softmax"``."""
 
 LOGITS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "margin": lambda z, t, margin: torch.relu(z.amax(1, keepdim=True) - z - margin),
-    "reverse_softmax": lambda z, t, most: torch.softmax(z, 1) * -t.clamp_min(math.exp(-most)).log(),
+    "margin": lambda z, t, margin: _behind(finite(z), margin),
+    "reverse_softmax": lambda z, t, most: likelihoods(z, "softmax").p * -t.clamp_min(math.exp(-most)).log(),
 }
 """Penalties of the logits that have no true and false part."""
 
 SMOOTHED = "smoothed_sigmoid"
 """The sigmoid's likelihood of labels that gamma of the others is mixed into."""
+
+
+def _up_to_one(x: Tensor) -> Tensor:
+    """1 - exp(-x) of an x of at least 0, with the digits of a small one and the slope of a large one."""
+    near = x < 1
+    return torch.where(near, -torch.expm1(-torch.where(near, x, 0.0)), 1 - torch.exp(-x))
+
+
+def _behind(z: Tensor, margin: float) -> Tensor:
+    """How far each logit falls behind the largest, beyond a margin."""
+    return torch.relu(z.amax(1, keepdim=True) - z - margin)
 
 
 def likelihood_map(
@@ -86,14 +98,15 @@ def likelihood_map(
     A bare activation stands for the likelihood itself, times the focal ``(1 - q)**gamma``.
     """
     form, _, activation = penalty.rpartition("_")
-    p, true, false = likelihoods(logits, activation)
+    found = likelihoods(logits, activation)
+    true, false = found.true, found.false
     if form in LIKELIHOOD:
         true, false = (LIKELIHOOD[form](nll, gamma) for nll in (true, false))
     elif penalty == SMOOTHED:
         t = gamma + (1 - 2 * gamma) * t
     else:
-        true_factor, false_factor = modulators(p, t, true, activation, gamma)
-        true, false = true_factor * true, false_factor * false
+        factor = modulator(found, t, activation, gamma)
+        true, false = factor * true, factor * false
     return _scaled(weighted(t, true), positive) + _scaled(weighted(1 - t, false), negative)
 
 

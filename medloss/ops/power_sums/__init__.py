@@ -62,8 +62,8 @@ def power_sums(
         activation: ``"softmax"``, ``"sigmoid"`` or ``"none"`` (which has no likelihood).
         indexed: whether ``target`` holds class indices. An index outside the classes belongs to no class.
         ignore_index: the label whose voxels weigh nothing; for class indices only.
-        regions: return the columns of :func:`region_sums` too, with the squares, in front. One operator has one
-            gradient, which in half precision is rounded once.
+        regions: return the columns of :func:`region_sums` too, in front, with the squares of both and, beside
+            likelihoods, the errors. One operator has one gradient, which in half precision is rounded once.
         both: sum what is not of the class too; without, the second sum is 0 and costs nothing.
 
     Returns:

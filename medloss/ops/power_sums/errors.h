@@ -8,20 +8,28 @@ static int NAME(has_once)(const NAME(Powers) * f) {
     return f->likelihood && f->volume.activation == SOFTMAX && f->volume.kind >= 0 && !f->both;
 }
 
+/* Whether the complement of a probability has digits that the difference has not. */
+static inline int NAME(is_exact)(const NAME(Powers) * f, const TILE *t) {
+    return t->sure || f->volume.activation == SIGMOID;
+}
+
 /* Logits, weights and labels of the tile, and all that the errors of its classes have in common. */
 static void NAME(prepare)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, int64_t b, int64_t start, int64_t n) {
     const VOLUME *v = &f->volume;
     if (!f->likelihood) {
         NAME(load_tile)(v, t, b, start, n);
+        NAME(seek_certain)(v, t, 1);
         return;
     }
+    t->sure = 0;
     t->b = b;
     t->start = start;
     t->n = n;
     NAME(load_voxels)(v, t);
     NAME(load_logits)(v, t);
+    NAME(allow)(v, t);
     if (v->activation == SIGMOID) return;
-    NAME(exponentials)(v, t, r->p, 0, r->log_norm);
+    NAME(exponentials)(v, t, r->p, NULL, r->log_norm);
     if (f->both) NAME(find_others)(v, t, r);
     if (!NAME(has_once)(f)) return;
     REAL *restrict once = r->once;
@@ -76,19 +84,22 @@ static REAL *NAME(probabilities)(const NAME(Powers) * f, const TILE *t, NAME(Row
     if (!f->likelihood) {
         REAL *restrict p = t->p + c * t->step;
         for (int64_t i = 0; v->activation == SOFTMAX && i < n; ++i) p[i] *= scale[i];
+        if (NAME(is_exact)(f, t)) NAME(complements)(v, t, c, p, r->q);
         return p;
     }
-    REAL *restrict p = r->p + c * t->step;
+    REAL *restrict p = r->p + c * t->step, *restrict q = r->q;
     if (v->activation == SIGMOID) {
         for (int64_t i = 0; i < n; ++i) {
             const REAL e = EXP(z[i] > 0 ? -z[i] : z[i]), l = LOG1P(e), large = 1 / (1 + e), small = e * large;
             p[i] = z[i] > 0 ? large : small;
+            q[i] = z[i] > 0 ? small : large;
             yes[i] = l + (z[i] < 0 ? -z[i] : 0);
             no[i] = l + (z[i] > 0 ? z[i] : 0);
         }
         return p;
     }
     for (int64_t i = 0; i < n; ++i) p[i] *= scale[i];
+    if (f->regions) NAME(complements)(v, t, c, p, q);
     for (int64_t i = 0; !NAME(has_once)(f) && i < n; ++i) yes[i] = top[i] - z[i] + r->log_norm[i];
     const REAL *restrict sure = r->sure;
     for (int64_t i = 0; f->both && i < n; ++i) {
@@ -105,7 +116,12 @@ static int NAME(bases)(const NAME(Powers) * f, const TILE *t, NAME(Rows) * r, co
     const int64_t n = t->n;
     REAL *restrict yes = r->yes, *restrict no = r->no;
     if (!f->likelihood) {
-        for (int64_t i = 0; i < n; ++i) yes[i] = p[i] < m[i] ? m[i] - p[i] : p[i] - m[i];
+        const REAL *restrict q = r->q; /* of a hard label it is either probability, and no difference */
+        for (int64_t i = 0; !NAME(is_exact)(f, t) && i < n; ++i) yes[i] = p[i] < m[i] ? m[i] - p[i] : p[i] - m[i];
+        for (int64_t i = 0; NAME(is_exact)(f, t) && i < n; ++i) {
+            const REAL error = p[i] * (1 - m[i]) - q[i] * m[i];
+            yes[i] = error < 0 ? -error : error;
+        }
         return 1;
     }
     if (f->volume.kind < 0 || !f->both) return 0;

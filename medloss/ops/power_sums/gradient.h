@@ -9,20 +9,26 @@ static void NAME(probability_slopes)(const NAME(Powers) * f, const TILE *t, NAME
                                      const REAL *restrict m, const REAL *cotangent, REAL *restrict s) {
     const int64_t n = t->n;
     const REAL *powers = cotangent + (f->regions ? REGION_COLUMNS : 0), *restrict w = t->weight;
-    const REAL base = f->regions ? cotangent[INPUT] : 0, overlap = f->regions ? cotangent[OVERLAP] : 0;
+    const int errors = f->regions && f->likelihood;
+    const REAL invented = errors ? cotangent[FALSE_POSITIVE] : 0, missed = errors ? cotangent[FALSE_NEGATIVE] : 0;
+    const REAL base = f->regions ? cotangent[INPUT] + invented : 0; /* of voxels that the class has not */
+    const REAL hit = f->regions ? cotangent[INPUT] + cotangent[OVERLAP] - missed : 0;
     const REAL twice = f->regions ? 2 * cotangent[INPUT_SQUARES] : 0;
     if (f->likelihood) {
-        for (int64_t i = 0; i < n; ++i) s[i] = w[i] * (base + overlap * m[i] + twice * p[i]);
+        for (int64_t i = 0; i < n; ++i) s[i] = w[i] * (base * (1 - m[i]) + hit * m[i] + twice * p[i]);
         return;
     }
     const REAL own = powers[0], other = f->both ? powers[1] : 0;
+    const REAL *restrict q = r->q;
     REAL *restrict slope = r->no;
+    const int exact = NAME(is_exact)(f, t);
     NAME(bases)(f, t, r, p, m);
     NAME(power_slopes)(f->exponent, n, r->yes, slope);
     for (int64_t i = 0; i < n; ++i) {
-        const REAL up = slope[i] * (other + (own - other) * m[i]);
-        const REAL turned = p[i] < m[i] ? -up : p[i] == m[i] ? 0 : up;
-        s[i] = w[i] * (base + overlap * m[i] + twice * p[i] + turned);
+        const REAL up = slope[i] * (other * (1 - m[i]) + own * m[i]);
+        const REAL error = exact ? p[i] * (1 - m[i]) - q[i] * m[i] : p[i] - m[i];
+        const REAL turned = error < 0 ? -up : error == 0 ? 0 : up;
+        s[i] = w[i] * (base * (1 - m[i]) + hit * m[i] + twice * p[i] + turned);
     }
 }
 
@@ -104,6 +110,12 @@ static void NAME(write_row)(const NAME(Powers) * f, const TILE *t, int64_t c, co
         memcpy(to, row, sizeof(REAL) * (size_t)t->n);
 }
 
+/* Rows of which that of the certain class is minus the sum of the others. */
+static void NAME(settle_and_write)(const NAME(Powers) * f, TILE *t, REAL *rows, void *out) {
+    NAME(settle)(&f->volume, t, rows, t->step);
+    for (int64_t c = 0; c < f->volume.classes; ++c) NAME(write_row)(f, t, c, rows + c * t->step, out);
+}
+
 static void NAME(write_gradient)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, const REAL *cotangent, void *out) {
     const VOLUME *v = &f->volume;
     const int64_t n = t->n, columns = 2 + (f->regions ? REGION_COLUMNS : 0);
@@ -115,6 +127,7 @@ static void NAME(write_gradient)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r
         const REAL *from = cotangent + (t->b * v->classes + c) * columns;
         const REAL *restrict p = NAME(probabilities)(f, t, r, c), *restrict k = r->k, *restrict h = r->h;
         REAL *restrict u = r->u + c * t->step;
+        const REAL *restrict q = r->q;
         NAME(members)(v, t, c, r->member);
         if (f->likelihood) NAME(likelihood_slopes)(f, t, r, p, r->member, from, r->k, r->h);
         NAME(probability_slopes)(f, t, r, p, r->member, from, u);
@@ -127,9 +140,9 @@ static void NAME(write_gradient)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r
                 shared[i] -= u[i];
             }
         } else if (f->likelihood) {
-            for (int64_t i = 0; i < n; ++i) u[i] = p[i] * (1 - p[i]) * u[i] - (1 - p[i]) * k[i] + p[i] * h[i];
+            for (int64_t i = 0; i < n; ++i) u[i] = q[i] * (p[i] * u[i] - k[i]) + p[i] * h[i];
         } else if (v->activation == SIGMOID) {
-            for (int64_t i = 0; i < n; ++i) u[i] *= p[i] * (1 - p[i]);
+            for (int64_t i = 0; i < n; ++i) u[i] *= p[i] * q[i];
         }
     }
     if (apart) NAME(mix_vanishing)(f, t, r, r->u);
@@ -141,8 +154,9 @@ static void NAME(write_gradient)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r
                 u[i] += p[i] > (REAL)0.5 ? p[i] * shared[i] : p[i] * (shared[i] - other[i]);
         else if (soft)
             for (int64_t i = 0; i < n; ++i) u[i] += p[i] * shared[i];
-        NAME(write_row)(f, t, c, u, out);
+        if (!soft || !t->sure) NAME(write_row)(f, t, c, u, out);
     }
+    if (soft && t->sure) NAME(settle_and_write)(f, t, r->u, out);
 }
 
 /* Where the true class's likelihood alone is asked for: k (p - [c is true]). */
@@ -150,7 +164,7 @@ static void NAME(true_gradient)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r,
     const VOLUME *v = &f->volume;
     const int64_t n = t->n;
     NAME(true_logit)(t, r->yes);
-    NAME(exponentials)(v, t, NULL, 0, r->log_norm);
+    NAME(exponentials)(v, t, NULL, NULL, r->log_norm);
     REAL *restrict yes = r->yes, *restrict k = r->k, *restrict shared = r->shared;
     const REAL *restrict top = t->top, *restrict log_norm = r->log_norm, *restrict w = t->weight;
     const int32_t *restrict label = t->label;
@@ -162,10 +176,10 @@ static void NAME(true_gradient)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r,
         shared[i] = k[i] * t->scale[i];
     }
     for (int64_t c = 0; c < v->classes; ++c) {
-        const REAL *restrict e = t->p + c * t->step;
-        REAL *restrict g = f->streams ? r->u : NAME(own_row)(v, t, c, out);
+        REAL *e = t->p + c * t->step, *g = t->sure ? e : f->streams ? r->u : NAME(own_row)(v, t, c, out);
         g = g ? g : r->u;
-        for (int64_t i = 0; i < n; ++i) g[i] = e[i] * shared[i] - (label[i] == (int32_t)c ? k[i] : 0);
+        SIMD for (int64_t i = 0; i < n; ++i) g[i] = e[i] * shared[i] - (label[i] == (int32_t)c ? k[i] : 0);
         if (g == r->u) NAME(write_row)(f, t, c, g, out);
     }
+    if (t->sure) NAME(settle_and_write)(f, t, t->p, out);
 }

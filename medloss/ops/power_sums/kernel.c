@@ -7,8 +7,8 @@
 #include "../native.h"
 
 /* Columns as region_sums numbers them; the powers stand behind. */
-enum { OVERLAP, INPUT, TARGET, VOXELS, INPUT_SQUARES, TARGET_SQUARES, REGION_COLUMNS = 12, TRUE_POWERS = 12,
-       FALSE_POWERS, COLUMNS };
+enum { OVERLAP, INPUT, TARGET, VOXELS, INPUT_SQUARES, TARGET_SQUARES, FALSE_POSITIVE = 12, FALSE_NEGATIVE,
+       REGION_COLUMNS = 18, TRUE_POWERS = 18, FALSE_POWERS, COLUMNS };
 enum { BLOCK = 16384, LANES = 4 };
 
 #define REAL float

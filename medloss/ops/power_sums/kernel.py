@@ -9,8 +9,17 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, before_activation, load_tile, log1p_unit, store_gradient, within
-from medloss.ops.region_sums.kernel import add_regions, focal_power, fold, probability_slope, share
+from medloss.ops.kernel import (
+    activate,
+    before_activation,
+    error_of,
+    load_tile,
+    log1p_unit,
+    settle,
+    store_gradient,
+    within,
+)
+from medloss.ops.region_sums.kernel import COLUMNS, add_regions, focal_power, fold, probability_slope, share
 
 
 @triton.jit
@@ -38,10 +47,10 @@ def log_of_others(z):
 
 
 @triton.jit
-def errors(z, p, positive, negative, t, ERROR: tl.constexpr, ACTIVATION: tl.constexpr, BOTH: tl.constexpr):
+def errors(z, p, q, positive, negative, t, ERROR: tl.constexpr, ACTIVATION: tl.constexpr, BOTH: tl.constexpr):
     """What is raised to a power: of what a voxel is of, and of what it is not."""
     if ERROR == "difference":
-        positive = tl.abs(p - t)
+        positive = tl.abs(error_of(p, q, t))
         negative = positive
     elif ACTIVATION == "softmax" and BOTH:
         above = p > 0.5
@@ -60,11 +69,11 @@ def forward(
     TINY: tl.constexpr, ROWS: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
     FOLD: tl.constexpr,
 ):  # fmt: skip
-    """One row of partial sums for each program of a sample: CLASSES 12 of the regions, CLASSES 2 of the powers."""
+    """One row of partial sums for each program of a sample: CLASSES COLUMNS of the regions, CLASSES 2 of the powers."""
     program, programs, b = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
     c = tl.arange(0, C)
     zero = tl.zeros((C, TILE // FOLD), ACC)
-    known = (zero, zero, zero, zero, zero, zero, zero)
+    known = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
     true, false = zero, zero
     for start in range(program * TILE, voxels, programs * TILE):
         v = start + tl.arange(0, TILE)
@@ -73,17 +82,23 @@ def forward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        p, positive, negative = activate(z, ACTIVATION, ERROR == "likelihood")
+        p, q, positive, negative = activate(z, ACTIVATION, ERROR == "likelihood")
         if REGIONS:
-            known = add_regions(known, p, t, w, 0x3F, FOLD, ROWS)
-        positive, negative = errors(z, p, positive, negative, t, ERROR, ACTIVATION, BOTH)
+            if ERROR == "likelihood":
+                known = add_regions(known, p, q, t, w, 0x303F, FOLD, ROWS)
+            else:
+                known = add_regions(known, p, q, t, w, 0x3F, FOLD, ROWS)
+        positive, negative = errors(z, p, q, positive, negative, t, ERROR, ACTIVATION, BOTH)
         true += fold(share(w * t, bent(positive, exponent, POWER, TINY)[0]), FOLD, ROWS)
         if BOTH:
             false += fold(share(w * (1 - t), bent(negative, exponent, POWER, TINY)[0]), FOLD, ROWS)
     place = (b * programs + program) * CLASSES + c
     if REGIONS:
         for column in tl.static_range(6):
-            tl.store(regions + place * 12 + column, tl.sum(known[column], 1), c < CLASSES)
+            tl.store(regions + place * COLUMNS + column, tl.sum(known[column], 1), c < CLASSES)
+        if ERROR == "likelihood":
+            for column in tl.static_range(12, 14):
+                tl.store(regions + place * COLUMNS + column, tl.sum(known[column - 5], 1), c < CLASSES)
     tl.store(powers + place * 2, tl.sum(true, 1), c < CLASSES)
     tl.store(powers + place * 2 + 1, tl.sum(false, 1), c < CLASSES)
 
@@ -111,7 +126,7 @@ def backward(
     ACTIVATION: tl.constexpr, ERROR: tl.constexpr, POWER: tl.constexpr, BOTH: tl.constexpr, REGIONS: tl.constexpr,
     TINY: tl.constexpr, C: tl.constexpr, TILE: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of the logits, from the cotangents CLASSES 12 and CLASSES 2 of each sample."""
+    """The gradient of the logits, from the cotangents CLASSES COLUMNS and CLASSES 2 of each sample."""
     program, programs, b = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
     c = tl.arange(0, C)
     own = tl.load(powers + (b * CLASSES + c) * 2, c < CLASSES, 0)[:, None]
@@ -123,23 +138,28 @@ def backward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        p, positive, negative = activate(z, ACTIVATION, ERROR == "likelihood")
-        positive, negative = errors(z, p, positive, negative, t, ERROR, ACTIVATION, BOTH)
+        p, q, positive, negative = activate(z, ACTIVATION, ERROR == "likelihood")
+        positive, negative = errors(z, p, q, positive, negative, t, ERROR, ACTIVATION, BOTH)
         k = share(t, own * bent(positive, exponent, POWER, TINY)[1])
         if BOTH:
             h = share(1 - t, other * bent(negative, exponent, POWER, TINY)[1])
         else:
             h = tl.zeros_like(k)
         if REGIONS:
-            s = probability_slope(regions + b * (CLASSES * 12), c, p, t, CLASSES, 0x3F, ACC)
+            row = regions + b * (CLASSES * COLUMNS)
+            if ERROR == "likelihood":
+                s = probability_slope(row, c, p, q, t, CLASSES, 0x303F, ACC)
+            else:
+                s = probability_slope(row, c, p, q, t, CLASSES, 0x3F, ACC)
         else:
             s = tl.zeros_like(k)
         if ERROR == "difference":
-            s += tl.where(p > t, k + h, 0.0) - tl.where(p < t, k + h, 0.0)
+            error = error_of(p, q, t)
+            s += tl.where(error > 0, k + h, 0.0) - tl.where(error < 0, k + h, 0.0)
         s = tl.where((c < CLASSES)[:, None], w * s, 0.0)
-        g = before_activation(p, s, ACTIVATION)
+        g = before_activation(p, q, s, ACTIVATION)
         if ERROR == "likelihood" and ACTIVATION == "softmax":
-            g += mixed(z, p, w * k, w * h, BOTH)
+            g += settle(p, mixed(z, p, w * k, w * h, BOTH))
         elif ERROR == "likelihood":
-            g += w * (p * h - (1 - p) * k)
+            g += w * (p * h - q * k)
         store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medloss.ops.region_sums.columns import Terms
-from medloss.ops.region_sums.reference import likelihoods, region_sums, weighted
+from medloss.ops.probabilities import likelihoods
+from medloss.ops.region_sums.columns import COLUMNS, Column, Terms
+from medloss.ops.region_sums.reference import difference, region_sums, weighted
 from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 
 
@@ -28,12 +29,12 @@ def power_sums(
     input = input.to(dtype)  # once: what comes back from both parts must meet before it is rounded
     logits = blank(input, weight)
     t = blank(membership(target, input.shape[1], indexed, dtype), weight)
-    p, true, false = likelihoods(logits, activation)
+    found = likelihoods(logits, activation, both)
+    p, _, true, false = found
     if error == "difference":
-        one = power((p - t).abs(), exponent)
+        one = power(difference(found, t).abs(), exponent)
         powers = one, one
     else:
-        false = false_of_softmax(logits) if activation == "softmax" and both else false
         if indexed and both:  # a voxel is of a class or is not: what is costly is computed of one of the two
             one = power(torch.where(t > 0, true, false), exponent)
             powers = one, one
@@ -44,7 +45,9 @@ def power_sums(
     sums = torch.stack([weighted(*pair).sum(spatial_axes(p)) for pair in zip(shares, powers, strict=True)], -1)
     if not regions:
         return sums
-    others = region_sums(input, target, mask, activation, indexed, ignore_index, Terms.SQUARES, 0.0)
+    known = Terms.SQUARES | (Terms.ERRORS if error == "likelihood" else Terms.NONE)
+    others = region_sums(input, target, mask, activation, indexed, ignore_index, known, 0.0)
+    others = torch.where(torch.arange(COLUMNS, device=p.device) == int(Column.SQUARED_ERROR), 0.0, others)
     return torch.cat([others, sums], -1)
 
 
@@ -54,12 +57,3 @@ def power(base: Tensor, exponent: float) -> Tensor:
         return base * base
     base = base.clamp_min(torch.finfo(base.dtype).tiny)
     return base if exponent == 1 else base.pow(exponent)
-
-
-def false_of_softmax(logits: Tensor) -> Tensor:
-    """Minus the logarithm of one minus each probability; of one above a half by the sum of the others."""
-    whole = logits.logsumexp(1, keepdim=True)
-    p = (logits - whole).exp()
-    above = p.detach() > 0.5  # one class of a voxel at most
-    others = logits.masked_fill(above, -torch.inf).logsumexp(1, keepdim=True)
-    return torch.where(above, whole - others, -torch.log1p(-p.masked_fill(above, 0.0)))

@@ -1,24 +1,29 @@
 /* The sums of a tile. Included once for each REAL. */
 
-/* What region_sums knows of a class. */
-static void NAME(add_region)(const TILE *t, const REAL *restrict p, const REAL *restrict m, double *row) {
+/* What region_sums knows of a class; beside likelihoods its errors too, for which `q` is 1 - p. */
+static inline ALWAYS_INLINE void NAME(add_region)(const TILE *t, const REAL *restrict p, const REAL *restrict q,
+                                                  const REAL *restrict m, int errors, double *row) {
     const int64_t n = t->n;
     const REAL *restrict w = t->weight;
-    REAL overlap = 0, input = 0, target = 0, p_squares = 0, t_squares = 0;
-#pragma omp simd reduction(+ : overlap, input, target, p_squares, t_squares)
+    REAL overlap = 0, input = 0, target = 0, p_squares = 0, t_squares = 0, missed = 0;
+#pragma omp simd reduction(+ : overlap, input, target, p_squares, t_squares, missed)
     for (int64_t i = 0; i < n; ++i) {
         const REAL wp = w[i] * p[i], wm = w[i] * m[i];
         overlap += wp * m[i];
-        input += wp;
+        input += errors ? wp * (1 - m[i]) : wp;
         target += wm;
         p_squares += wp * p[i];
         t_squares += wm * m[i];
+        missed += errors ? wm * q[i] : 0;
     }
     row[OVERLAP] += (double)overlap;
-    row[INPUT] += (double)input;
+    row[INPUT] += errors ? (double)overlap + (double)input : (double)input;
     row[TARGET] += (double)target;
     row[INPUT_SQUARES] += (double)p_squares;
     row[TARGET_SQUARES] += (double)t_squares;
+    if (!errors) return;
+    row[FALSE_POSITIVE] += (double)input;
+    row[FALSE_NEGATIVE] += (double)missed;
 }
 
 /* The powers of a class, where nothing of infinity is nothing. */
@@ -51,7 +56,10 @@ static void NAME(add_tile)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, doub
         const REAL *p = NAME(probabilities)(f, t, r, c), *m = r->member;
         NAME(members)(v, t, c, r->member);
         row[VOXELS] += voxels;
-        if (f->regions) NAME(add_region)(t, p, m, row);
+        if (f->regions && f->likelihood)
+            NAME(add_region)(t, p, r->q, m, 1, row);
+        else if (f->regions)
+            NAME(add_region)(t, p, r->q, m, 0, row);
         NAME(add_powers)(f, t, r, m, NAME(bases)(f, t, r, p, m), row);
     }
 }
@@ -62,7 +70,7 @@ static void NAME(add_true)(const NAME(Powers) * f, TILE *t, NAME(Rows) * r, doub
     const VOLUME *v = &f->volume;
     const int64_t n = t->n, pitch = v->classes + 1;
     NAME(true_logit)(t, r->yes);
-    NAME(exponentials)(v, t, NULL, 1, r->log_norm);
+    NAME(exponentials)(v, t, NULL, r->p, r->log_norm);
     REAL *restrict yes = r->yes;
     const REAL *restrict top = t->top, *restrict log_norm = r->log_norm, *restrict w = t->weight;
     const int32_t *restrict label = t->label;

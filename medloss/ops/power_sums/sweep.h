@@ -20,12 +20,13 @@ typedef struct {
     REAL *p; /* of a likelihood: exponentials, then probabilities, classes x step; the logits stay in the tile */
     REAL *u; /* the gradient before the softmax mixes the classes, classes x step */
     REAL *yes, *no, *member, *log_norm, *others, *sure, *k, *h, *shared, *other, *own, *once;
+    REAL *q; /* 1 - p of the class at hand */
     double *lanes; /* sums of the true classes, see sums.h */
 } NAME(Rows);
 
 static void *NAME(rows_alloc)(NAME(Rows) * r, int64_t classes, int64_t step) {
     const size_t lanes = sizeof(double) * (size_t)(LANES * (classes + 1));
-    char *block = malloc(lanes + sizeof(REAL) * (size_t)((2 * classes + 12) * step));
+    char *block = malloc(lanes + sizeof(REAL) * (size_t)((2 * classes + 13) * step));
     if (!block) return NULL;
     r->lanes = (double *)(void *)block;
     REAL *at = (REAL *)(void *)(block + lanes);
@@ -33,8 +34,8 @@ static void *NAME(rows_alloc)(NAME(Rows) * r, int64_t classes, int64_t step) {
     r->u = at += classes * step;
     at += classes * step;
     REAL **rows[] = {&r->yes, &r->no, &r->member, &r->log_norm, &r->others, &r->sure,
-                     &r->k,   &r->h,  &r->shared, &r->other,    &r->own,    &r->once};
-    for (int i = 0; i < 12; ++i, at += step) *rows[i] = at;
+                     &r->k,   &r->h,  &r->shared, &r->other,    &r->own,    &r->once, &r->q};
+    for (int i = 0; i < 13; ++i, at += step) *rows[i] = at;
     return block;
 }
 

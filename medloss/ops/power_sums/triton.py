@@ -16,8 +16,8 @@ from medloss.ops.voxels import accumulation_dtype
 MOST_CLASSES = 256
 SHORT = (0.0, 0.5, 1.0, 1.5, 2.0)
 """Exponents whose powers ``kernel.py`` multiplies, or takes roots for."""
-REGIONS = 0b111111
-"""The columns of the regions that are summed; the others are zero."""
+REGIONS = {"difference": 0x3F, "likelihood": 0x303F}
+"""The columns of the regions that are summed beside an error; the others are zero."""
 
 
 class TritonPowerSums:
@@ -54,7 +54,7 @@ class TritonPowerSums:
             if not options["REGIONS"]:
                 return sums
             known = powers.new_empty((volume.batch, volume.classes, COLUMNS))
-            triton_volume.add_rows(regions, known, COLUMNS, REGIONS)
+            triton_volume.add_rows(regions, known, COLUMNS, REGIONS[args[3]])
         return torch.cat([known, sums], -1)
 
     def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:

@@ -4,7 +4,7 @@
 
 /* As in medloss/ops/region_sums/columns.py. */
 enum {
-    TARGET = 2, VOXELS = 3, NLL_TRUE = 7, NLL_FALSE = 8, NLL_ALL = 9, FOCAL_TRUE = 10, FOCAL_FALSE = 11, COLUMNS = 12
+    TARGET = 2, VOXELS = 3, NLL_TRUE = 7, NLL_FALSE = 8, NLL_ALL = 9, FOCAL_TRUE = 10, FOCAL_FALSE = 11, COLUMNS = 18
 };
 
 #define NAME(stem) MEDLOSS_PASTE(stem, SUFFIX, MEDLOSS_LEVEL)

@@ -12,10 +12,10 @@ import triton.language as tl
 
 from medloss.ops.kernel import number
 
-COLUMNS = tl.constexpr(12)
+COLUMNS = tl.constexpr(18)
 TARGET = tl.constexpr(2)
 VOXELS = tl.constexpr(3)
-BEFORE_SHARE = tl.constexpr(28)
+BEFORE_SHARE = tl.constexpr(40)
 """Entries of a quotient, which precede those of the share."""
 
 

@@ -14,23 +14,34 @@ class Column(IntEnum):
     VOXELS = 3  # w
     INPUT_SQUARES = 4  # w p p
     TARGET_SQUARES = 5  # w t t
-    DIFFERENCE = 6  # w |p - t|
+    SURPLUS = 6  # w max(p - t, 0)
     NLL_TRUE = 7  # w t (-log p)
     NLL_FALSE = 8  # w (1 - t) (-log(1 - p)), sigmoid only
     NLL_ALL = 9  # w (-log p)
     FOCAL_TRUE = 10  # w t (1 - q)^gamma (-log p)
     FOCAL_FALSE = 11  # w (1 - t) (1 - q)^gamma (-log(1 - p)), sigmoid only
+    FALSE_POSITIVE = 12  # w p (1 - t)
+    FALSE_NEGATIVE = 13  # w (1 - p) t
+    TRUE_NEGATIVE = 14  # w (1 - p) (1 - t)
+    COMMON = 15  # w min(p, t)
+    LACK = 16  # w max(t - p, 0)
+    SQUARED_ERROR = 17  # w (p - t)^2
 
 
 COLUMNS = len(Column)
 
 
 class Terms(IntFlag):
-    """The groups of columns beyond the first four that a loss asks for; the others stay zero."""
+    """The groups of columns beyond the first four that a loss asks for; the others stay zero.
+
+    What is small has columns of its own: as a difference of two large sums it would have no digits left.
+    """
 
     NONE = 0
-    SQUARES = 1
-    DIFFERENCE = 2
+    SQUARES = 1  # squares of both, and of the difference
+    DIFFERENCE = 2  # minimum, and difference by its sign
     LIKELIHOOD = 4
     UNIFORM = 8
     FOCAL = 16
+    ERRORS = 32  # false positives and false negatives
+    NEGATIVES = 64  # true negatives

@@ -9,9 +9,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, load_tile, store_gradient, within
+from medloss.ops.kernel import activate, error_of, load_tile, settle, store_gradient, within
 
-COLUMNS: tl.constexpr = tl.constexpr(12)
+COLUMNS: tl.constexpr = tl.constexpr(18)
 """Numbered as in columns.py. WRITTEN has a bit for each one that is asked for: 1 << Column."""
 
 
@@ -36,12 +36,12 @@ def focal_power(base, gamma, POWER: tl.constexpr, TINY: tl.constexpr):
 
 
 @triton.jit
-def focal_base(p, t, ACTIVATION: tl.constexpr):
+def focal_base(p, q, t, ACTIVATION: tl.constexpr):
     """How far the probability is from the truth: what the focal factor is a power of."""
     if ACTIVATION == "softmax":
-        base = 1 - p
+        base = q
     else:
-        base = p * (1 - t) + (1 - p) * t
+        base = p * (1 - t) + q * t
     return base
 
 
@@ -73,9 +73,9 @@ def fold_both(x, y, FOLD: tl.constexpr, ROWS: tl.constexpr):
 
 
 @triton.jit
-def add_regions(sums, p, t, w, WRITTEN: tl.constexpr, FOLD: tl.constexpr, ROWS: tl.constexpr):
-    """The columns OVERLAP to DIFFERENCE with a tile added."""
-    overlap, inputs, targets, weights, p_squares, t_squares, differences = sums
+def add_regions(sums, p, q, t, w, WRITTEN: tl.constexpr, FOLD: tl.constexpr, ROWS: tl.constexpr):
+    """The columns OVERLAP to SURPLUS and FALSE_POSITIVE to SQUARED_ERROR with a tile added."""
+    overlap, inputs, targets, weights, p_squares, t_squares, surplus, invented, missed, clear, common, lack, off = sums
     wp, wt = w * p, w * t
     first, second = fold_both(wp * t, wt, FOLD, ROWS)
     overlap, targets = overlap + first, targets + second
@@ -84,14 +84,24 @@ def add_regions(sums, p, t, w, WRITTEN: tl.constexpr, FOLD: tl.constexpr, ROWS: 
     if WRITTEN & 0x10:
         first, second = fold_both(wp * p, wt * t, FOLD, ROWS)
         p_squares, t_squares = p_squares + first, t_squares + second
+    error = error_of(p, q, t)
+    if WRITTEN & 0x20000:
+        off += fold(w * error * error, FOLD, ROWS)
     if WRITTEN & 0x40:
-        differences += fold(w * tl.abs(p - t), FOLD, ROWS)
-    return overlap, inputs, targets, weights, p_squares, t_squares, differences
+        surplus += fold(w * tl.where(error > 0, error, 0.0), FOLD, ROWS)
+        lack += fold(w * tl.where(error < 0, -error, 0.0), FOLD, ROWS)
+        common += fold(w * tl.where(p < t, p, t), FOLD, ROWS)
+    if WRITTEN & 0x1000:
+        first, second = fold_both(wp * (1 - t), wt * q, FOLD, ROWS)
+        invented, missed = invented + first, missed + second
+    if WRITTEN & 0x4000:
+        clear += fold(w * (1 - t) * q, FOLD, ROWS)
+    return overlap, inputs, targets, weights, p_squares, t_squares, surplus, invented, missed, clear, common, lack, off
 
 
 @triton.jit
 def add_likelihoods(
-    sums, p, positive, negative, t, w, gamma, ACTIVATION: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
+    sums, p, q, positive, negative, t, w, gamma, ACTIVATION: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
     TINY: tl.constexpr, FOLD: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """The columns NLL_TRUE to FOCAL_FALSE with a tile added; the false ones are the sigmoid's."""
@@ -104,7 +114,7 @@ def add_likelihoods(
     if WRITTEN & 0x200:
         nll_all += fold(w * positive, FOLD, ROWS)
     if WRITTEN & 0x400:
-        factor, _ = focal_power(focal_base(p, t, ACTIVATION), gamma, POWER, TINY)
+        factor, _ = focal_power(focal_base(p, q, t, ACTIVATION), gamma, POWER, TINY)
         focal_true += fold(share(true, factor * positive), FOLD, ROWS)
         if WRITTEN & 0x800:
             focal_false += fold(share(false, factor * negative), FOLD, ROWS)
@@ -122,7 +132,7 @@ def forward(
     program, programs, b = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
     c = tl.arange(0, C)
     zero = tl.zeros((C, TILE // FOLD), ACC)
-    regions = (zero, zero, zero, zero, zero, zero, zero)
+    regions = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
     likelihoods = (zero, zero, zero, zero, zero)
     for start in range(program * TILE, voxels, programs * TILE):
         v = start + tl.arange(0, TILE)
@@ -131,10 +141,10 @@ def forward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        p, positive, negative = activate(z, ACTIVATION, WRITTEN >= 0x80)
-        regions = add_regions(regions, p, t, w, WRITTEN, FOLD, ROWS)
+        p, q, positive, negative = activate(z, ACTIVATION, (WRITTEN & 0xF80) != 0)
+        regions = add_regions(regions, p, q, t, w, WRITTEN, FOLD, ROWS)
         likelihoods = add_likelihoods(
-            likelihoods, p, positive, negative, t, w, gamma, ACTIVATION, WRITTEN, POWER, TINY, FOLD, ROWS
+            likelihoods, p, q, positive, negative, t, w, gamma, ACTIVATION, WRITTEN, POWER, TINY, FOLD, ROWS
         )
     row = partials + (b * programs + program) * (CLASSES * COLUMNS) + c * COLUMNS
     for column in tl.static_range(7):
@@ -143,6 +153,9 @@ def forward(
     for column in tl.static_range(7, 12):
         if (WRITTEN >> column) & 1:
             tl.store(row + column, tl.sum(likelihoods[column - 7], 1), c < CLASSES)
+    for column in tl.static_range(12, 18):
+        if (WRITTEN >> column) & 1:
+            tl.store(row + column, tl.sum(regions[column - 5], 1), c < CLASSES)
 
 
 @triton.jit
@@ -156,43 +169,54 @@ def cotangent_of(row, c, column: tl.constexpr, CLASSES: tl.constexpr, WRITTEN: t
 
 
 @triton.jit
-def probability_slope(row, c, p, t, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, ACC: tl.constexpr):
-    """dL/dp of the columns OVERLAP to DIFFERENCE."""
-    slope = cotangent_of(row, c, 1, CLASSES, WRITTEN, ACC) + cotangent_of(row, c, 0, CLASSES, WRITTEN, ACC) * t
+def probability_slope(row, c, p, q, t, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, ACC: tl.constexpr):
+    """dL/dp of the columns OVERLAP to SURPLUS and FALSE_POSITIVE to SQUARED_ERROR."""
+    others = cotangent_of(row, c, 1, CLASSES, WRITTEN, ACC)  # of voxels that the class has not
+    own = others + cotangent_of(row, c, 0, CLASSES, WRITTEN, ACC)
+    if WRITTEN & 0x1000:
+        others += cotangent_of(row, c, 12, CLASSES, WRITTEN, ACC)
+        own -= cotangent_of(row, c, 13, CLASSES, WRITTEN, ACC)
+    if WRITTEN & 0x4000:
+        others -= cotangent_of(row, c, 14, CLASSES, WRITTEN, ACC)
+    slope = others * (1 - t) + own * t
     if WRITTEN & 0x10:
         slope += 2 * cotangent_of(row, c, 4, CLASSES, WRITTEN, ACC) * p
+    if WRITTEN & 0x20000:
+        slope += 2 * cotangent_of(row, c, 17, CLASSES, WRITTEN, ACC) * error_of(p, q, t)
     if WRITTEN & 0x40:
-        side = cotangent_of(row, c, 6, CLASSES, WRITTEN, ACC)
-        slope += tl.where(p > t, side, 0.0) - tl.where(p < t, side, 0.0)
+        error, above = error_of(p, q, t), cotangent_of(row, c, 6, CLASSES, WRITTEN, ACC)
+        below = cotangent_of(row, c, 15, CLASSES, WRITTEN, ACC) - cotangent_of(row, c, 16, CLASSES, WRITTEN, ACC)
+        slope += tl.where(error > 0, above, tl.where(error < 0, below, (above + below) / 2))
     return slope
 
 
 @triton.jit
 def softmax_slope(
-    row, c, p, positive, t, w, gamma, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
+    row, c, p, q, positive, t, w, gamma, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
     TINY: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """dL/dz = h - p sum(h), where h = p dL/dp - dL/d(-log p)."""
-    h = p * probability_slope(row, c, p, t, CLASSES, WRITTEN, ACC)
+    slope = probability_slope(row, c, p, q, t, CLASSES, WRITTEN, ACC)
+    slope -= tl.sum(tl.where(p > 0.5, slope, 0.0), 0)[None, :]  # which others may equal, as those of absent classes do
+    h = p * slope
     if WRITTEN & 0x80:
         h -= cotangent_of(row, c, 7, CLASSES, WRITTEN, ACC) * t
     if WRITTEN & 0x200:
         h -= cotangent_of(row, c, 9, CLASSES, WRITTEN, ACC)
     if WRITTEN & 0x400:
-        factor, turn = focal_power(1 - p, gamma, POWER, TINY)
+        factor, turn = focal_power(q, gamma, POWER, TINY)
         h -= share(cotangent_of(row, c, 10, CLASSES, WRITTEN, ACC) * t, factor + turn * p * positive)
     h = tl.where((c < CLASSES)[:, None], w * h, 0.0)
-    return h - p * tl.sum(h, 0)[None, :]
+    return settle(p, h - p * tl.sum(h, 0)[None, :])
 
 
 @triton.jit
 def sigmoid_slope(
-    row, c, p, positive, negative, t, w, gamma, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
+    row, c, p, q, positive, negative, t, w, gamma, CLASSES: tl.constexpr, WRITTEN: tl.constexpr, POWER: tl.constexpr,
     TINY: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """dL/dz by the chain rule, with dp/dz = p (1 - p)."""
-    q = 1 - p
-    g = p * q * probability_slope(row, c, p, t, CLASSES, WRITTEN, ACC)
+    g = p * q * probability_slope(row, c, p, q, t, CLASSES, WRITTEN, ACC)
     if WRITTEN & 0x80:
         g -= cotangent_of(row, c, 7, CLASSES, WRITTEN, ACC) * t * q
     if WRITTEN & 0x100:
@@ -200,7 +224,7 @@ def sigmoid_slope(
     if WRITTEN & 0x200:
         g -= cotangent_of(row, c, 9, CLASSES, WRITTEN, ACC) * q
     if WRITTEN & 0x400:
-        factor, turn = focal_power(focal_base(p, t, "sigmoid"), gamma, POWER, TINY)
+        factor, turn = focal_power(focal_base(p, q, t, "sigmoid"), gamma, POWER, TINY)
         side = turn * p * q * (1 - 2 * t)
         true, false = t, 1 - t
         g += share(cotangent_of(row, c, 10, CLASSES, WRITTEN, ACC) * true, side * positive - factor * q)
@@ -227,11 +251,11 @@ def backward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        p, positive, negative = activate(z, ACTIVATION, WRITTEN >= 0x400)
+        p, q, positive, negative = activate(z, ACTIVATION, (WRITTEN & 0xC00) != 0)
         if ACTIVATION == "softmax":
-            g = softmax_slope(row, c, p, positive, t, w, gamma, CLASSES, WRITTEN, POWER, TINY, ACC)
+            g = softmax_slope(row, c, p, q, positive, t, w, gamma, CLASSES, WRITTEN, POWER, TINY, ACC)
         elif ACTIVATION == "sigmoid":
-            g = sigmoid_slope(row, c, p, positive, negative, t, w, gamma, CLASSES, WRITTEN, POWER, TINY, ACC)
+            g = sigmoid_slope(row, c, p, q, positive, negative, t, w, gamma, CLASSES, WRITTEN, POWER, TINY, ACC)
         else:
-            g = w * probability_slope(row, c, p, t, CLASSES, WRITTEN, ACC)
+            g = w * probability_slope(row, c, p, q, t, CLASSES, WRITTEN, ACC)
         store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

@@ -1,10 +1,59 @@
-/* Softmax with class indices: what belongs to the true class is found once per voxel and not once per class.
- *
- * The gradient by the logit of class c is w (p_c (s_c - total) + [c is true] d), with s_c the slope of what every class
- * has, d that of the true class alone, and total = sum_c p_c s_c + d. */
+/* Softmax with class indices: what belongs to the true class is found once per voxel and not once per class. */
 
-/* The true class's probability and, where asked for, minus its logarithm. */
-static void NAME(own_likelihood)(const VOLUME *v, TILE *t, int likelihoods) {
+/* Whether 1 - p of the true class is asked for. */
+static inline int NAME(has_other)(const VOLUME *v) {
+    return (v->terms & (FOCAL | ERRORS | WITH_DIFFERENCE | SQUARES)) != 0;
+}
+
+/* The certain class of each voxel; returns whether there is one. It is the true one, unless that has next to nothing,
+ * and then seldom. `own` is the true class's probability. */
+static int NAME(find_certain_label)(const VOLUME *v, TILE *t) {
+    const int64_t n = t->n;
+    const int32_t none = (int32_t)v->classes;
+    const REAL *restrict own = t->own, *restrict w = t->weight;
+    const int32_t *restrict label = t->label;
+    int32_t *restrict certain = t->certain;
+    int found = 0, low = 0;
+#pragma omp simd reduction(| : found, low)
+    for (int64_t i = 0; i < n; ++i) {
+        const int sure = own[i] > 1 - UNSURE, lost = (own[i] < UNSURE) | (label[i] == none);
+        certain[i] = sure ? label[i] : none;
+        found |= sure & !lost;
+        low |= lost;
+    }
+    for (int64_t i = 0; low && i < n; ++i) {
+        if ((!(own[i] < UNSURE) && label[i] != none) || !(w[i] > 0)) continue;
+        for (int64_t c = 0; c < v->classes; ++c)
+            if (t->p[c * v->size + i] * t->unit[i] > 1 - UNSURE) {
+                certain[i] = (int32_t)c;
+                found = 1;
+            }
+    }
+    return found;
+}
+
+/* Of a true class that is certain: its complement, and minus its logarithm where that is asked for. */
+static void NAME(sharpen)(const VOLUME *v, TILE *t, int likelihoods) {
+    const int64_t n = t->n;
+    const int32_t *restrict label = t->label, *restrict certain = t->certain, none = (int32_t)v->classes;
+    const REAL *restrict unit = t->unit;
+    REAL *restrict rest = t->rest, *restrict other = t->other, *restrict nll = t->nll;
+    NAME(sum_of_others)(t->p, v->size, v->classes, n, certain, rest);
+    for (int64_t i = 0; i < n; ++i) {
+        const int sure = certain[i] == label[i] && label[i] != none;
+        rest[i] *= unit[i];
+        other[i] = sure ? rest[i] : other[i];
+    }
+    for (int64_t i = 0; likelihoods && i < n; ++i) {
+        const int sure = certain[i] == label[i] && label[i] != none;
+        const REAL odds = rest[i] / (1 - rest[i]), near = LOG1P(odds);
+        nll[i] = sure ? near : nll[i];
+    }
+}
+
+/* The true class's probability and, where asked for, minus its logarithm; with `complements` what is certain is looked
+ * for, and 1 - p found where a term needs it. Returns whether something is certain. */
+static int NAME(own_likelihood)(const VOLUME *v, TILE *t, int likelihoods, int complements) {
     const REAL most = sizeof(REAL) == 4 ? (REAL)1e37 : (REAL)1e300;
     const int64_t n = t->n, size = v->size;
     const REAL *restrict p = t->p, *restrict norm = t->norm, *restrict unit = t->unit;
@@ -22,43 +71,68 @@ static void NAME(own_likelihood)(const VOLUME *v, TILE *t, int likelihoods) {
         }
         for (int64_t i = 0; overflow && i < n; ++i) /* a probability too small for its inverse: from the logit */
             if (!(norm[i] / own[i] < most) && label[i] != none)
-                nll[i] = t->top[i] - t->z[label[i] * t->step + i] + LOG(norm[i]);
+                nll[i] = t->top[i] - FINITE(t->z[label[i] * t->step + i]) + LOG(norm[i]);
     }
-    SIMD for (int64_t i = 0; i < n; ++i) own[i] *= unit[i];
+    int extreme = 0; /* also of what is of no class, which has 1 */
+#pragma omp simd reduction(| : extreme)
+    for (int64_t i = 0; i < n; ++i) {
+        own[i] *= unit[i];
+        const REAL off = own[i] - (REAL)0.5;
+        extreme |= (off < 0 ? -off : off) > (REAL)0.5 - UNSURE;
+    }
+    if (!complements) return 0;
+    const int certain = extreme && NAME(find_certain_label)(v, t);
+    if (!NAME(has_other)(v)) return certain;
+    REAL *restrict other = t->other;
+    SIMD for (int64_t i = 0; i < n; ++i) other[i] = 1 - own[i];
+    if (certain) NAME(sharpen)(v, t, likelihoods);
+    return certain;
 }
 
-/* Sums over the voxels of what every class has: w p and, where asked for, w p p. Two classes at once, so that their
- * sums do not wait for themselves. */
-static inline ALWAYS_INLINE void NAME(add_classes)(const VOLUME *v, const TILE *t, int squares, double *partial) {
+/* Sums over the voxels of what every class has: w p and, where asked for, w p p; with `apart` of the voxels of other
+ * classes alone, and with `negatives` w (1 - p) of those. Two classes at once, so that their sums do not wait for
+ * themselves. */
+static inline ALWAYS_INLINE void NAME(add_classes)(const VOLUME *v, const TILE *t, int squares, int apart,
+                                                   int negatives, double *partial) {
     const int64_t n = t->n;
-    const REAL *restrict inverse = t->inverse, *restrict unit = t->unit;
+    const REAL *restrict inverse = t->inverse, *restrict unit = t->unit, *restrict w = t->weight;
+    const int32_t *restrict label = t->label;
     for (int64_t c = 0; c < v->classes; c += 2) { /* an odd last class meets the row of ones, which goes nowhere */
         const REAL *restrict p0 = t->p + c * v->size, *restrict p1 = p0 + v->size;
-        REAL sum0 = 0, sum1 = 0, square0 = 0, square1 = 0;
-#pragma omp simd reduction(+ : sum0, sum1, square0, square1)
+        const int32_t class0 = (int32_t)c, class1 = class0 + 1;
+        REAL sum0 = 0, sum1 = 0, square0 = 0, square1 = 0, clear0 = 0, clear1 = 0;
+#pragma omp simd reduction(+ : sum0, sum1, square0, square1, clear0, clear1)
         for (int64_t i = 0; i < n; ++i) {
-            const REAL share0 = p0[i] * inverse[i], share1 = p1[i] * inverse[i];
+            const int out0 = !apart || label[i] != class0, out1 = !apart || label[i] != class1;
+            const REAL share0 = out0 ? p0[i] * inverse[i] : 0, share1 = out1 ? p1[i] * inverse[i] : 0;
             sum0 += share0;
             sum1 += share1;
             if (squares) {
                 square0 += share0 * (p0[i] * unit[i]);
                 square1 += share1 * (p1[i] * unit[i]);
             }
+            if (negatives) {
+                clear0 += out0 ? w[i] - share0 : 0;
+                clear1 += out1 ? w[i] - share1 : 0;
+            }
         }
         double *row = partial + c * COLUMNS;
-        row[INPUT] += (double)sum0;
+        row[apart ? FALSE_POSITIVE : INPUT] += (double)sum0;
         row[INPUT_SQUARES] += (double)square0;
+        row[TRUE_NEGATIVE] += (double)clear0;
         if (c + 1 == v->classes) break;
-        row[COLUMNS + INPUT] += (double)sum1;
+        row[COLUMNS + (apart ? FALSE_POSITIVE : INPUT)] += (double)sum1;
         row[COLUMNS + INPUT_SQUARES] += (double)square1;
+        row[COLUMNS + TRUE_NEGATIVE] += (double)clear1;
     }
 }
 
 /* Adds each voxel to its class. Neighbours are mostly of one class: they go to different lanes, so that no sum waits
  * for the one before. */
-static inline ALWAYS_INLINE void NAME(scatter)(const VOLUME *v, TILE *t, int likelihood, int focal) {
+static inline ALWAYS_INLINE void NAME(scatter)(const VOLUME *v, TILE *t, int likelihood, int focal, int apart) {
     const int64_t n = t->n, pitch = (v->classes + 1) * PER_LANE;
     const REAL *restrict w = t->weight, *restrict own = t->own, *restrict nll = t->nll, *restrict f = t->factor;
+    const REAL *restrict other = t->other;
     const int32_t *restrict label = t->label;
     double *restrict lanes = t->lanes;
     for (int64_t i = 0; i < n; ++i) {
@@ -67,7 +141,27 @@ static inline ALWAYS_INLINE void NAME(scatter)(const VOLUME *v, TILE *t, int lik
         row[1] += (double)own[i];
         if (likelihood) row[2] += (double)nll[i];
         if (focal) row[3] += (double)f[i];
+        if (apart) {
+            const double missed = (double)(w[i] * other[i]);
+            row[4] += missed;
+            row[5] += missed * (double)other[i];
+            row[6] += (double)own[i] * (1 - (double)other[i]);
+        }
     }
+}
+
+/* Whether voxels of the class and others are summed apart. */
+static inline int NAME(is_apart)(const VOLUME *v) { return (v->terms & (ERRORS | WITH_DIFFERENCE | SQUARES)) != 0; }
+
+/* Columns that came along and that nobody asked for are zero. */
+static void NAME(clear_unasked)(const VOLUME *v, double *partial) {
+    static const int column[] = {INPUT_SQUARES, TARGET_SQUARES, SQUARED_ERROR, SURPLUS,        COMMON,
+                                 LACK,          FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_NEGATIVE};
+    static const int term[] = {SQUARES,         SQUARES, SQUARES, WITH_DIFFERENCE, WITH_DIFFERENCE,
+                               WITH_DIFFERENCE, ERRORS,  ERRORS,  NEGATIVES};
+    for (int64_t c = 0; c < v->classes; ++c)
+        for (int k = 0; k < 9; ++k)
+            if (!(v->terms & term[k])) partial[c * COLUMNS + column[k]] = 0;
 }
 
 /* What scatter summed, into the block's columns. */
@@ -80,9 +174,17 @@ static void NAME(gather_lanes)(const VOLUME *v, TILE *t, double *partial) {
         row[OVERLAP] += sum[1];
         row[NLL_TRUE] += sum[2];
         row[FOCAL_TRUE] += sum[3];
-        if (v->terms & SQUARES) row[TARGET_SQUARES] += sum[0];
-        if (v->terms & WITH_DIFFERENCE) row[DIFFERENCE] += row[INPUT] + sum[0] - 2 * sum[1];
+        if (!NAME(is_apart)(v)) continue;
+        row[FALSE_NEGATIVE] = sum[4];
+        row[INPUT] = row[FALSE_POSITIVE] + sum[1];
+        row[SQUARED_ERROR] = row[INPUT_SQUARES] + sum[5];
+        row[INPUT_SQUARES] += sum[6];
+        row[TARGET_SQUARES] = sum[0];
+        row[COMMON] = sum[1];
+        row[SURPLUS] = row[FALSE_POSITIVE];
+        row[LACK] = sum[4];
     }
+    NAME(clear_unasked)(v, partial);
     memset(t->lanes, 0, sizeof(double) * (size_t)(LANES * (v->classes + 1) * PER_LANE));
 }
 
@@ -92,108 +194,30 @@ static void NAME(add_labelled)(const VOLUME *v, TILE *t, double *partial) {
     const REAL *restrict w = t->weight;
     REAL *restrict own = t->own, *restrict nll = t->nll, *restrict f = t->factor;
     NAME(softmax)(v, t, 0);
-    v->terms & SQUARES ? NAME(add_classes)(v, t, 1, partial) : NAME(add_classes)(v, t, 0, partial);
-    NAME(own_likelihood)(v, t, likelihood || focal);
+    if (v->terms & NEGATIVES)
+        NAME(add_classes)(v, t, 1, 1, 1, partial);
+    else if (v->terms & SQUARES)
+        NAME(add_classes)(v, t, 1, 1, 0, partial);
+    else
+        NAME(is_apart)(v) ? NAME(add_classes)(v, t, 0, 1, 0, partial) : NAME(add_classes)(v, t, 0, 0, 0, partial);
+    NAME(own_likelihood)(v, t, likelihood || focal, NAME(has_other)(v));
     if (focal) {
-        for (int64_t i = 0; i < n; ++i) f[i] = 1 - own[i];
+        memcpy(f, t->other, sizeof(REAL) * (size_t)n);
         NAME(powers)(v->gamma, n, f, NULL);
         for (int64_t i = 0; i < n; ++i) f[i] *= w[i] * nll[i];
     }
     if (likelihood)
         for (int64_t i = 0; i < n; ++i) nll[i] *= w[i];
     for (int64_t i = 0; i < n; ++i) own[i] *= w[i];
-    if (focal)
-        likelihood ? NAME(scatter)(v, t, 1, 1) : NAME(scatter)(v, t, 0, 1);
+    if (NAME(is_apart)(v))
+        NAME(scatter)(v, t, likelihood, focal, 1);
+    else if (focal)
+        likelihood ? NAME(scatter)(v, t, 1, 1, 0) : NAME(scatter)(v, t, 0, 1, 0);
     else
-        likelihood ? NAME(scatter)(v, t, 1, 0) : NAME(scatter)(v, t, 0, 0);
+        likelihood ? NAME(scatter)(v, t, 1, 0, 0) : NAME(scatter)(v, t, 0, 0, 0);
     if (v->terms & UNIFORM) {
         NAME(log_norm)(t, nll);
         for (int64_t c = 0; c < v->classes; ++c)
             partial[c * COLUMNS + NLL_ALL] += NAME(sum_nll)(t, t->z + c * t->step, nll);
-    }
-}
-
-/* d of each voxel into `own` and the total into `pull`, both times the weight; `pull` comes as sum_c exp(z_c) s_c. */
-static void NAME(own_slope)(const VOLUME *v, TILE *t) {
-    const int64_t n = t->n;
-    const int focal = (v->terms & FOCAL) != 0;
-    const REAL *restrict w = t->weight, *restrict nll = t->nll, *restrict inverse = t->inverse;
-    const REAL *restrict coefficients = t->coefficients;
-    const int32_t *restrict label = t->label;
-    REAL *restrict own = t->own, *restrict f = t->factor, *restrict d = t->slope, *restrict pull = t->pull;
-    NAME(own_likelihood)(v, t, focal);
-    if (focal) {
-        for (int64_t i = 0; i < n; ++i) f[i] = 1 - own[i];
-        NAME(powers)(v->gamma, n, f, d);
-        for (int64_t i = 0; i < n; ++i) f[i] += d[i] * own[i] * nll[i];
-        for (int64_t i = 0; i < n; ++i) f[i] *= coefficients[label[i] * PER_CLASS + FOCAL_SLOPE];
-    }
-    for (int64_t i = 0; i < n; ++i) {
-        const REAL *row = coefficients + label[i] * PER_CLASS;
-        own[i] = own[i] * row[OWN] - row[YES];
-    }
-    if (focal)
-        for (int64_t i = 0; i < n; ++i) own[i] -= f[i];
-    for (int64_t i = 0; i < n; ++i) {
-        own[i] *= w[i];
-        pull[i] = pull[i] * inverse[i] + own[i];
-    }
-}
-
-/* What squares and even likelihoods add to the total. */
-static void NAME(curved_pull)(const VOLUME *v, TILE *t) {
-    const int64_t n = t->n;
-    REAL *restrict sum = t->factor, *restrict pull = t->pull, all = 0;
-    const REAL *restrict norm = t->norm, *restrict unit = t->unit;
-    memset(sum, 0, sizeof(REAL) * (size_t)n);
-    for (int64_t c = 0; c < v->classes; ++c) {
-        const REAL *restrict p = t->p + c * v->size, twice = t->coefficients[c * PER_CLASS + SQUARE];
-        all += t->coefficients[c * PER_CLASS + ALL];
-        SIMD for (int64_t i = 0; i < n; ++i) sum[i] += twice * p[i] * (p[i] * unit[i]);
-    }
-    for (int64_t i = 0; i < n; ++i) pull[i] += sum[i] - all * norm[i];
-}
-
-/* The gradient of one class; `scaled` is the total over the norm. */
-static inline ALWAYS_INLINE REAL NAME(slope_at)(REAL p, REAL base, REAL inverse, REAL scaled, REAL own, int is_own) {
-    return p * (base * inverse - scaled) + (is_own ? own : 0);
-}
-
-static void NAME(labelled_gradient)(const VOLUME *v, TILE *t, void *out) {
-    const int64_t n = t->n;
-    const int curved = (v->terms & (SQUARES | UNIFORM)) != 0;
-    NAME(softmax)(v, t, 1);
-    if (curved) NAME(curved_pull)(v, t);
-    NAME(own_slope)(v, t);
-    const REAL *restrict inverse = t->inverse, *restrict unit = t->unit, *restrict own = t->own;
-    const REAL *restrict w = t->weight;
-    const int32_t *restrict label = t->label;
-    REAL *restrict scaled = t->pull;
-    for (int64_t i = 0; i < n; ++i) scaled[i] *= unit[i];
-    int64_t c = curved ? v->classes : v->classes % 2;
-    for (int64_t k = 0; k < c; ++k) { /* one at a time: an odd class, or slopes that bend */
-        const REAL *p = t->p + k * v->size, *row = t->coefficients + k * PER_CLASS;
-        const REAL base = row[BASE], twice = row[SQUARE], all = row[ALL];
-        REAL *g = NAME(gradient_row)(v, t, k, out);
-        if (curved)
-            SIMD for (int64_t i = 0; i < n; ++i)
-                g[i] = NAME(slope_at)(p[i], base + twice * (p[i] * unit[i]), inverse[i], scaled[i], own[i],
-                                      label[i] == (int32_t)k) - all * w[i];
-        else
-            SIMD for (int64_t i = 0; i < n; ++i)
-                g[i] = NAME(slope_at)(p[i], base, inverse[i], scaled[i], own[i], label[i] == (int32_t)k);
-        NAME(store_row)(v, t, k, g, out);
-    }
-    for (; c < v->classes; c += 2) {
-        const REAL *p0 = t->p + c * v->size, *p1 = p0 + v->size;
-        const REAL base0 = t->coefficients[c * PER_CLASS + BASE], base1 = t->coefficients[(c + 1) * PER_CLASS + BASE];
-        REAL *g0 = NAME(gradient_row)(v, t, c, out), *g1 = NAME(gradient_row)(v, t, c + 1, out);
-        const int32_t class0 = (int32_t)c, class1 = class0 + 1;
-        SIMD for (int64_t i = 0; i < n; ++i) {
-            g0[i] = NAME(slope_at)(p0[i], base0, inverse[i], scaled[i], own[i], label[i] == class0);
-            g1[i] = NAME(slope_at)(p1[i], base1, inverse[i], scaled[i], own[i], label[i] == class1);
-        }
-        NAME(store_row)(v, t, c, g0, out);
-        NAME(store_row)(v, t, c + 1, g1, out);
     }
 }

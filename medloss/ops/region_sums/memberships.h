@@ -26,40 +26,65 @@ static const REAL *NAME(logits)(const VOLUME *v, const TILE *t, int64_t c, REAL 
     return row;
 }
 
-/* The probabilities of class c. For the sigmoid `small` holds exp(-|z|). */
-static const REAL *NAME(probabilities)(const VOLUME *v, const TILE *t, int64_t c, const REAL *restrict z,
+/* Whether 1 - p is asked for; the sigmoid's gradient always has it. */
+static inline int NAME(has_complement)(const VOLUME *v) {
+    return (v->terms & (FOCAL | ERRORS | NEGATIVES | WITH_DIFFERENCE | SQUARES)) != 0;
+}
+
+/* The probabilities of class c, and their complements into `other`. For the sigmoid `small` holds exp(-|z|). `sure`:
+ * whether a class is certain somewhere, whose complement is in `rest`. */
+static const REAL *NAME(probabilities)(const VOLUME *v, const TILE *t, int64_t c, const REAL *restrict z, int sure,
                                        REAL *restrict small) {
     const int64_t n = t->n;
-    const REAL *restrict unit = t->unit;
-    REAL *restrict p = t->p + c * v->size;
-    if (v->activation == NONE) return z;
-    if (v->activation == SOFTMAX)
+    const REAL *restrict unit = t->unit, *restrict rest = t->rest;
+    const int32_t *restrict certain = t->certain, class = (int32_t)c;
+    REAL *restrict p = t->p + c * v->size, *restrict other = t->other;
+    if (v->activation == NONE) {
+        for (int64_t i = 0; NAME(has_complement)(v) && i < n; ++i) other[i] = 1 - z[i];
+        return z;
+    }
+    if (v->activation == SOFTMAX) {
         SIMD for (int64_t i = 0; i < n; ++i) p[i] *= unit[i];
-    else
+        if (!NAME(has_complement)(v)) return p;
+        if (sure)
+            SIMD for (int64_t i = 0; i < n; ++i) other[i] = certain[i] == class ? rest[i] : 1 - p[i];
+        else
+            SIMD for (int64_t i = 0; i < n; ++i) other[i] = 1 - p[i];
+    } else {
         SIMD for (int64_t i = 0; i < n; ++i) {
-            const REAL e = EXP(z[i] > 0 ? -z[i] : z[i]), large = 1 / (1 + e);
+            const REAL e = EXP(z[i] > 0 ? -z[i] : z[i]), large = 1 / (1 + e), few = e * large;
             small[i] = e;
-            p[i] = z[i] > 0 ? large : e * large;
+            p[i] = z[i] > 0 ? large : few;
+            other[i] = z[i] > 0 ? few : large;
         }
+    }
     return p;
 }
 
-/* The softmax's exponentials, and the log of their sum in nll. */
-static void NAME(prepare)(const VOLUME *v, TILE *t) {
-    if (v->activation != SOFTMAX) return;
+/* The softmax's exponentials, and the log of their sum in nll. Returns whether a class is certain, which is looked for
+ * where complements are asked for. */
+static int NAME(prepare)(const VOLUME *v, TILE *t) {
+    if (v->activation != SOFTMAX) return 0;
     NAME(softmax)(v, t, 0);
     NAME(log_norm)(t, t->nll);
+    if (!NAME(has_complement)(v) || !NAME(find_certain)(t->p, v->size, v->classes, t->n, t->unit, t->certain)) return 0;
+    NAME(sum_of_others)(t->p, v->size, v->classes, t->n, t->certain, t->rest);
+    for (int64_t i = 0; i < t->n; ++i) t->rest[i] *= t->unit[i];
+    return 1;
 }
 
 /* What the focal factor is a power of: 1 - p for the softmax, p (1 - m) + (1 - p) m for the sigmoid. */
-static void NAME(distance)(const VOLUME *v, const REAL *restrict p, const REAL *restrict m, int64_t n,
+static void NAME(distance)(const VOLUME *v, const TILE *t, const REAL *restrict p, const REAL *restrict m,
                            REAL *restrict out) {
+    const REAL *restrict other = t->other;
     if (v->activation == SOFTMAX)
-        for (int64_t i = 0; i < n; ++i) out[i] = 1 - p[i];
+        memcpy(out, other, sizeof(REAL) * (size_t)t->n);
     else
-        for (int64_t i = 0; i < n; ++i) out[i] = p[i] * (1 - m[i]) + (1 - p[i]) * m[i];
+        for (int64_t i = 0; i < t->n; ++i) out[i] = p[i] * (1 - m[i]) + other[i] * m[i];
 }
 
+/* p - m, which for a hard m is either probability and no difference; of a soft one it is 0 where they are equal. */
+#define ERROR(i) (m[i] == 0 ? p[i] : m[i] == 1 ? -other[i] : p[i] - m[i])
 #define SUM(into, expression)                                                                                       \
     {                                                                                                               \
         REAL sum_ = 0;                                                                                              \
@@ -68,8 +93,8 @@ static void NAME(distance)(const VOLUME *v, const REAL *restrict p, const REAL *
     }
 #define TRUE(term) (w[i] > 0 && m[i] != 0 ? w[i] * m[i] * (term) : 0)
 #define FALSE(term) (w[i] > 0 && m[i] != 1 ? w[i] * (1 - m[i]) * (term) : 0)
-#define POSITIVE (rest[i] + (z[i] < 0 ? -z[i] : 0)) /* -log p of the sigmoid */
-#define NEGATIVE (rest[i] + (z[i] > 0 ? z[i] : 0))  /* -log (1 - p) */
+#define POSITIVE (rest[i] + (z[i] < 0 ? -FINITE(z[i]) : 0)) /* -log p of the sigmoid */
+#define NEGATIVE (rest[i] + (z[i] > 0 ? z[i] : 0))          /* -log (1 - p) */
 
 /* The likelihood columns of one class; `rest` is log(sum exp) for the softmax, log(1 + exp(-|z|)) for the sigmoid. */
 static void NAME(add_likelihood)(const VOLUME *v, const TILE *t, const REAL *restrict z, const REAL *restrict m,
@@ -77,7 +102,7 @@ static void NAME(add_likelihood)(const VOLUME *v, const TILE *t, const REAL *res
     const int64_t n = t->n;
     const REAL *restrict w = t->weight;
     if (v->activation == SOFTMAX) {
-        if (v->terms & LIKELIHOOD) SUM(NLL_TRUE, TRUE(rest[i] - z[i]));
+        if (v->terms & LIKELIHOOD) SUM(NLL_TRUE, TRUE(rest[i] - FINITE(z[i])));
         if (v->terms & UNIFORM) row[NLL_ALL] += (double)NAME(sum_nll)(t, z, rest);
         return;
     }
@@ -93,10 +118,10 @@ static void NAME(add_focal)(const VOLUME *v, const TILE *t, const REAL *restrict
     const int64_t n = t->n;
     const REAL *restrict w = t->weight;
     REAL *restrict f = t->factor;
-    NAME(distance)(v, p, m, n, f);
+    NAME(distance)(v, t, p, m, f);
     NAME(powers)(v->gamma, n, f, NULL);
     if (v->activation == SOFTMAX) {
-        SUM(FOCAL_TRUE, TRUE(f[i] * (rest[i] - z[i])));
+        SUM(FOCAL_TRUE, TRUE(f[i] * (rest[i] - FINITE(z[i]))));
         return;
     }
     SUM(FOCAL_TRUE, TRUE(f[i] * POSITIVE));
@@ -107,7 +132,7 @@ static void NAME(add_focal)(const VOLUME *v, const TILE *t, const REAL *restrict
 static void NAME(add_overlaps)(const VOLUME *v, const TILE *t, const REAL *restrict p, const REAL *restrict m,
                                double *row) {
     const int64_t n = t->n;
-    const REAL *restrict w = t->weight;
+    const REAL *restrict w = t->weight, *restrict other = t->other;
     REAL overlap = 0, input = 0, target = 0;
 #pragma omp simd reduction(+ : overlap, input, target)
     for (int64_t i = 0; i < n; ++i) {
@@ -122,8 +147,18 @@ static void NAME(add_overlaps)(const VOLUME *v, const TILE *t, const REAL *restr
     if (v->terms & SQUARES) {
         SUM(INPUT_SQUARES, w[i] * p[i] * p[i]);
         SUM(TARGET_SQUARES, w[i] * m[i] * m[i]);
+        SUM(SQUARED_ERROR, w[i] * ERROR(i) * ERROR(i));
     }
-    if (v->terms & WITH_DIFFERENCE) SUM(DIFFERENCE, w[i] * (p[i] > m[i] ? p[i] - m[i] : m[i] - p[i]));
+    if (v->terms & WITH_DIFFERENCE) {
+        SUM(COMMON, w[i] * (p[i] < m[i] ? p[i] : m[i]));
+        SUM(SURPLUS, w[i] * (ERROR(i) > 0 ? ERROR(i) : 0));
+        SUM(LACK, w[i] * (ERROR(i) < 0 ? -ERROR(i) : 0));
+    }
+    if (v->terms & ERRORS) {
+        SUM(FALSE_POSITIVE, w[i] * p[i] * (1 - m[i]));
+        SUM(FALSE_NEGATIVE, w[i] * other[i] * m[i]);
+    }
+    if (v->terms & NEGATIVES) SUM(TRUE_NEGATIVE, w[i] * other[i] * (1 - m[i]));
 }
 #undef SUM
 
@@ -135,10 +170,10 @@ static const REAL *NAME(rest)(const VOLUME *v, const TILE *t, const REAL *restri
 }
 
 static void NAME(add_memberships)(const VOLUME *v, TILE *t, double *partial) {
-    NAME(prepare)(v, t);
+    const int sure = NAME(prepare)(v, t);
     for (int64_t c = 0; c < v->classes; ++c) {
         double *row = partial + c * COLUMNS;
-        const REAL *z = NAME(logits)(v, t, c, t->own), *p = NAME(probabilities)(v, t, c, z, t->slope);
+        const REAL *z = NAME(logits)(v, t, c, t->own), *p = NAME(probabilities)(v, t, c, z, sure, t->slope);
         const REAL *m = NAME(members)(v, t, c, t->member);
         NAME(add_overlaps)(v, t, p, m, row);
         if (!(v->terms & (LIKELIHOOD | UNIFORM | FOCAL))) continue;
@@ -154,15 +189,16 @@ static void NAME(add_focal_slope)(const VOLUME *v, const TILE *t, const REAL *re
                                   const REAL *restrict m, const REAL *restrict rest, REAL yes, REAL no,
                                   REAL *restrict h) {
     const int64_t n = t->n;
+    const REAL *restrict other = t->other;
     REAL *restrict f = t->factor, *restrict d = t->slope;
-    NAME(distance)(v, p, m, n, f);
+    NAME(distance)(v, t, p, m, f);
     NAME(powers)(v->gamma, n, f, d);
     if (v->activation == SOFTMAX)
         SIMD for (int64_t i = 0; i < n; ++i)
-            h[i] -= m[i] != 0 ? yes * m[i] * (f[i] + d[i] * p[i] * (rest[i] - z[i])) : 0;
+            h[i] -= m[i] != 0 ? yes * m[i] * (f[i] + d[i] * p[i] * (rest[i] - FINITE(z[i]))) : 0;
     else
         SIMD for (int64_t i = 0; i < n; ++i) {
-            const REAL q = 1 - p[i], turn = d[i] * p[i] * q * (1 - 2 * m[i]);
+            const REAL q = other[i], turn = d[i] * p[i] * q * (1 - 2 * m[i]);
             h[i] += yes * m[i] * (turn * POSITIVE - f[i] * q) + no * (1 - m[i]) * (turn * NEGATIVE + f[i] * p[i]);
         }
 }
@@ -173,54 +209,89 @@ static void NAME(add_focal_slope)(const VOLUME *v, const TILE *t, const REAL *re
 
 /* The gradient by the logit of one class, before the softmax mixes the classes; without the weight. */
 static inline ALWAYS_INLINE void NAME(slopes)(const VOLUME *v, const TILE *t, const REAL *restrict p,
-                                              const REAL *restrict m, const REAL *row, int bent, REAL *restrict h) {
+                                              const REAL *restrict m, const REAL *row, double shared, int bent,
+                                              REAL *restrict h) {
     const int64_t n = t->n;
-    const int likelihood = v->terms & LIKELIHOOD;
-    const REAL base = row[INPUT], overlap = row[OVERLAP];
-    const REAL twice = v->terms & SQUARES ? 2 * row[INPUT_SQUARES] : 0;
-    const REAL side = v->terms & WITH_DIFFERENCE ? row[DIFFERENCE] : 0;
+    const int likelihood = v->terms & LIKELIHOOD, squares = v->terms & SQUARES;
+    const int sides = (v->terms & WITH_DIFFERENCE) && !NAME(is_sided)(v);
+    const REAL *restrict other = t->other;
+    const REAL of_others = (REAL)(NAME(slope_of_others)(v, row) - shared);
+    const REAL of_own = (REAL)(NAME(slope_of_own)(v, row) - shared);
+    const REAL more = of_own - of_others; /* which is enough where the slopes are alike */
+    const REAL twice = squares ? 2 * row[INPUT_SQUARES] : 0, off = squares ? 2 * row[SQUARED_ERROR] : 0;
+    const REAL above = sides ? row[SURPLUS] : 0, below = sides ? row[COMMON] - row[LACK] : 0;
     const REAL yes = likelihood ? row[NLL_TRUE] : 0, no = likelihood ? row[NLL_FALSE] : 0;
     const REAL all = v->terms & UNIFORM ? row[NLL_ALL] : 0;
+#define SIDE (ERROR(i) > 0 ? above : ERROR(i) < 0 ? below : (above + below) / 2)
 #define SLOPE                                                                                                       \
-    (base + overlap * m[i] + (bent ? twice * p[i] + side * (REAL)((p[i] > m[i]) - (p[i] < m[i])) : 0))
+    (bent ? of_others * (1 - m[i]) + of_own * m[i] + (squares ? twice * p[i] + off * ERROR(i) : 0) +                \
+                (sides ? SIDE : 0)                                                                                  \
+          : of_others + more * m[i])
     if (v->activation == SOFTMAX)
         SIMD for (int64_t i = 0; i < n; ++i) h[i] = p[i] * SLOPE - yes * m[i] - all;
     else if (v->activation == SIGMOID)
         SIMD for (int64_t i = 0; i < n; ++i)
-            h[i] = (1 - p[i]) * (p[i] * SLOPE - yes * m[i] - all) + no * (1 - m[i]) * p[i];
+            h[i] = other[i] * (p[i] * SLOPE - yes * m[i] - all) + no * (1 - m[i]) * p[i];
     else
         SIMD for (int64_t i = 0; i < n; ++i) h[i] = SLOPE;
 #undef SLOPE
+#undef SIDE
+}
+#undef ERROR
+
+/* The softmax's rows from h and its sum over the classes. With `sure` their sums but that of the certain class go to
+ * `rest`, from which that class's gradient is made. */
+static inline ALWAYS_INLINE void NAME(mix_rows)(const VOLUME *v, TILE *t, int sure, void *out) {
+    const int64_t n = t->n;
+    const REAL *restrict w = t->weight, *restrict pull = t->pull;
+    const int32_t *restrict certain = t->certain;
+    REAL *restrict rest = t->rest;
+    if (sure) memset(rest, 0, sizeof(REAL) * (size_t)n);
+    for (int64_t c = 0; c < v->classes; ++c) {
+        const REAL *p = t->p + c * v->size, *h = t->h + c * v->size;
+        const int32_t class = (int32_t)c;
+        REAL *g = NAME(gradient_row)(v, t, c, out);
+        SIMD for (int64_t i = 0; i < n; ++i) {
+            g[i] = w[i] * (h[i] - p[i] * pull[i]);
+            if (sure) rest[i] += certain[i] == class ? 0 : g[i];
+        }
+        if (!sure) NAME(store_row)(v, t, c, g, out);
+    }
+    if (sure) NAME(settle)(v, t, out);
 }
 
 static void NAME(membership_gradient)(const VOLUME *v, TILE *t, const REAL *cotangent, void *out) {
     const int64_t n = t->n;
     const int soft = v->activation == SOFTMAX;
+    const int bent = (v->terms & (SQUARES | WITH_DIFFERENCE)) || NAME(is_uneven)(v, cotangent);
+    const double shared = NAME(shared_slope)(v, cotangent);
     const REAL *restrict w = t->weight;
     REAL *restrict pull = t->pull;
-    NAME(prepare)(v, t);
+    int sure = NAME(prepare)(v, t), high = 0;
     memset(pull, 0, sizeof(REAL) * (size_t)n);
     for (int64_t c = 0; c < v->classes; ++c) {
         const REAL *row = cotangent + c * COLUMNS;
         REAL *h = t->h + (soft ? c * v->size : 0);
-        const REAL *z = NAME(logits)(v, t, c, t->own), *p = NAME(probabilities)(v, t, c, z, t->inverse);
+        const REAL *z = NAME(logits)(v, t, c, t->own), *p = NAME(probabilities)(v, t, c, z, sure, t->inverse);
         const REAL *m = NAME(members)(v, t, c, t->member);
-        v->terms & (SQUARES | WITH_DIFFERENCE) ? NAME(slopes)(v, t, p, m, row, 1, h)
-                                               : NAME(slopes)(v, t, p, m, row, 0, h);
+        bent ? NAME(slopes)(v, t, p, m, row, shared, 1, h)
+             : NAME(slopes)(v, t, p, m, row, shared, 0, h);
         if (v->terms & FOCAL)
             NAME(add_focal_slope)(v, t, z, p, m, NAME(rest)(v, t, t->inverse, t->norm), row[FOCAL_TRUE],
                                   row[FOCAL_FALSE], h);
-        if (soft)
-            SIMD for (int64_t i = 0; i < n; ++i) pull[i] += h[i];
+        if (soft) {
+#pragma omp simd reduction(| : high)
+            for (int64_t i = 0; i < n; ++i) {
+                pull[i] += h[i];
+                high |= p[i] > 1 - UNSURE;
+            }
+            continue;
+        }
         REAL *g = NAME(gradient_row)(v, t, c, out);
-        if (!soft)
-            SIMD for (int64_t i = 0; i < n; ++i) g[i] = w[i] * h[i];
-        if (!soft) NAME(store_row)(v, t, c, g, out);
-    }
-    for (int64_t c = 0; soft && c < v->classes; ++c) {
-        const REAL *p = t->p + c * v->size, *h = t->h + c * v->size;
-        REAL *g = NAME(gradient_row)(v, t, c, out);
-        SIMD for (int64_t i = 0; i < n; ++i) g[i] = w[i] * (h[i] - p[i] * pull[i]);
+        SIMD for (int64_t i = 0; i < n; ++i) g[i] = w[i] * h[i];
         NAME(store_row)(v, t, c, g, out);
     }
+    if (!soft) return;
+    if (high && !sure) sure = NAME(find_certain)(t->p, v->size, v->classes, n, NULL, t->certain);
+    sure ? NAME(mix_rows)(v, t, 1, out) : NAME(mix_rows)(v, t, 0, out);
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medloss.ops.probabilities import Likelihoods, likelihoods
 from medloss.ops.region_sums.columns import COLUMNS, Column, Terms
 from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 
@@ -24,19 +25,29 @@ def region_sums(
     weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
     logits = blank(input.to(dtype), weight)
     t = blank(membership(target, input.shape[1], indexed, dtype), weight)
-    p, positive, negative = likelihoods(logits, activation)
+    found = likelihoods(logits, activation)
+    p, q, positive, negative = found
     maps = {Column.OVERLAP: p * t, Column.INPUT: p, Column.TARGET: t}
     if terms & Terms.SQUARES:
         maps |= {Column.INPUT_SQUARES: p * p, Column.TARGET_SQUARES: t * t}
+        maps[Column.SQUARED_ERROR] = difference(found, t) ** 2
     if terms & Terms.DIFFERENCE:
-        maps[Column.DIFFERENCE] = (p - t).abs()
+        off = difference(found, t)
+        maps |= {Column.COMMON: torch.where(off > 0, t, torch.where(off < 0, p, (p + t) / 2))}
+        maps |= {Column.SURPLUS: (off.abs() + off) / 2, Column.LACK: (off.abs() - off) / 2}
+    if terms & Terms.ERRORS:
+        maps |= {Column.FALSE_POSITIVE: p * (1 - t), Column.FALSE_NEGATIVE: q * t}
+    if terms & Terms.NEGATIVES:
+        maps[Column.TRUE_NEGATIVE] = q * (1 - t)
     if terms & Terms.LIKELIHOOD:
         maps |= {Column.NLL_TRUE: weighted(t, positive), Column.NLL_FALSE: weighted(1 - t, negative)}
     if terms & Terms.UNIFORM:
         maps[Column.NLL_ALL] = positive
     if terms & Terms.FOCAL:
-        true, false = modulators(p, t, positive, activation, gamma)
-        maps |= {Column.FOCAL_TRUE: weighted(t, true * positive), Column.FOCAL_FALSE: weighted(1 - t, false * negative)}
+        factor = modulator(found, t, activation, gamma)
+        maps |= {
+            Column.FOCAL_TRUE: weighted(t, factor * positive), Column.FOCAL_FALSE: weighted(1 - t, factor * negative)
+        }  # fmt: skip
     axes = spatial_axes(p)
     sums = {column: (map if weight is None else map * weight).sum(axes) for column, map in maps.items()}
     sums[Column.VOXELS] = (torch.ones_like(p) if weight is None else weight.expand_as(p)).sum(axes)
@@ -44,27 +55,20 @@ def region_sums(
     return torch.stack([sums.get(Column(column), nothing) for column in range(COLUMNS)], -1)
 
 
-def likelihoods(logits: Tensor, activation: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Probability, minus its logarithm, and minus the logarithm of its complement (zero but for the sigmoid)."""
-    if activation == "softmax":
-        log_p = torch.log_softmax(logits, 1)
-        return log_p.exp(), -log_p, torch.zeros_like(logits)
-    if activation == "sigmoid":
-        logsigmoid = torch.nn.functional.logsigmoid
-        return torch.sigmoid(logits), -logsigmoid(logits), -logsigmoid(-logits)
-    return logits, torch.zeros_like(logits), torch.zeros_like(logits)
+def difference(found: Likelihoods, t: Tensor) -> Tensor:
+    """p - t, which for a hard t is p, or minus the complement of p."""
+    return found.p * (1 - t) - found.q * t
 
 
-def modulators(p: Tensor, t: Tensor, positive: Tensor, activation: str, gamma: float) -> tuple[Tensor, Tensor]:
-    """The focal factor ``(1 - q)**gamma`` of the true and of the false terms.
+def modulator(found: Likelihoods, t: Tensor, activation: str, gamma: float) -> Tensor:
+    """The focal factor ``(1 - q)**gamma`` with q the probability of what is true.
 
     The base is kept off zero, so that the gradient at saturation is zero and not NaN for an exponent below one.
     """
     if gamma == 0:
-        return torch.ones_like(p), torch.ones_like(p)
-    distance = -torch.expm1(-positive) if activation == "softmax" else p * (1 - t) + (1 - p) * t
-    factor = distance.clamp_min(torch.finfo(p.dtype).tiny).pow(gamma)
-    return factor, factor
+        return torch.ones_like(found.p)
+    distance = found.q if activation == "softmax" else found.p * (1 - t) + found.q * t
+    return distance.clamp_min(torch.finfo(t.dtype).tiny).pow(gamma)
 
 
 def weighted(share: Tensor, term: Tensor) -> Tensor:

@@ -29,6 +29,6 @@ static REAL NAME(sum_nll)(const TILE *t, const REAL *restrict z, const REAL *res
     const REAL *restrict w = t->weight;
     REAL sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < t->n; ++i) sum += w[i] > 0 ? w[i] * (log_norm[i] - z[i]) : 0;
+    for (int64_t i = 0; i < t->n; ++i) sum += w[i] > 0 ? w[i] * (log_norm[i] - FINITE(z[i])) : 0;
     return sum;
 }

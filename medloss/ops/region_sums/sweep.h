@@ -9,21 +9,74 @@
 #include "rows.h"
 #include "softmax.h"
 #include "../focal.h"
+
+/* Whether p - t has the sign that the label gives it: a softmax lies between 0 and 1. */
+static inline int NAME(is_sided)(const VOLUME *v) {
+    return (v->terms & WITH_DIFFERENCE) && v->kind >= 0 && v->activation == SOFTMAX;
+}
+
+/* dL/dp of the voxels that a class has not, and of those that it has, but for what bends. */
+static double NAME(slope_of_others)(const VOLUME *v, const REAL *from) {
+    double slope = from[INPUT];
+    if (v->terms & ERRORS) slope += from[FALSE_POSITIVE];
+    if (v->terms & NEGATIVES) slope -= from[TRUE_NEGATIVE];
+    return NAME(is_sided)(v) ? slope + from[SURPLUS] : slope;
+}
+
+static double NAME(slope_of_own)(const VOLUME *v, const REAL *from) {
+    double slope = (double)from[INPUT] + from[OVERLAP];
+    if (v->terms & ERRORS) slope -= from[FALSE_NEGATIVE];
+    return NAME(is_sided)(v) ? slope + from[COMMON] - from[LACK] : slope;
+}
+
+/* A slope that several classes share, such as all that a sample lacks; else 0. A softmax has no use for what all slopes
+ * have in common, and where equal ones are measured from each other they are exactly equal. */
+static double NAME(shared_slope)(const VOLUME *v, const REAL *cotangent) {
+    double shared = 0;
+    int64_t most = 1;
+    for (int64_t c = 0; v->activation == SOFTMAX && c + 1 < v->classes; ++c) {
+        const double slope = NAME(slope_of_others)(v, cotangent + c * COLUMNS);
+        int64_t count = 1;
+        for (int64_t k = c + 1; k < v->classes; ++k)
+            count += NAME(slope_of_others)(v, cotangent + k * COLUMNS) == slope;
+        shared = count > most ? slope : shared;
+        most = count > most ? count : most;
+    }
+    return shared;
+}
+
+/* Whether a class has a much steeper slope where it is not than where it is: the labelled path has the former
+ * everywhere and takes it off again. */
+static int NAME(is_uneven)(const VOLUME *v, const REAL *cotangent) {
+    const double shared = NAME(shared_slope)(v, cotangent);
+    for (int64_t c = 0; c < v->classes; ++c) {
+        const double others = NAME(slope_of_others)(v, cotangent + c * COLUMNS) - shared;
+        const double own = NAME(slope_of_own)(v, cotangent + c * COLUMNS) - shared;
+        if (fabs(others) > 64 * fabs(own)) return 1;
+    }
+    return 0;
+}
+
 #include "labelled.h"
+#include "labelled_gradient.h"
 #include "memberships.h"
 
 /* What the gradient of the labelled path is made of: by class, a row of zeros for no class at the end. */
 static void NAME(load_coefficients)(const VOLUME *v, TILE *t, const REAL *cotangent) {
     const int terms = v->terms;
+    const double shared = NAME(shared_slope)(v, cotangent);
     memset(t->coefficients, 0, sizeof(REAL) * (size_t)((v->classes + 1) * PER_CLASS));
     for (int64_t c = 0; c < v->classes; ++c) {
-        const REAL *from = cotangent + c * COLUMNS, side = terms & WITH_DIFFERENCE ? from[DIFFERENCE] : 0;
+        const REAL *from = cotangent + c * COLUMNS;
         REAL *row = t->coefficients + c * PER_CLASS;
-        row[BASE] = from[INPUT] + side; /* |p - 0| grows with p, |p - 1| falls */
-        row[OWN] = from[OVERLAP] - 2 * side;
+        const double of_others = NAME(slope_of_others)(v, from), of_own = NAME(slope_of_own)(v, from);
+        row[BASE] = (REAL)(of_others - shared);
+        row[OWN] = (REAL)(of_own - of_others);
         row[YES] = terms & LIKELIHOOD ? from[NLL_TRUE] : 0;
         row[ALL] = terms & UNIFORM ? from[NLL_ALL] : 0;
-        row[SQUARE] = terms & SQUARES ? 2 * from[INPUT_SQUARES] : 0;
+        row[SQUARE] = terms & SQUARES ? 2 * (from[INPUT_SQUARES] + from[SQUARED_ERROR]) : 0;
+        row[OFF] = terms & SQUARES ? 2 * from[SQUARED_ERROR] : 0;
+        row[CURVE] = terms & SQUARES ? 2 * from[INPUT_SQUARES] : 0;
         row[FOCAL_SLOPE] = terms & FOCAL ? from[FOCAL_TRUE] : 0;
     }
 }
@@ -32,7 +85,7 @@ static void NAME(load_coefficients)(const VOLUME *v, TILE *t, const REAL *cotang
 static void NAME(sweep_block)(const VOLUME *v, TILE *t, int64_t b, int64_t block, double *partial,
                               const REAL *cotangent, void *out) {
     const int64_t end = (block + 1) * BLOCK < v->voxels ? (block + 1) * BLOCK : v->voxels;
-    const int labelled = v->kind >= 0 && v->activation == SOFTMAX;
+    const int labelled = v->kind >= 0 && v->activation == SOFTMAX && !(out && NAME(is_uneven)(v, cotangent));
     double voxels = 0;
     t->b = b;
     t->careful = 0;

@@ -91,7 +91,7 @@ def configuration(classes: int, itemsize: int, columns: int = 4) -> tuple[int, i
     asked for: what does not fit into 255 registers is spilled.
     """
     warps = 4 if classes <= 64 else 8
-    logits = 32 // (2 if itemsize == 8 else 1) // (2 if columns > 6 else 1)
+    logits = 32 // (2 if itemsize == 8 else 1) // (4 if columns > 12 else 2 if columns > 6 else 1)
     return min(warps * 32 * logits // classes, 1024), warps
 
 
@@ -106,8 +106,10 @@ def short_power(exponent: float, known: tuple[float, ...] = SHORT) -> float | No
 def written(terms: int, activation: str) -> int:
     """A bit for each column that the kernel fills; the others are zero, as the false terms are but for the sigmoid."""
     groups = {
-        Terms.SQUARES: (Column.INPUT_SQUARES, Column.TARGET_SQUARES),
-        Terms.DIFFERENCE: (Column.DIFFERENCE,),
+        Terms.SQUARES: (Column.INPUT_SQUARES, Column.TARGET_SQUARES, Column.SQUARED_ERROR),
+        Terms.DIFFERENCE: (Column.COMMON, Column.SURPLUS, Column.LACK),
+        Terms.ERRORS: (Column.FALSE_POSITIVE, Column.FALSE_NEGATIVE),
+        Terms.NEGATIVES: (Column.TRUE_NEGATIVE,),
         Terms.LIKELIHOOD: (Column.NLL_TRUE, Column.NLL_FALSE),
         Terms.UNIFORM: (Column.NLL_ALL,),
         Terms.FOCAL: (Column.FOCAL_TRUE, Column.FOCAL_FALSE),

@@ -30,6 +30,9 @@ typedef struct {
     REAL *unit, *inverse; /* 1 / norm, weight / norm */
     REAL *pull;           /* the sum over the classes that the softmax subtracts from each slope */
     REAL *own, *nll;      /* of the true class: probability, minus its logarithm */
+    REAL *other;          /* 1 - p, of the true class or of the one at hand */
+    REAL *rest;           /* sum over all classes but the certain one, see ../softmax.h */
+    int32_t *certain;     /* that class; `classes` stands for none */
     REAL *factor, *slope; /* the focal factor and its derivative */
     REAL *member;         /* how much each voxel belongs to the class at hand */
     int32_t *label;       /* `classes` stands for none */
@@ -47,8 +50,8 @@ static inline int NAME(is_staged)(const VOLUME *v) { return v->type != REAL_OWN 
 static void *NAME(tile_alloc)(TILE *t, const VOLUME *v) {
     const size_t row = (size_t)v->size * sizeof(REAL), classes = (size_t)v->classes;
     const size_t lanes = LANES * (classes + 1) * PER_LANE * sizeof(double);
-    const size_t all = (classes + 1) * row + classes * row * (1 + (size_t)NAME(is_staged)(v)) + 11 * row +
-                       (size_t)v->size * 5 + (classes + 1) * PER_CLASS * sizeof(REAL) + lanes;
+    const size_t all = (classes + 1) * row + classes * row * (1 + (size_t)NAME(is_staged)(v)) + 13 * row +
+                       (size_t)v->size * 9 + (classes + 1) * PER_CLASS * sizeof(REAL) + lanes;
     unsigned char *memory = malloc(all + 32 * 64);
     if (!memory) return NULL;
     unsigned char *at = memory + 63 - ((uintptr_t)memory + 63) % 64;
@@ -69,6 +72,9 @@ static void *NAME(tile_alloc)(TILE *t, const VOLUME *v) {
     CARVE(factor, row);
     CARVE(slope, row);
     CARVE(member, row);
+    CARVE(other, row);
+    CARVE(rest, row);
+    CARVE(certain, (size_t)v->size * sizeof(int32_t));
     CARVE(label, (size_t)v->size * sizeof(int32_t));
     CARVE(keep, (size_t)v->size);
     CARVE(coefficients, (classes + 1) * PER_CLASS * sizeof(REAL));

@@ -34,6 +34,22 @@ typedef struct {
     int64_t first;
 } NAME(Call);
 
+/* p - m from the memberships m in `error`, where 1 - p is known apart from p. */
+static void NAME(sharp_errors)(const TILE *t, int64_t c, REAL *restrict error) {
+    const int64_t n = t->n;
+    const REAL *restrict p = t->p + c * t->step, *restrict q = t->q ? t->q + c * t->step : NULL;
+    const REAL *restrict rest = t->rest, *restrict scale = t->scale;
+    const int32_t *restrict certain = t->certain;
+    if (q)
+        for (int64_t i = 0; i < n; ++i) error[i] = p[i] * (1 - error[i]) - q[i] * error[i];
+    else
+        for (int64_t i = 0; i < n; ++i) {
+            const REAL share = p[i] * scale[i];
+            const REAL other = certain[i] == (int32_t)c ? rest[i] * scale[i] : 1 - share;
+            error[i] = share * (1 - error[i]) - other * error[i];
+        }
+}
+
 /* w c (p - t) of the tile in class c, and p - t; what weighs nothing is not looked at. */
 static void NAME(errors)(const NAME(Call) * call, const TILE *t, int64_t c, REAL *restrict error,
                          REAL *restrict weighed) {
@@ -42,7 +58,10 @@ static void NAME(errors)(const NAME(Call) * call, const TILE *t, int64_t c, REAL
     const REAL *restrict p = t->p + c * t->step, *restrict scale = t->scale, *restrict w = t->weight;
     const REAL *restrict cost = call->cost + (t->b * counted + c - call->first) * v->voxels + t->start;
     NAME(members)(v, t, c, error);
-    for (int64_t i = 0; i < n; ++i) error[i] = p[i] * scale[i] - error[i];
+    if (t->q || t->sure) /* of a hard label it is either probability, and no difference */
+        NAME(sharp_errors)(t, c, error);
+    else
+        for (int64_t i = 0; i < n; ++i) error[i] = p[i] * scale[i] - error[i];
     if (t->weighted)
         for (int64_t i = 0; i < n; ++i) weighed[i] = w[i] > 0 ? w[i] * cost[i] * error[i] : 0;
     else
@@ -86,18 +105,16 @@ static void NAME(write_gradient)(const NAME(Call) * call, TILE *t, const double 
         }
     }
     for (int64_t c = 0; c < v->classes; ++c) {
-        REAL *restrict s = spare + c * t->step, *own = NAME(own_row)(v, t, c, out);
-        const REAL *restrict p = t->p + c * t->step;
+        REAL *restrict s = spare + c * t->step;
+        const REAL *restrict p = t->p + c * t->step, *restrict q = t->q ? t->q + c * t->step : NULL;
         if (v->activation == SOFTMAX)
             for (int64_t i = 0; i < n; ++i) s[i] = scale[i] * p[i] * (s[i] - total[i] * scale[i]);
         else if (v->activation == SIGMOID)
-            for (int64_t i = 0; i < n; ++i) s[i] *= p[i] * (1 - p[i]);
+            for (int64_t i = 0; i < n; ++i) s[i] *= p[i] * q[i];
         for (int64_t i = 0; t->weighted && i < n; ++i) s[i] = t->weight[i] > 0 ? s[i] : 0;
-        if (own)
-            memcpy(own, s, sizeof(REAL) * (size_t)n);
-        else
-            NAME(store_row)(v, t, c, s, out);
     }
+    NAME(settle)(v, t, spare, t->step);
+    NAME(store_rows)(v, t, spare, t->step, out);
 }
 
 /* One sweep: sums of each block where `sums` is given, else the gradient. */
@@ -117,6 +134,7 @@ static int NAME(sweep)(const NAME(Call) * call, double *sums, const double *slop
             const int64_t end = from + BLOCK < v->voxels ? from + BLOCK : v->voxels;
             for (int64_t start = from; start < end && !failed; start += size) {
                 NAME(load_tile)(v, &tile, at / blocks, start, end - start < size ? end - start : size);
+                NAME(seek_certain)(v, &tile, 1);
                 if (sums)
                     NAME(add_tile)(call, &tile, spare, sums + at * (v->classes - call->first));
                 else

@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from medloss.ops.kernel import activate, at, before_activation, load_tile, store_gradient, within
+from medloss.ops.kernel import activate, at, before_activation, error_of, load_tile, store_gradient, within
 
 
 @triton.jit
@@ -36,9 +36,10 @@ def forward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        p, _, _ = activate(z, ACTIVATION, False)
+        p, q, _, _ = activate(z, ACTIVATION, False)
         price = load_cost(cost, cost_steps, b, c, v, inside, w, CLASSES, FIRST, ACC)
-        sums += tl.sum(price * (p - t) * (p - t), 1)
+        error = error_of(p, q, t)
+        sums += tl.sum(price * error * error, 1)
     to = partials + (b * programs + program) * (CLASSES - FIRST) + c - FIRST
     tl.store(to, sums, (c >= FIRST) & (c < CLASSES))
 
@@ -62,7 +63,7 @@ def backward(
             input, target, mask, ignore, input_steps, target_steps, mask_steps, b, c, v, inside,
             CLASSES, INDEXED, IGNORE, MASK, ACC,
         )  # fmt: skip
-        p, _, _ = activate(z, ACTIVATION, False)
-        slope = rate * load_cost(cost, cost_steps, b, c, v, inside, w, CLASSES, FIRST, ACC) * (p - t)
-        g = before_activation(p, slope, ACTIVATION)
+        p, q, _, _ = activate(z, ACTIVATION, False)
+        slope = rate * load_cost(cost, cost_steps, b, c, v, inside, w, CLASSES, FIRST, ACC) * error_of(p, q, t)
+        g = before_activation(p, q, slope, ACTIVATION)
         store_gradient(gradient, gradient_steps, b, c, v, g, w, inside, CLASSES)

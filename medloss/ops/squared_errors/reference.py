@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from medloss.ops.region_sums.reference import likelihoods
+from medloss.ops.probabilities import likelihoods
+from medloss.ops.region_sums.reference import difference
 from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 
 
@@ -21,8 +22,8 @@ def squared_errors(
     """See :func:`medloss.ops.squared_errors.squared_errors`."""
     dtype = accumulation_dtype(input)
     weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
-    p, _, _ = likelihoods(blank(input.to(dtype), weight), activation)
-    error = p[:, first:] - membership(target, input.shape[1], indexed, dtype)[:, first:]
+    found = likelihoods(blank(input.to(dtype), weight), activation)
+    error = difference(found, membership(target, input.shape[1], indexed, dtype))[:, first:]
     cost = cost.to(dtype)
     if weight is not None:
         weight = weight if weight.shape[1] == 1 else weight[:, first:]

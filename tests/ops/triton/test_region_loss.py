@@ -9,7 +9,9 @@ from triton_harness import CAPABILITIES, Launch, check, compare, move
 from medloss.ops import COLUMNS, Column, Terms
 from medloss.ops.region_loss import OPERATOR
 
-ALL = int(Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL)
+ALL = int(
+    Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL | Terms.ERRORS | Terms.NEGATIVES
+)
 BELOW = [float(column in (Column.INPUT, Column.TARGET)) for column in range(COLUMNS)]
 QUOTIENT = [0.7, 1.0, 0.1, 0.2, -2.0, *[0.0] * 3, 0.3, 0.0, -0.1, *[0.0] * 5, *BELOW]
 ABOVE = [*[0.0] * 7, 0.9, 0.8, 0.05, 0.5, 0.25]

@@ -9,10 +9,10 @@ from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and
 
 import medloss
 from medloss.ops import BackendError, Terms, region_sums, triton_volume
-from medloss.ops.region_sums import OPERATOR, Column, triton
+from medloss.ops.region_sums import COLUMNS, OPERATOR, Column, triton
 
-ALL = Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
-PLAIN = Terms.SQUARES | Terms.DIFFERENCE
+ALL = Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL | Terms.ERRORS | Terms.NEGATIVES
+PLAIN = Terms.SQUARES | Terms.DIFFERENCE | Terms.ERRORS | Terms.NEGATIVES
 
 
 def logits(classes: int, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
@@ -161,7 +161,7 @@ def launch(
         path = OPERATOR.paths[-1]
         for power in (gamma, gamma + 0.1) if gamma == 1.5 else (gamma,):  # of which none has a kernel of its own
             call = (*args, power)
-            path.forward(call) if direction == "forward" else path.backward(torch.empty(2, classes, 12), call)
+            path.forward(call) if direction == "forward" else path.backward(torch.empty(2, classes, COLUMNS), call)
 
     return Launch(call, wide=0 if edge % 2 else 1)  # rows of an odd volume are not aligned
 
