@@ -104,6 +104,16 @@ def forward(
 
 
 @triton.jit
+def region_slope(row, c, p, q, t, CLASSES: tl.constexpr, ERROR: tl.constexpr, ACC: tl.constexpr):
+    """dL/dp of the columns of the regions, of which there are more beside likelihoods."""
+    if ERROR == "likelihood":
+        slope = probability_slope(row, c, p, q, t, CLASSES, 0x303F, ACC)
+    else:
+        slope = probability_slope(row, c, p, q, t, CLASSES, 0x3F, ACC)
+    return slope
+
+
+@triton.jit
 def mixed(z, p, k, h, BOTH: tl.constexpr):
     """dL/dz C V of a softmax from k = dL/d(-log p) and h = dL/d(-log(1 - p))."""
     g = p * tl.sum(k, 0)[None, :] - k
@@ -146,11 +156,7 @@ def backward(
         else:
             h = tl.zeros_like(k)
         if REGIONS:
-            row = regions + b * (CLASSES * COLUMNS)
-            if ERROR == "likelihood":
-                s = probability_slope(row, c, p, q, t, CLASSES, 0x303F, ACC)
-            else:
-                s = probability_slope(row, c, p, q, t, CLASSES, 0x3F, ACC)
+            s = region_slope(regions + b * (CLASSES * COLUMNS), c, p, q, t, CLASSES, ERROR, ACC)
         else:
             s = tl.zeros_like(k)
         if ERROR == "difference":

@@ -223,10 +223,9 @@ static inline ALWAYS_INLINE void NAME(slopes)(const VOLUME *v, const TILE *t, co
     const REAL yes = likelihood ? row[NLL_TRUE] : 0, no = likelihood ? row[NLL_FALSE] : 0;
     const REAL all = v->terms & UNIFORM ? row[NLL_ALL] : 0;
 #define SIDE (ERROR(i) > 0 ? above : ERROR(i) < 0 ? below : (above + below) / 2)
-#define SLOPE                                                                                                       \
-    (bent ? of_others * (1 - m[i]) + of_own * m[i] + (squares ? twice * p[i] + off * ERROR(i) : 0) +                \
-                (sides ? SIDE : 0)                                                                                  \
-          : of_others + more * m[i])
+#define EITHER (more == 0 ? of_others : of_others * (1 - m[i]) + of_own * m[i])
+#define BENT ((squares ? twice * p[i] + off * ERROR(i) : 0) + (sides ? SIDE : 0))
+#define SLOPE (bent ? EITHER + BENT : of_others + more * m[i])
     if (v->activation == SOFTMAX)
         SIMD for (int64_t i = 0; i < n; ++i) h[i] = p[i] * SLOPE - yes * m[i] - all;
     else if (v->activation == SIGMOID)
@@ -235,6 +234,8 @@ static inline ALWAYS_INLINE void NAME(slopes)(const VOLUME *v, const TILE *t, co
     else
         SIMD for (int64_t i = 0; i < n; ++i) h[i] = SLOPE;
 #undef SLOPE
+#undef BENT
+#undef EITHER
 #undef SIDE
 }
 #undef ERROR

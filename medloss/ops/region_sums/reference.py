@@ -26,19 +26,8 @@ def region_sums(
     logits = blank(input.to(dtype), weight)
     t = blank(membership(target, input.shape[1], indexed, dtype), weight)
     found = likelihoods(logits, activation)
-    p, q, positive, negative = found
-    maps = {Column.OVERLAP: p * t, Column.INPUT: p, Column.TARGET: t}
-    if terms & Terms.SQUARES:
-        maps |= {Column.INPUT_SQUARES: p * p, Column.TARGET_SQUARES: t * t}
-        maps[Column.SQUARED_ERROR] = difference(found, t) ** 2
-    if terms & Terms.DIFFERENCE:
-        off = difference(found, t)
-        maps |= {Column.COMMON: torch.where(off > 0, t, torch.where(off < 0, p, (p + t) / 2))}
-        maps |= {Column.SURPLUS: (off.abs() + off) / 2, Column.LACK: (off.abs() - off) / 2}
-    if terms & Terms.ERRORS:
-        maps |= {Column.FALSE_POSITIVE: p * (1 - t), Column.FALSE_NEGATIVE: q * t}
-    if terms & Terms.NEGATIVES:
-        maps[Column.TRUE_NEGATIVE] = q * (1 - t)
+    p, _, positive, negative = found
+    maps = {Column.OVERLAP: p * t, Column.INPUT: p, Column.TARGET: t} | error_maps(found, t, terms)
     if terms & Terms.LIKELIHOOD:
         maps |= {Column.NLL_TRUE: weighted(t, positive), Column.NLL_FALSE: weighted(1 - t, negative)}
     if terms & Terms.UNIFORM:
@@ -53,6 +42,22 @@ def region_sums(
     sums[Column.VOXELS] = (torch.ones_like(p) if weight is None else weight.expand_as(p)).sum(axes)
     nothing = torch.zeros_like(sums[Column.VOXELS])
     return torch.stack([sums.get(Column(column), nothing) for column in range(COLUMNS)], -1)
+
+
+def error_maps(found: Likelihoods, t: Tensor, terms: int) -> dict[Column, Tensor]:
+    """The columns of squares and errors that are asked for, of each voxel."""
+    p, q, off = found.p, found.q, difference(found, t)
+    maps: dict[Column, Tensor] = {}
+    if terms & Terms.SQUARES:
+        maps |= {Column.INPUT_SQUARES: p * p, Column.TARGET_SQUARES: t * t, Column.SQUARED_ERROR: off**2}
+    if terms & Terms.DIFFERENCE:
+        maps |= {Column.COMMON: torch.where(off > 0, t, torch.where(off < 0, p, (p + t) / 2))}
+        maps |= {Column.SURPLUS: (off.abs() + off) / 2, Column.LACK: (off.abs() - off) / 2}
+    if terms & Terms.ERRORS:
+        maps |= {Column.FALSE_POSITIVE: p * (1 - t), Column.FALSE_NEGATIVE: q * t}
+    if terms & Terms.NEGATIVES:
+        maps[Column.TRUE_NEGATIVE] = q * (1 - t)
+    return maps
 
 
 def difference(found: Likelihoods, t: Tensor) -> Tensor:
