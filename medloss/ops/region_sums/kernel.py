@@ -197,7 +197,6 @@ def softmax_slope(
 ):  # fmt: skip
     """dL/dz = h - p sum(h), where h = p dL/dp - dL/d(-log p)."""
     slope = probability_slope(row, c, p, q, t, CLASSES, WRITTEN, ACC)
-    slope -= tl.sum(tl.where(p > 0.5, slope, 0.0), 0)[None, :]  # which others may equal, as those of absent classes do
     h = p * slope
     if WRITTEN & 0x80:
         h -= cotangent_of(row, c, 7, CLASSES, WRITTEN, ACC) * t
