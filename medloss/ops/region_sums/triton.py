@@ -63,7 +63,8 @@ class TritonRegionSums:
 
         input = args[0]
         volume, options = _launch(args)
-        tile, warps = configuration(volume.padded, input.element_size())
+        columns = options["WRITTEN"].bit_count()
+        tile, warps = configuration(volume.padded, input.element_size(), columns if columns > 12 else 4)
         gradient = torch.empty_like(input)
         with triton_path.on_device(input):
             kernel.backward[(volume.programs(tile, triton_volume.GRADIENT_PROGRAMS), volume.batch)](

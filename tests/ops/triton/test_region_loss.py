@@ -12,11 +12,18 @@ from medloss.ops.region_loss import OPERATOR
 ALL = int(
     Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL | Terms.ERRORS | Terms.NEGATIVES
 )
-BELOW = [float(column in (Column.INPUT, Column.TARGET)) for column in range(COLUMNS)]
-QUOTIENT = [0.7, 1.0, 0.1, 0.2, -2.0, *[0.0] * 3, 0.3, 0.0, -0.1, *[0.0] * 5, *BELOW]
-ABOVE = [*[0.0] * 7, 0.9, 0.8, 0.05, 0.5, 0.25]
-BY_TARGET = [1.3, *ABOVE, *(float(column == Column.TARGET) for column in range(COLUMNS))]
-BY_VOXELS = [0.6, *ABOVE, *(float(column == Column.VOXELS) for column in range(COLUMNS))]
+
+
+def columns(**coefficients: float) -> list[float]:
+    """The entries of a linear form of the columns."""
+    return [coefficients.get(column.name.lower(), 0.0) for column in map(Column, range(COLUMNS))]
+
+
+ABOVE = columns(nll_true=0.9, nll_false=0.8, nll_all=0.05, focal_true=0.5, focal_false=0.25)
+UNEVEN = columns(overlap=-2, input_squares=0.3, common=-0.1, false_positive=0.2)
+QUOTIENT = [0.7, 1.0, 0.1, 0.2, *UNEVEN, *columns(input=1, target=1)]
+BY_TARGET = [1.3, *ABOVE, *columns(target=1)]
+BY_VOXELS = [0.6, *ABOVE, *columns(voxels=1)]
 
 
 @pytest.mark.parametrize(
