@@ -74,9 +74,12 @@ class TritonPowerSums:
 
 
 def configuration(volume: Volume, itemsize: int) -> dict[str, Any]:
-    """Tiles and warps of a program: a thread has 16 logits (8 doubles) and all that is made of them in registers."""
-    warps = 4 if volume.padded <= 64 else 8
-    tile = max(min(warps * 32 * (8 if itemsize == 8 else 16) // volume.padded, 1024), 4)
+    """Tiles and warps of a program: a thread has 16 logits (8 doubles, or beyond 64 classes) and all that is made of
+    them in registers.
+    """
+    warps = 4 if volume.padded <= 128 else 8
+    logits = 8 if itemsize == 8 or volume.padded > 64 else 16
+    tile = max(min(warps * 32 * logits // volume.padded, 1024), 4)
     return {"C": volume.padded, "TILE": tile, "EVEN": volume.voxels % tile == 0, "num_warps": warps}
 
 
