@@ -10,6 +10,16 @@ from medloss.ops.region_sums import Column
 from medloss.sums import RegionSums
 
 FORMULA = segmentation.MCCLoss(smooth_nr=0.0, smooth_dr=0.0)
+COUNTS = {
+    Column.OVERLAP: 1,
+    Column.FALSE_POSITIVE: 1,
+    Column.FALSE_NEGATIVE: 1,
+    Column.TRUE_NEGATIVE: 1,
+    Column.INPUT: 2,
+    Column.TARGET: 2,
+    Column.VOXELS: 4,
+}
+"""Of how many of the four counts a column is the sum."""
 
 
 class MCCLoss(_Loss):
@@ -25,8 +35,8 @@ class MCCLoss(_Loss):
     def forward(self, y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
         """The loss."""
         input, target, _ = flattened(BINARY_MODE, y_pred, y_true, None)
-        columns = region_sums(input, target).sum(0, keepdim=True)
-        more = torch.zeros_like(columns)  # of the overlap one count, of a region two, of all four
-        for column, counts in ((Column.OVERLAP, 1), (Column.INPUT, 2), (Column.TARGET, 2), (Column.VOXELS, 4)):
+        columns = region_sums(input, target, terms=FORMULA.needs).sum(0, keepdim=True)
+        more = torch.zeros_like(columns)
+        for column, counts in COUNTS.items():
             more[..., int(column)] = counts * self.eps
         return FORMULA.finalise(RegionSums(columns + more)).sum().to(input.dtype)
