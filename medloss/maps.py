@@ -22,13 +22,18 @@ class LabelMaps(NamedTuple):
         input: probabilities B N [spatial], differentiable.
         target: memberships B N [spatial].
         weight: weight of each voxel B 1 or B N [spatial], at least 0, or None where all count alike.
-        complement: one minus the probabilities, as precise as they are, where it was asked for.
+        rest: one minus the probabilities, as precise as they are, where it was asked for.
     """
 
     input: Tensor
     target: Tensor
     weight: Tensor | None
-    complement: Tensor | None = None
+    rest: Tensor | None = None
+
+    @property
+    def complement(self) -> Tensor:
+        """One minus the probabilities; with all their digits where ``rest`` was asked for."""
+        return 1 - self.input if self.rest is None else self.rest
 
     @property
     def valid(self) -> Tensor | None:

@@ -55,7 +55,9 @@ class Budget:
 
 
 BUDGETS = (
-    Budget("region_sums", "sums, 14 classes", "forward", "Dice + CE, value, 14 classes", 4, 256, 0, (12.2, 168), 17.6, 168),
+    Budget(
+        "region_sums", "sums, 14 classes", "forward", "Dice + CE, value, 14 classes", 4, 256, 0, (12.2, 168), 17.6, 168
+    ),
     Budget("region_sums", "gradient, 14 classes", "backward", "Dice + CE, gradient", 4, 256, 0, (10.2, 128), 15.6, 128),
     Budget("joint_histogram", "gaussian 32", "counts", "mutual information, value", 2, 64, 0, (154.9, 201), 44.0, 232),
     Budget("joint_histogram", "gaussian 32, gradient", "gradient", "its gradient", 4, 64, 1, (107.8, 115), 61.0, 128),

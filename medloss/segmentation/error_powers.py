@@ -9,6 +9,7 @@ from medloss.base import RegionLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops import power_sums
 from medloss.ops.region_sums import COLUMNS
+from medloss.ops.voxels import added
 from medloss.reduction import ratio, small_or_rest
 from medloss.sums import RegionSums
 
@@ -154,7 +155,7 @@ class DSCPlusPlusLoss(ErrorPowerLoss):
 
     def finalise(self, sums: RegionSums) -> Tensor:
         """1 - (2 I + nr) / (2 I + sum |p - t|^gamma + dr)."""
-        errors = sum(self.powers(sums))
+        errors = added(self.powers(sums))
         wrong, twice = errors + (self.smooth_dr - self.smooth_nr), 2 * sums.overlap
         return small_or_rest(wrong, twice + self.smooth_nr, twice + errors + self.smooth_dr)
 
