@@ -93,7 +93,8 @@ def likelihoods(logits: Tensor, activation: str, both: bool = False) -> Likeliho
 def _of_softmax(logits: Tensor, both: bool) -> Likelihoods:
     at = logits.detach().argmax(1, keepdim=True)
     is_top = torch.zeros_like(logits, dtype=torch.bool).scatter(1, at, True)
-    behind = logits - logits.gather(1, at)
+    top = logits.gather(1, at)
+    behind = logits - top + 0 * top.detach()  # beside an infinite one nothing is a number
     behind = torch.where(is_top, behind.detach(), behind)  # 0 without a slope, or NaN
     shares = behind.exp()
     odds = shares.masked_fill(is_top, 0)

@@ -45,13 +45,15 @@ static inline void NAME(ask_ahead)(const SOFTMAX_ROWS *s, int64_t c) {
     for (int64_t at = 0; at < s->n * (int64_t)sizeof(REAL); at += 64) __builtin_prefetch(row + at);
 }
 
-/* Two classes at once, so that the sums are loaded and stored half as often. */
+/* Two classes at once, so that the sums are loaded and stored half as often. `careful`: 1 where the largest logit is
+ * taken off, 2 where logits of minus infinity are made finite, too. */
 static inline ALWAYS_INLINE void NAME(exp_rows)(const SOFTMAX_ROWS *s, int weighted, int careful, int stored,
                                                 int pulls) {
     const int64_t n = s->n;
     const REAL *restrict w = s->weight, *restrict top = s->top;
     REAL *restrict norm = s->norm, *restrict pull = s->pull;
-#define LOGIT(row) ((weighted && !(w[i] > 0) ? 0 : (row)[i]) - (careful ? top[i] : 0))
+#define SEEN(row) (weighted && !(w[i] > 0) ? 0 : careful > 1 ? FINITE((row)[i]) : (row)[i])
+#define LOGIT(row) (SEEN(row) - (careful ? top[i] : 0))
     int64_t c = s->classes % 2;
     if (c) {
         const REAL *z = s->z, base = pulls ? s->base[0] : 0;
@@ -84,6 +86,7 @@ static inline ALWAYS_INLINE void NAME(exp_rows)(const SOFTMAX_ROWS *s, int weigh
         }
     }
 #undef LOGIT
+#undef SEEN
 }
 
 /* The largest logit of each voxel; a NaN is kept. */
@@ -123,12 +126,23 @@ static int NAME(softmax_rows)(const SOFTMAX_ROWS *s) {
     return NAME(out_of_range)(s->norm, s->n);
 }
 
+/* Makes the largest logit finite where a voxel's classes are all forbidden; returns whether one's are. */
+static int NAME(all_forbidden)(int64_t n, REAL *restrict top) {
+    int found = 0;
+#pragma omp simd reduction(| : found)
+    for (int64_t i = 0; i < n; ++i) found |= top[i] == -(REAL)INFINITY;
+    for (int64_t i = 0; found && i < n; ++i) top[i] = FINITE(top[i]);
+    return found;
+}
+
 /* The same with the largest logit in `top` and taken off; `p` may be NULL where nothing is weighed or pulled. */
 static void NAME(careful_softmax_rows)(SOFTMAX_ROWS *s, REAL *top) {
     const int weighted = s->weight != NULL;
     NAME(top_rows)(s, top);
     s->top = top;
-    if (s->pull)
+    if (NAME(all_forbidden)(s->n, top))
+        NAME(exp_rows)(s, weighted, 2, s->p != NULL, s->pull != NULL);
+    else if (s->pull)
         weighted ? NAME(exp_rows)(s, 1, 1, 1, 1) : NAME(exp_rows)(s, 0, 1, 1, 1);
     else if (s->p)
         weighted ? NAME(exp_rows)(s, 1, 1, 1, 0) : NAME(exp_rows)(s, 0, 1, 1, 0);

@@ -9,6 +9,7 @@ from medloss import checks
 from medloss.base import swept
 from medloss.labels import LabelView, view_labels
 from medloss.ops.operator import without_autocast
+from medloss.ops.probabilities import finite
 from medloss.ops.voxels import accumulation_dtype
 from medloss.reduction import ratio, times
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
@@ -34,11 +35,15 @@ class ConstrainedCrossEntropyLoss(CrossEntropyLoss):
         """The loss. See the class for shapes and errors."""
         view = view_labels(input, target, mask, **self.sweep)
         # the gradients of both terms may cancel: they meet before they are rounded to half precision
-        view = view._replace(input=view.input.to(accumulation_dtype(view.input)))
-        return self.evaluate(view, swept(view, [self]))
+        view = view._replace(input=finite(view.input.to(accumulation_dtype(view.input))))
+        return self._both(view, swept(view, [self]))
 
     def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
         """Cross-entropy and constraint, each the mean over what it counts."""
+        return self._both(view._replace(input=finite(view.input)), sums)
+
+    def _both(self, view: LabelView, sums: RegionSums) -> Tensor:
+        """The loss of finite logits, of which there is one copy for both terms."""
         entropy, first = super().evaluate(view, sums), self._first(view.input.shape[1])
         with without_autocast(view.input.device.type):
             penalty = self.constraint(view, self.reduction != "none")[:, first:]

@@ -78,7 +78,10 @@ class GeneralizedSurfaceLoss(DistanceLoss):
         else:
             phi = counted(distance_map, maps)
         square = maps.weighted(phi * phi)
-        agreement = square * (maps.complement * (1 - maps.target) - maps.input * maps.target) ** 2
+        # the error 1 - t - p as a probability, or its complement, less how soft the target is: with digits, and small
+        mostly = inside(maps.target)
+        softness = torch.where(mostly, 1 - maps.target, maps.target)
+        agreement = square * (torch.where(mostly, maps.input, maps.complement) - softness) ** 2
         return torch.stack([agreement.flatten(2).sum(-1), square.flatten(2).sum(-1)])
 
     def _reduced(self, view: LabelView, *args: Any, **given: Any) -> Tensor:

@@ -7,7 +7,6 @@ from torch import Tensor
 from medloss import checks
 from medloss.labels import LabelView
 from medloss.ops import pointwise
-from medloss.ops.probabilities import finite
 from medloss.segmentation.constrained import ConstrainedCrossEntropyLoss
 from medloss.segmentation.neighbourhood import gaussian_window, mean_window, proportions, seen
 
@@ -80,4 +79,4 @@ class NACLLoss(ConstrainedCrossEntropyLoss):
         members, weight = seen(view)
         window = mean_window(self.kernel_size) if self.kernel_type == "mean" else gaussian_window(self.sigma)
         shares = proportions(members, weight, window, self.border)
-        return pointwise(finite(view.input), shares, weight, penalty=DISTANCES[self.distance], reduce=reduce)
+        return pointwise(view.input, shares, weight, penalty=DISTANCES[self.distance], reduce=reduce)

@@ -28,7 +28,7 @@ ROWS = {
         ],
         none="sample",
         neighbourhood=True,
-        saved=3.1,
+        saved=3.6,  # and two masks: which class is the largest, and what the target holds
     ),
     "DistancePenalisedCELoss": Row(
         options=[{**MULTICLASS, "weight": [1.0, 2.0, 0.5]}, {"sigmoid": True, "include_background": False}],

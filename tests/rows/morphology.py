@@ -44,7 +44,7 @@ ROWS = {
         },
         options=[{"sigmoid": True, "k": 3, "weight": WEIGHT}],
         neighbourhood=True,
-        saved=MAPS,
+        saved=1 + MAPS,  # and the logits: the slope of a sigmoid near 1 is not to be had from its result
         without={"certain": NEIGHBOURS},
     ),
     "BoundaryF1Loss": Row(

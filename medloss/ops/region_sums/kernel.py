@@ -90,7 +90,7 @@ def add_regions(sums, p, q, t, w, WRITTEN: tl.constexpr, FOLD: tl.constexpr, ROW
     if WRITTEN & 0x40:
         surplus += fold(w * tl.where(error > 0, error, 0.0), FOLD, ROWS)
         lack += fold(w * tl.where(error < 0, -error, 0.0), FOLD, ROWS)
-        common += fold(w * tl.where(p < t, p, t), FOLD, ROWS)
+        common += fold(w * tl.where(p < t, p + 0 * t, t), FOLD, ROWS)
     if WRITTEN & 0x1000:
         first, second = fold_both(wp * (1 - t), wt * q, FOLD, ROWS)
         invented, missed = invented + first, missed + second

@@ -150,7 +150,7 @@ static void NAME(add_overlaps)(const VOLUME *v, const TILE *t, const REAL *restr
         SUM(SQUARED_ERROR, w[i] * ERROR(i) * ERROR(i));
     }
     if (v->terms & WITH_DIFFERENCE) {
-        SUM(COMMON, w[i] * (p[i] < m[i] ? p[i] : m[i]));
+        SUM(COMMON, w[i] * (p[i] < m[i] ? p[i] + 0 * m[i] : m[i])); /* an infinite membership shows */
         SUM(SURPLUS, w[i] * (ERROR(i) > 0 ? ERROR(i) : 0));
         SUM(LACK, w[i] * (ERROR(i) < 0 ? -ERROR(i) : 0));
     }

@@ -50,8 +50,8 @@ def error_maps(found: Likelihoods, t: Tensor, terms: int) -> dict[Column, Tensor
     maps: dict[Column, Tensor] = {}
     if terms & Terms.SQUARES:
         maps |= {Column.INPUT_SQUARES: p * p, Column.TARGET_SQUARES: t * t, Column.SQUARED_ERROR: off**2}
-    if terms & Terms.DIFFERENCE:
-        maps |= {Column.COMMON: torch.where(off > 0, t, torch.where(off < 0, p, (p + t) / 2))}
+    if terms & Terms.DIFFERENCE:  # an infinite membership shows in what is common, too
+        maps |= {Column.COMMON: torch.where(off > 0, t, torch.where(off < 0, p + 0 * t, (p + t) / 2))}
         maps |= {Column.SURPLUS: (off.abs() + off) / 2, Column.LACK: (off.abs() - off) / 2}
     if terms & Terms.ERRORS:
         maps |= {Column.FALSE_POSITIVE: p * (1 - t), Column.FALSE_NEGATIVE: q * t}
