@@ -117,7 +117,7 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
-        p = torch.softmax(logits, 1)
+        p = torch.softmax(torch.where(logits == -torch.inf, FORBIDDEN, logits), 1)
         ctx.save_for_backward(p)
         return p
 

@@ -97,6 +97,23 @@ def test_a_forbidden_class(case: LossCase, backend: str | None, everywhere: bool
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=["reference", "default"])
+def test_a_voxel_whose_classes_are_all_forbidden(backend: str | None) -> None:
+    """All its classes have the logit -10000, and so equal shares."""
+    logits, labels = torch.full((1, 4, 3), -torch.inf), torch.zeros(1, 1, 3, dtype=torch.long)
+    options: dict[str, Any] = {"softmax": True, "to_onehot_y": True}
+    # an overlap of 3/4 and sizes of 3/4 and 3 give 1 - 1.5 / 3.75; absent classes 1, but for the smoothing
+    dice = medloss.DiceLoss(reduction="none", **options)
+    with medloss.backend(backend):
+        torch.testing.assert_close(dice(logits, labels)[0, 0].item(), 0.6, rtol=1e-4, atol=0)
+        entropy = medloss.CrossEntropyLoss(to_onehot_y=True)(logits, labels)
+        likelihood = medloss.GeneralizedCrossEntropyLoss(q=0.5, to_onehot_y=True)(logits, labels)
+        surface = medloss.BoundaryLoss(**options)(logits, labels)
+    assert entropy.item() == pytest.approx(1.3862944, rel=1e-6)  # log 4
+    assert likelihood.item() == pytest.approx(1, rel=1e-6)  # (1 - (1/4)^q) / q
+    assert surface.isfinite()
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=["reference", "default"])
 def test_the_digits_by_hand(backend: str | None) -> None:
     """Two classes 18 apart and the nearer one right: the slope of -log p is -q and q, with q = 1 / (1 + e^18)."""
     logits, labels = torch.tensor([[[18.0], [0.0]]]), torch.tensor([[[0]]])
