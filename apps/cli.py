@@ -4,6 +4,7 @@ At import it needs the standard library alone, so that it can say what is not in
 """
 
 import importlib.util
+import os
 import sys
 
 from medloss._version import __version__
@@ -16,6 +17,18 @@ PACKAGES = (
 """What the applications import, and ``pip install medloss`` alone does not bring."""
 
 
+SPIN_COUNT = "1000"
+"""How often a thread of OpenMP looks for work before it sleeps. By default it looks for milliseconds, and where another
+process is busy it takes the very processor that the others wait for.
+"""
+
+
+def _spin_shortly() -> None:
+    """Before torch is imported, since OpenMP reads it once; what the user has set counts."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0 (done), 1 (the run failed) or 2 (a fault in the input)."""
     if (sys.argv[1:] if arguments is None else arguments) == ["--version"]:  # answered without typer, too
@@ -26,6 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         needs = "error: the command medloss needs packages that are not installed"
         print(f"{needs} ({', '.join(missing)}): pip install 'medloss[apps]'", file=sys.stderr)
         sys.exit(2)
+    _spin_shortly()
     from medloss.apps.commands import app
 
     try:

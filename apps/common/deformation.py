@@ -45,11 +45,11 @@ def jacobian_determinant(ddf_voxels: Array) -> np.ndarray:
     if field.ndim != dimensions + 1 or min(field.shape[1:]) < 2:
         raise ValueError(f"expected a field (d, *spatial) of 2 voxels or more per axis, got shape {tuple(field.shape)}")
     for axis in range(1, field.ndim):
-        field = _continued(field, axis)
+        field = continued(field, axis)
     return ops.jacobian_determinant(field[None], stencil="central", axis_scale=[1.0] * dimensions)[0, 0].numpy()
 
 
-def _continued(field: Tensor, axis: int) -> Tensor:
+def continued(field: Tensor, axis: int) -> Tensor:
     """One voxel more at both ends, on the line through the last two: central differences there are one-sided ones."""
     first, second, *_ = field.split(1, axis)
     *_, before, last = field.split(1, axis)

@@ -18,19 +18,22 @@ SMALLEST = 20
 
 
 class World(NamedTuple):
-    """An image ``(i, j, k)`` of rescaled intensities with its affine, 4 x 4, voxel to RAS mm."""
+    """An image ``(i, j, k)`` of rescaled intensities with its affine, 4 x 4, voxel to RAS mm.
+
+    ``mask``: ``(i, j, k)``, above 0 where to compare.
+    """
 
     image: Tensor
     affine: np.ndarray
+    mask: Tensor | None = None
 
 
-def find_affine(fixed: World, moving: World, initial: np.ndarray, config: Affine, mask: Tensor | None) -> np.ndarray:
+def find_affine(fixed: World, moving: World, initial: np.ndarray, config: Affine) -> np.ndarray:
     """The map ``W``, 4 x 4, from the fixed to the moving world, that the losses prefer to ``initial``.
 
     Args:
         initial: where to start, 4 x 4.
         config: the model, its levels and its losses.
-        mask: ``(i, j, k)`` on the fixed grid: where to compare.
     Returns: ``initial`` where nothing better was found.
     """
     loss = build_loss(config.loss, kind="image").to(fixed.image.device)
@@ -38,9 +41,8 @@ def find_affine(fixed: World, moving: World, initial: np.ndarray, config: Affine
     for factor, iterations, lr in zip(config.pyramid, config.iterations, config.lr, strict=True):
         finest = float(np.linalg.norm(fixed.affine[:3, :3], axis=0).min())
         below, above = _coarse(fixed, finest * factor), _coarse(moving, finest * factor)
-        small = None if mask is None else (resize(mask[None, None].float(), below.image.shape) > 0.5).float()
         # a coarse level may have misled: each begins with what it likes better
-        starts = [_Comparison(below, above, start, small, loss) for start in (found, initial)]
+        starts = [_Comparison(below, above, start, loss) for start in (found, initial)]
         compare = min(starts, key=_Comparison.at_start)
         change = _optimise(compare, config.model, iterations, lr).double().numpy()
         found = compare.initial @ compare.scale @ change @ np.linalg.inv(compare.scale)
@@ -53,16 +55,16 @@ def _coarse(world: World, voxel_mm: float) -> World:
     finest = min(float(step) * size / SMALLEST for step, size in zip(spacing, world.image.shape))
     shape = coarser_shape(world.image.shape, spacing.tolist(), min(voxel_mm, max(finest, float(spacing.min()))))
     ratio = [(old - 1) / max(new - 1, 1) for old, new in zip(world.image.shape, shape)]
-    return World(resize(world.image[None, None], shape)[0, 0], world.affine @ np.diag([*ratio, 1.0]))
+    mask = None if world.mask is None else (resize((world.mask > 0)[None, None].float(), shape)[0, 0] > 0.5).float()
+    return World(resize(world.image[None, None], shape)[0, 0], world.affine @ np.diag([*ratio, 1.0]), mask)
 
 
 class _Comparison:
     """The losses as a function of a map about the centre of the fixed box, in units of half its diagonal."""
 
-    def __init__(
-        self, fixed: World, moving: World, initial: np.ndarray, mask: Tensor | None, loss: torch.nn.Module
-    ) -> None:
-        self.fixed, self.moving, self.mask, self.loss = fixed.image[None, None], moving.image, mask, loss
+    def __init__(self, fixed: World, moving: World, initial: np.ndarray, loss: torch.nn.Module) -> None:
+        self.fixed, self.moving, self.loss = fixed.image[None, None], moving.image, loss
+        self.masks = fixed.mask, moving.mask
         self.initial = initial
         shape, device = fixed.image.shape, fixed.image.device
         middle = (np.array(shape) - 1) / 2
@@ -88,10 +90,13 @@ class _Comparison:
         """The loss where the moving image is; None where it is nowhere."""
         voxels = _apply(self.outer, _apply(matrix, self.points))
         inside = ((voxels > -0.5) & (voxels < self.last)).all(0).reshape(self.fixed.shape).float()
-        inside = inside if self.mask is None else inside * self.mask
+        positions = voxels.reshape(1, 3, *self.fixed.shape[2:])
+        if self.masks[0] is not None:
+            inside = inside * self.masks[0]
+        if self.masks[1] is not None:
+            inside = inside * (resample(self.masks[1][None, None], positions.detach())[0, 0] > 0.5)
         if not bool(inside.any()):
             return None
-        positions = voxels.reshape(1, 3, *self.fixed.shape[2:])
         return self.loss(resample(self.moving[None, None], positions), self.fixed, mask=inside)
 
 

@@ -24,12 +24,14 @@ class Losses(Model):
     """Losses by what they see, each group a mapping ``name: {weight: ..., options}``.
 
     ``image`` compares the warped moving with the fixed image, ``label`` the warped with the fixed label probabilities,
-    ``field`` sees the displacement (or velocity) in mm with the voxel size in mm.
+    ``field`` sees the displacement (or velocity) in mm with the voxel size in mm, ``points`` corresponding landmarks
+    in mm.
     """
 
     image: Annotated[LossMapping, losses("image")] = {}
     label: Annotated[LossMapping, losses("label")] = {}
     field: Annotated[LossMapping, losses("field")] = {}
+    points: Annotated[LossMapping, losses("points")] = {}
     label_scales: list[Annotated[float, pydantic.Field(ge=0, le=100)]] = pydantic.Field([0], min_length=1)
     """Label losses are averaged over labels blurred with these sigmas in voxels: far regions then attract each
     other.
@@ -37,8 +39,8 @@ class Losses(Model):
 
     @pydantic.model_validator(mode="after")
     def _attracts(self) -> Losses:
-        if not self.image and not self.label:
-            raise ValueError("neither image nor label losses: nothing draws the moving image to the fixed one")
+        if not self.image and not self.label and not self.points:
+            raise ValueError("no image, label or point losses: nothing draws the moving image to the fixed one")
         return self
 
 
@@ -87,11 +89,32 @@ class Affine(Model):
         return self
 
 
+class Search(Model):
+    """The coupled discrete search in which the deformation begins.
+
+    It looks for each cell of ``cell`` steps at every offset of up to ``radius`` steps along each axis, a ``step`` being
+    so many voxels; 3 x 5 is a reach of 15 voxels. Intensities are normalised in windows of ``window`` voxels, so it
+    suits images of one modality.
+    """
+
+    use: bool = True
+    step: Factor = 3
+    radius: int = pydantic.Field(5, ge=1, le=8)
+    cell: int = pydantic.Field(2, ge=1, le=8)
+    window: int = pydantic.Field(9, ge=3, le=31)
+
+
 class PairConfig(_Registration):
     """``medloss register pair``: optimisation of one pair, coarse to fine, without training."""
 
-    transform: Literal["dvf", "ddf"] = "dvf"
-    """dvf: a stationary velocity field, integrated; ddf: the displacement, which the losses keep from folding."""
+    transform: Literal["ddf", "dvf"] = "ddf"
+    """ddf: the displacement, which the losses keep from folding; dvf: a stationary velocity field, integrated."""
+    symmetric: bool = True
+    """Whether each level but the last goes in both directions, and averages each with the inverse of the other."""
+    search: Search = Search()
+    """Where the deformation begins; ``search.use: false`` begins with none."""
+    unfold: bool = True
+    """Whether what folds at the end is smoothed, there alone, until nothing folds."""
     initialise: Initialise = "none"
     """none: trust the headers; centre_of_mass: shift one centre of mass onto the other; resize: lay box over box."""
     affine: Affine = Affine()
@@ -103,11 +126,18 @@ class PairConfig(_Registration):
     """
     pyramid: list[Factor] = pydantic.Field([4, 2, 1], min_length=1, max_length=16)
     """Voxel size of each level, as multiples of ``spacing``."""
-    iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [100, 60, 20]
-    control: Factor = 2
-    """Voxel of the grid that carries the field, in voxels of its level: 2 is smoother and 8 times cheaper than 1."""
-    lr: Positive = 0.1
-    """Adam's step in voxels of the control grid; it decays to a tenth within each level."""
+    iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [100, 60, 30]
+    """At most so many for each level, and in each direction."""
+    tolerance: float = pydantic.Field(0.0, ge=0, lt=1)
+    """A level stops early where its last 10 iterations brought less than this share of all that it has brought."""
+    control: Factor | None = None
+    """Voxel of the grid that carries the field, in voxels of its level; none: 1 for a ddf, and 2 for a dvf, which is
+    smoother and 8 times cheaper.
+    """
+    lr: Positive | None = None
+    """Adam's step in voxels of the control grid; it decays to a tenth within each level. None: 0.2 for a ddf, 0.1 for
+    a dvf.
+    """
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
     regularise: Literal["displacement", "velocity"] = "displacement"
     """Which field the field losses see."""
@@ -120,6 +150,16 @@ class PairConfig(_Registration):
             "jacobian": {"weight": 100.0, "penalty": "hinge", "margin": 0.1, "stencil": "central"},
         },
     )
+
+    @property
+    def voxel_of_control(self) -> float:
+        """``control``, or what the transform takes."""
+        return self.control or (1 if self.transform == "ddf" else 2)
+
+    @property
+    def step(self) -> float:
+        """``lr``, or what the transform takes."""
+        return self.lr or (0.2 if self.transform == "ddf" else 0.1)
 
     @pydantic.field_validator("loss", mode="before")
     @classmethod

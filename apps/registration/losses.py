@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.networks.layers import GaussianFilter
 from torch import Tensor, nn
 
 from medloss.apps.registration.config import Losses
+from medloss.apps.registration.smoothing import smooth
 from medloss.config import build_loss, loss_names
 
-GROUPS = ("image", "label", "field")
+GROUPS = ("image", "label", "field", "points")
 
 
 class RegistrationLoss(nn.Module):
-    """The weighted sum of image, label and field losses, each group built from its YAML mapping.
+    """The weighted sum of image, label, field and point losses, each group built from its YAML mapping.
 
     Args:
-        config: its groups ``image``, ``label`` and ``field`` are each what `medloss.config.build_loss` takes, or empty.
+        config: its groups ``image``, ``label``, ``field`` and ``points`` are each what `medloss.config.build_loss`
+            takes, or empty.
     """
 
     def __init__(self, config: Losses) -> None:
@@ -43,6 +44,7 @@ class RegistrationLoss(nn.Module):
         field: Tensor | None = None,
         spacing: Sequence[float] | Tensor | None = None,
         mask: Tensor | None = None,
+        points: tuple[Tensor, Tensor, Tensor, Sequence[float]] | None = None,
     ) -> dict[str, Any]:
         """Each term by ``group.name``, as medloss's ``Term(raw, weight, value)``; a group whose tensors are None is
         left out.
@@ -53,6 +55,8 @@ class RegistrationLoss(nn.Module):
             field: displacement or velocity ``(B, d, *spatial)`` in voxels along the axes; the losses see it in mm.
             spacing: mm per axis of the field's grid, ``(d,)``, or ``(B, d)`` where the pairs of a batch differ.
             mask: ``(B, 1, *spatial)`` of the images: where they are compared.
+            points: the fixed and the moving points ``(B, n, 3)`` in voxels, and the displacement ``(B, 3, *spatial)``
+                in voxels that moves the fixed ones, with its spacing in mm; the losses see all of them in mm.
         """
         found: dict[str, Any] = {}
         if images is not None and "image" in self.groups:
@@ -62,6 +66,8 @@ class RegistrationLoss(nn.Module):
         if field is not None and "field" in self.groups:
             assert spacing is not None, "the field losses need the voxel size"
             found |= _named("field", self._in_millimetres(field, spacing))
+        if points is not None and "points" in self.groups:
+            found |= _named("points", self._of_points(*points))
         return found
 
     def _in_millimetres(self, field: Tensor, spacing: Sequence[float] | Tensor) -> dict[str, Any]:
@@ -75,12 +81,17 @@ class RegistrationLoss(nn.Module):
             found.append(group.terms(millimetres, spacing=tuple(size)))
         return {name: mean_term([terms[name] for terms in found]) for name in found[0]}
 
+    def _of_points(self, fixed: Tensor, moving: Tensor, ddf: Tensor, spacing: Sequence[float]) -> dict[str, Any]:
+        size = ddf.new_tensor(tuple(spacing))
+        millimetres = ddf * size.reshape(1, -1, *(1,) * (ddf.ndim - 2))
+        return self.groups["points"].terms(fixed * size, moving * size, field=millimetres, spacing=tuple(spacing))
+
     def _over_scales(self, labels: tuple[Tensor, Tensor], mask: Tensor | None) -> dict[str, Any]:
         """The terms of the label losses, averaged over the blurs."""
         found = []
         for sigma in self.label_scales:
-            blur = GaussianFilter(labels[0].ndim - 2, sigma).to(labels[0].device) if sigma else nn.Identity()
-            found.append(self.groups["label"].terms(blur(labels[0]), blur(labels[1]), mask=mask))
+            blurred = [smooth(each, [sigma] * (each.ndim - 2)) if sigma else each for each in labels]
+            found.append(self.groups["label"].terms(*blurred, mask=mask))
         return {name: mean_term([terms[name] for terms in found]) for name in found[0]}
 
 

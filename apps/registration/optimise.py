@@ -1,9 +1,13 @@
-"""Coarse-to-fine optimisation of a displacement or velocity field by Adam, on views that lie on one grid."""
+"""Coarse-to-fine optimisation of a displacement or velocity field by Adam, on views that lie on one grid.
+
+With ``symmetric`` each level but the finest is optimised in both directions, and each of the two fields averaged with
+the inverse of the other: what only one direction sees is mostly a fault. The finest level goes forward alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,72 +15,133 @@ from torch import Tensor
 from medloss.apps.common.errors import UserError
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.registration.losses import RegistrationLoss, numbers, total
-from medloss.apps.registration.pyramid import Level, coarser_shape, grid_spacing, plan_levels, resize, resize_field
-from medloss.apps.registration.transform import ToDisplacement, warp
+from medloss.apps.registration.pyramid import Level, coarser_shape, grid_spacing, plan_levels, resize_field
+from medloss.apps.registration.search import search
+from medloss.apps.registration.transform import ToDisplacement, compose, invert, midway, warp
+from medloss.apps.registration.unfold import unfold
+from medloss.apps.registration.views import Views
 
 DECAY = 0.9
 """Share of the learning rate that is gone at the end of a level: Adam's steps do not shrink by themselves."""
+STALL = 10
+"""Iterations whose mean loss is held to that of as many before, to see whether it still falls."""
 
 Report = Callable[[dict[str, float]], None]
-
-
-class Views(NamedTuple):
-    """What the losses compare, all ``(1, C, *fixed)``; labels are probabilities, the mask is 1 where to compare."""
-
-    fixed: Tensor
-    moving: Tensor
-    fixed_label: Tensor | None = None
-    moving_label: Tensor | None = None
-    mask: Tensor | None = None
-
-    def at(self, shape: Sequence[int]) -> Views:
-        """The same on a coarser grid; the mask stays one of 0 and 1."""
-        resized = [None if each is None else resize(each, shape) for each in self[2:]]
-        if resized[2] is not None:
-            resized[2] = (resized[2] > 0.5).float()
-        return Views(resize(self.fixed, shape), resize(self.moving, shape), *resized)
-
-    def through(self, ddf: Tensor) -> Views:
-        """The moving side read through a displacement ``(1, d, *fixed)`` in voxels."""
-        label = None if self.moving_label is None else warp(self.moving_label, ddf)
-        return self._replace(moving=warp(self.moving, ddf), moving_label=label)
+History = list[dict[str, float]]
 
 
 def optimise(
-    views: Views, spacing: Sequence[float], config: PairConfig, report: Report | None = None
-) -> tuple[Tensor, list[dict[str, float]]]:
-    """The field that the losses ask for, and how it came about.
+    views: Views,
+    spacing: Sequence[float],
+    config: PairConfig,
+    report: Report | None = None,
+    start: Tensor | None = None,
+) -> tuple[Tensor, History]:
+    """The displacement that the losses ask for, and how it came about.
 
     Args:
         spacing: mm per axis of the grid of ``views``.
         report: called after each iteration with its row of the history.
+        start: a displacement to begin with, ``(1, 3, *fixed)`` in voxels; without one the discrete search finds it,
+            where the configuration asks for that.
     Returns:
-        The field ``(1, 3, *control)`` in voxels of its control grid, and one row per iteration: its level, its number
-        and every loss term, raw and weighted.
+        The displacement ``(1, 3, *fixed)`` in voxels, which folds nowhere if ``config.unfold``; and one row per
+        iteration: its level, its number, whether it went backward, and every loss term, raw and weighted.
     """
-    loss = RegistrationLoss(config.loss).to(views.fixed.device)
-    field, history = views.fixed.new_zeros(1, 3, 2, 2, 2), []
-    levels = plan_levels(views.fixed.shape[2:], spacing, config.pyramid, config.iterations, config.spacing)
-    for number, level in enumerate(levels):
-        loss.set_epoch(number)
-        control = coarser_shape(level.shape, level.spacing, min(level.spacing) * config.control)
-        field = resize_field(field, control).detach().requires_grad_(True)
-        terms_of = _Terms(views.at(level.shape), level, grid_spacing(level.shape, level.spacing, control), loss, config)
-        optimiser = torch.optim.Adam([field], lr=config.lr, eps=1e-12)  # gradients are small: a mean over voxels
+    if start is None and config.search.use and config.loss.image:
+        start, backward = search(views, config.search)
+    else:
+        backward = None if start is None or not config.symmetric else invert(start)
+    run = _Run(views, spacing, config, report)
+    found = run.displacement(start, backward)
+    return (unfold(found)[0] if config.unfold else found), run.history
+
+
+class _Run:
+    """One optimisation, level by level."""
+
+    def __init__(self, views: Views, spacing: Sequence[float], config: PairConfig, report: Report | None) -> None:
+        self.views, self.config, self.report = views, config, report
+        self.loss = RegistrationLoss(config.loss).to(views.fixed.device)
+        shape = views.fixed.shape[2:]
+        self.levels = plan_levels(shape, spacing, config.pyramid, config.iterations, config.spacing)
+        self.to_displacement = ToDisplacement(config.transform, config.integration_steps)
+        self.history: History = []
+
+    def displacement(self, start: Tensor | None, backward: Tensor | None) -> Tensor:
+        """On the fixed grid. A velocity of a start is not known: it follows the start's displacement."""
+        shape = self.views.fixed.shape[2:]
+        if start is not None and self.config.transform == "dvf":
+            self.views = self.views.through(start)
+            return compose(resize_field(self.to_displacement(self._field(None, None)), shape), start)
+        if start is None:
+            return resize_field(self.to_displacement(self._field(None, None)), shape)
+        return _carried(self._field(start, backward), start, shape)
+
+    def _field(self, start: Tensor | None, back: Tensor | None) -> Tensor:
+        """The field of the finest level, ``(1, 3, *control)``."""
+        forward = backward = self.views.fixed.new_zeros(1, 3, 2, 2, 2)
+        for number, level in enumerate(self.levels):
+            self.loss.set_epoch(number)
+            control = coarser_shape(level.shape, level.spacing, min(level.spacing) * self.config.voxel_of_control)
+            forward = _carried(forward, start, control, number == 0)
+            backward = _carried(backward, back, control, number == 0)
+            here = self.views.at(level.shape)
+            forward = self._level(number, level, here, forward)
+            if not self.config.symmetric or number + 1 == len(self.levels) or not level.iterations:
+                continue
+            backward = self._level(number, level, here.swapped(), backward, backward=True)
+            if self.config.transform == "dvf":
+                forward, backward = (forward - backward) / 2, (backward - forward) / 2
+            else:
+                forward, backward = midway(forward, backward)
+        return forward
+
+    def _level(self, number: int, level: Level, views: Views, field: Tensor, backward: bool = False) -> Tensor:
+        """The field after the iterations of a level in one direction."""
+        field = field.detach().clone().requires_grad_(True)
+        steps = grid_spacing(level.shape, level.spacing, field.shape[2:])
+        terms_of = _Terms(views, level, steps, self.loss, self.config, field.detach())
+        lr, values = self.config.step, []
+        optimiser = torch.optim.Adam([field], lr=lr, eps=1e-12, fused=True)  # gradients are small: a mean over voxels
         for iteration in range(level.iterations):
-            for group in optimiser.param_groups:
-                group["lr"] = config.lr * (1 - DECAY * iteration / level.iterations)
+            optimiser.param_groups[0]["lr"] = lr * (1 - DECAY * iteration / level.iterations)
             optimiser.zero_grad(set_to_none=True)
             terms = terms_of(field)
             value = total(terms)
-            if not torch.isfinite(value):
+            values.append(float(value.detach()))
+            if not abs(values[-1]) < float("inf"):
                 raise UserError(_not_finite(number, iteration, numbers(terms)))
             value.backward()
             optimiser.step()
-            history.append({"level": number, "iteration": iteration, "loss": float(value.detach()), **numbers(terms)})
-            if report:
-                report(history[-1])
-    return field.detach(), history
+            row = {"level": number, "iteration": iteration, "backward": float(backward), "loss": values[-1]}
+            self.history.append(row | numbers(terms))
+            if self.report:
+                self.report(self.history[-1])
+            if _stalled(values, self.config.tolerance):
+                break
+        return field.detach()
+
+
+def _carried(field: Tensor, start: Tensor | None, shape: Sequence[int], first: bool = False) -> Tensor:
+    """The field on another grid. What came of a start is carried over by itself, so that the start keeps its details.
+
+    Args:
+        first: the field is nothing yet, and begins with the start.
+    """
+    if start is None:
+        return resize_field(field, shape)
+    if first:
+        return resize_field(start, shape)
+    return resize_field(field - resize_field(start, field.shape[2:]), shape) + resize_field(start, shape)
+
+
+def _stalled(values: Sequence[float], tolerance: float) -> bool:
+    """Whether the last iterations brought less than a share ``tolerance`` of all that the level has brought."""
+    if tolerance <= 0 or len(values) < 2 * STALL:
+        return False
+    before, last = sum(values[-2 * STALL : -STALL]) / STALL, sum(values[-STALL:]) / STALL
+    return before - last <= tolerance * max(values[0] - last, 0.0)
 
 
 def _not_finite(level: int, iteration: int, terms: dict[str, float]) -> str:
@@ -88,25 +153,36 @@ def _not_finite(level: int, iteration: int, terms: dict[str, float]) -> str:
 
 
 class _Terms:
-    """The loss terms of a field at one level."""
+    """The loss terms of a field at one level and in one direction."""
 
     def __init__(
-        self, views: Views, level: Level, control_spacing: Sequence[float], loss: RegistrationLoss, config: PairConfig
+        self,
+        views: Views,
+        level: Level,
+        control_spacing: Sequence[float],
+        loss: RegistrationLoss,
+        config: PairConfig,
+        start: Tensor,
     ) -> None:
         self.views, self.level, self.control_spacing, self.loss = views, level, control_spacing, loss
         self.of_velocity = config.regularise == "velocity"
         self.to_displacement = ToDisplacement(config.transform, config.integration_steps)
+        with torch.no_grad():
+            self.mask = views.compared(resize_field(self.to_displacement(start), level.shape))
 
     def __call__(self, field: Tensor) -> dict[str, Any]:
         views, coarse = self.views, self.to_displacement(field)
         ddf = resize_field(coarse, self.level.shape)
-        labels = None
+        labels = points = None
         if views.fixed_label is not None and views.moving_label is not None and "label" in self.loss.groups:
             labels = (warp(views.moving_label, ddf), views.fixed_label)
+        if views.fixed_points is not None and views.moving_points is not None:
+            points = (views.fixed_points, views.moving_points, ddf, self.level.spacing)
         return self.loss.terms(
             images=(warp(views.moving, ddf), views.fixed),
             labels=labels,
             field=field if self.of_velocity else coarse,
+            points=points,
             spacing=self.control_spacing,
-            mask=views.mask,
+            mask=self.mask,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,12 @@ from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.registration.affine import World, find_affine
 from medloss.apps.registration.config import PairConfig
 from medloss.apps.registration.data import load_map
-from medloss.apps.registration.geometry import INITIALISERS, fold_in_initial, grid_points, pull
-from medloss.apps.registration.intensity import intensity_range, load_intensities, rescale
+from medloss.apps.registration.geometry import INITIALISERS
+from medloss.apps.registration.intensity import load_intensities
 from medloss.apps.registration.losses import RegistrationLoss
-from medloss.apps.registration.optimise import Report, Views, optimise
+from medloss.apps.registration.optimise import Report, optimise
 from medloss.apps.registration.output import Pair, as_tensor, write_pair
+from medloss.apps.registration.pair_views import Side, label_classes, views_of, visible, without_initial
 from medloss.apps.registration.result import Geometry, PairResult, conclude
 from medloss.apps.registration.transform import ToDisplacement
 
@@ -40,6 +40,8 @@ def register(
     fixed_label: Tensor | None = None,
     moving_label: Tensor | None = None,
     mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+    points: tuple[np.ndarray, np.ndarray] | None = None,
     start: Tensor | None = None,
     report: Report | None = None,
 ) -> PairResult:
@@ -52,34 +54,48 @@ def register(
         fixed_affine, moving_affine: 4 x 4, voxel to RAS mm; by default 1 mm voxels, and the moving image on the fixed
             grid.
         fixed_label, moving_label: integer label maps ``(i, j, k)`` on the grids of their images, seen by label losses.
-        mask: ``(i, j, k)`` on the fixed grid: where the images are compared.
+        mask, moving_mask: ``(i, j, k)`` on the grid of the fixed and of the moving image: where they are compared.
+        points: corresponding landmarks of the fixed and of the moving image, ``(n, 3)`` each in RAS mm, seen by point
+            losses.
         start: a total displacement ``(1, 3, *fixed)`` in voxels of the fixed grid, as `PairResult.ddf` is, to begin
-            with, such as a network's. The affine stage is left out then.
+            with, such as a network's. The affine stage and the search are left out then.
         report: called after each iteration with its row of the history.
     """
     config = config or PairConfig()
     device = pick_device(config.device, config.threads)
-    fixed, moving = fixed.to(device), moving.to(device)
     fixed_affine = np.eye(4) if fixed_affine is None else np.asarray(fixed_affine, dtype=np.float64)
     moving_affine = fixed_affine if moving_affine is None else np.asarray(moving_affine, dtype=np.float64)
-    _check_labels(config, fixed_label, moving_label)
-    initial = INITIALISERS[config.initialise](_volume(fixed, fixed_affine), _volume(moving, moving_affine))
-    points = grid_points(fixed.shape, device)
-    _compared(moving, np.linalg.inv(moving_affine) @ initial @ fixed_affine, points, mask)  # or its faults, first
-    stage = config.affine.with_loss(config.loss.image)
-    if stage.model != "none" and start is None:
-        limits = intensity_range(fixed if mask is None else fixed[mask.to(device) > 0])
-        worlds = World(rescale(fixed, limits), fixed_affine), World(rescale(moving), moving_affine)
-        initial = find_affine(*worlds, initial, stage, None if mask is None else mask.to(device))
-    geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.shape), initial)
+    _check_losses(config, (fixed_label, moving_label), points, start)
     seen = (fixed_label, moving_label) if config.loss.label else (None, None)  # a float channel per class costs memory
-    views = _views(fixed, moving, geometry, seen, mask)
-    begun = None if start is None else _without_initial(start.to(device), geometry)
+    marks = points if points is not None and config.loss.points else (None, None)
+    sides = [
+        Side(*(None if each is None else each.to(device) for each in tensors), at)  # type: ignore[arg-type]
+        for *tensors, at in ((fixed, seen[0], mask, marks[0]), (moving, seen[1], moving_mask, marks[1]))
+    ]
+    initial = _initial(sides[0], sides[1], fixed_affine, moving_affine, config, affine=start is None)
+    geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.shape), initial)
+    begun = None if start is None else without_initial(start.to(device), geometry)
+    views = views_of(sides[0], sides[1], geometry)
     torch.manual_seed(config.seed)
-    spacing = _volume(fixed, fixed_affine).spacing
-    field, history = optimise(views if begun is None else views.through(begun), spacing, config, report)
-    to_displacement = ToDisplacement(config.transform, config.integration_steps)
-    return conclude(field, to_displacement, moving, moving_label, geometry, begun)._replace(history=history)
+    ddf, history = optimise(views, spacing_of(fixed_affine), config, report, begun)
+    found = conclude(ddf, ToDisplacement("ddf"), sides[1].image, moving_label, geometry)
+    return found._replace(history=history)
+
+
+def _initial(
+    fixed: Side, moving: Side, fixed_affine: np.ndarray, moving_affine: np.ndarray, config: PairConfig, affine: bool
+) -> np.ndarray:
+    """The map between the worlds (4 x 4) before the deformation: what the headers or a rule say, then the affine
+    stage.
+    """
+    volumes = _volume(fixed.image, fixed_affine), _volume(moving.image, moving_affine)
+    initial = INITIALISERS[config.initialise](*volumes)
+    visible(fixed, moving, np.linalg.inv(moving_affine) @ initial @ fixed_affine)  # or its faults, first
+    stage = config.affine.with_loss(config.loss.image)
+    if stage.model == "none" or not affine:
+        return initial
+    worlds = World(fixed.rescaled(), fixed_affine, fixed.mask), World(moving.rescaled(), moving_affine, moving.mask)
+    return find_affine(*worlds, initial, stage)
 
 
 def register_pair(
@@ -129,16 +145,6 @@ def _timed(pair: Pair, config: PairConfig, mask: Tensor | None, progress: bool) 
         return result, time.perf_counter() - begin
 
 
-def label_classes(*labels: Tensor) -> tuple[int, ...]:
-    """The values other than 0 of any of the label maps, in order."""
-    return tuple(sorted({int(value) for label in labels for value in label.unique()} - {0}))
-
-
-def soft_labels(label: Tensor, classes: Sequence[int]) -> Tensor:
-    """An integer map ``(i, j, k)`` as probabilities ``(1 + len(classes), i, j, k)``, background first."""
-    return torch.stack([label == value for value in (0, *classes)]).float()
-
-
 def load_pair(
     fixed: Path, moving: Path, fixed_label: Path | None, moving_label: Path | None, reading: Reading = DEFAULT
 ) -> Pair:
@@ -167,57 +173,28 @@ def describe(metrics: dict) -> str:
     return "\n".join(lines)
 
 
-def _check_labels(config: PairConfig, fixed_label: Tensor | None, moving_label: Tensor | None) -> None:
-    if config.loss.label and (fixed_label is None or moving_label is None):
+def _check_losses(
+    config: PairConfig,
+    labels: tuple[Tensor | None, Tensor | None],
+    points: tuple[np.ndarray, np.ndarray] | None,
+    start: Tensor | None,
+) -> None:
+    if config.loss.label and None in [None if label is None else 1 for label in labels]:
         raise UserError(
             f"loss.label asks for {', '.join(config.loss.label)} but there are no labels for both images: "
             "give --fixed-label and --moving-label, or drop the label losses"
         )
-
-
-def _without_initial(start: Tensor, geometry: Geometry) -> Tensor:
-    """What is left of a total displacement when the initial map is taken out of it, ``(1, 3, *fixed)``."""
-    if tuple(start.shape) != (1, 3, *geometry.shape):
-        raise ValueError(
-            f"start has shape {tuple(start.shape)}, expected (1, 3, *fixed) = {(1, 3, *geometry.shape)}: a total "
-            "displacement in voxels of the fixed grid"
+    if config.loss.points and points is None:
+        raise UserError(
+            f"loss.points asks for {', '.join(config.loss.points)} but there are no landmarks: give --fixed-points and "
+            "--moving-points, or drop the point losses"
         )
-    return fold_in_initial(start[0].float(), np.linalg.inv(geometry.initial), geometry.fixed_affine)[None]
+    if config.loss.points and start is not None and config.transform == "dvf":
+        raise UserError("loss.points cannot be followed through a start by a velocity: use transform: ddf")
 
 
 def _volume(image: Tensor, affine: np.ndarray) -> Volume:
     return Volume(image.cpu().numpy(), affine, spacing_of(affine))
-
-
-def _views(
-    fixed: Tensor, moving: Tensor, geometry: Geometry, labels: tuple[Tensor | None, Tensor | None], mask: Tensor | None
-) -> Views:
-    """Everything on the fixed grid, the moving side through the initial map alone; compared where there is a moving
-    image.
-    """
-    points = grid_points(fixed.shape, fixed.device)
-    matrix = np.linalg.inv(geometry.moving_affine) @ geometry.initial @ geometry.fixed_affine
-    compared = _compared(moving, matrix, points, mask)
-    soft: tuple[Tensor | None, Tensor | None] = (None, None)
-    if labels[0] is not None and labels[1] is not None:
-        classes = label_classes(labels[0], labels[1])
-        on_fixed, on_moving = (soft_labels(label.to(fixed.device), classes) for label in (labels[0], labels[1]))
-        soft = (on_fixed[None], pull(on_moving, matrix, points)[None])
-    limits = intensity_range(fixed if mask is None else fixed[mask.to(fixed.device) > 0])
-    pulled = pull(rescale(moving)[None], matrix, points)[None]
-    return Views(rescale(fixed, limits)[None, None], pulled, *soft, None if bool(compared.all()) else compared[None])
-
-
-def _compared(moving: Tensor, matrix: np.ndarray, points: Tensor, mask: Tensor | None) -> Tensor:
-    """Where on the fixed grid there is a moving image, and the mask looks: ``(1, i, j, k)`` of 0 and 1."""
-    compared = pull(torch.ones_like(moving)[None], matrix, points, "nearest", fill=0.0)
-    if not compared.any():
-        raise UserError("the two images do not overlap in space: try initialise=centre_of_mass, or initialise=resize")
-    if mask is not None:
-        compared = compared * (mask.to(points.device) > 0)
-        if not compared.any():
-            raise UserError("the mask is empty where the two images overlap, so nothing is left to compare")
-    return compared
 
 
 def _load_mask(path: Path, fixed: Volume, reading: Reading) -> Tensor:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch.nn.functional as F
-from monai.networks.layers import GaussianFilter
 from torch import Tensor
+
+from medloss.apps.registration.smoothing import smooth as smoothed
 
 SMALLEST = 8  # voxels along an axis below which a level is not made coarser: nothing is left to see there
 
@@ -58,8 +59,7 @@ def resize(volume: Tensor, shape: Sequence[int], smooth: bool = True) -> Tensor:
         return volume
     factors = [(old - 1) / max(new - 1, 1) for old, new in zip(volume.shape[2:], shape)]
     if smooth and max(factors) > 1:
-        sigma = [0.5 * factor if factor > 1 else 1e-3 for factor in factors]
-        volume = GaussianFilter(len(sigma), sigma).to(volume.device)(volume)
+        volume = smoothed(volume, [0.5 * factor if factor > 1 else 0.0 for factor in factors])
     mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[volume.ndim]
     return F.interpolate(volume, tuple(shape), mode=mode, align_corners=True)
 

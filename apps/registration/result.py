@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medloss.apps.registration.geometry import fold_in_initial, inverse_on_moving_grid, pull_labels, pull_moving
 from medloss.apps.registration.pyramid import resize_field
-from medloss.apps.registration.transform import ToDisplacement, compose, invert
+from medloss.apps.registration.transform import ToDisplacement
 
 
 class Geometry(NamedTuple):
@@ -45,27 +45,17 @@ class PairResult(NamedTuple):
 
 @torch.no_grad()
 def conclude(
-    field: Tensor,
-    to_displacement: ToDisplacement,
-    moving: Tensor,
-    moving_label: Tensor | None,
-    geometry: Geometry,
-    start: Tensor | None = None,
+    field: Tensor, to_displacement: ToDisplacement, moving: Tensor, moving_label: Tensor | None, geometry: Geometry
 ) -> PairResult:
     """Make the result of a displacement or velocity ``(1, 3, *control)`` in voxels of its own grid.
 
     Args:
         moving: ``(i, j, k)`` intensities, on the field's device.
         moving_label: ``(i, j, k)`` a label map, or ``(C, i, j, k)`` masks; or None.
-        start: a displacement ``(1, 3, *fixed)`` in voxels that follows that of ``field``.
     """
     fixed_affine, moving_affine, shape, initial = geometry
-    ddf = resize_field(to_displacement(field), shape)
-    backwards = resize_field(to_displacement.inverse(field), shape)
-    if start is not None:
-        ddf = compose(ddf, start)
-        backwards = invert(ddf)
-    ddf, backwards = fold_in_initial(ddf[0], initial, fixed_affine), backwards[0]
+    ddf = fold_in_initial(resize_field(to_displacement(field), shape)[0], initial, fixed_affine)
+    backwards = resize_field(to_displacement.inverse(field), shape)[0]
     inverse = inverse_on_moving_grid(backwards, initial, fixed_affine, moving_affine, moving.shape).cpu()
     moved = pull_moving(moving[None], moving_affine, ddf, fixed_affine)[0].cpu()
     moved_label = None

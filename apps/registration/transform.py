@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from medloss.ops import resample
 
-INVERSION_STEPS = 30
+INVERSION_STEPS = 60
+LEAST_STEPS = 10
+FEW = 0.02
 CONVERGED = 1e-3
-"""Voxels by which an inverse may still move in a step when it is taken for found."""
+"""Voxels by which an inverse may miss when it is taken for found."""
 
 
 def warp(volume: Tensor, ddf: Tensor) -> Tensor:
@@ -35,19 +37,39 @@ def integrate(velocity: Tensor, steps: int) -> Tensor:
 
 
 @torch.no_grad()
-def invert(ddf: Tensor) -> Tensor:
+def invert(ddf: Tensor, start: Tensor | None = None, steps: int = INVERSION_STEPS) -> Tensor:
     """The displacement ``v`` with ``v(x) = -u(x + v(x))``, by fixed-point iteration.
 
-    It converges where ``u`` changes by less than a voxel from one voxel to the next, and stays near where it does not.
+    Where a step of the iteration leads away, because ``u`` changes by more than a voxel from one voxel to the next, it
+    is not taken, and the next one is half as long.
+
+    Args:
+        start: where the iteration begins, ``-u`` by default.
+        steps: at most so many.
     """
-    inverse = -ddf
-    for _ in range(INVERSION_STEPS):
-        following = -warp(ddf, inverse)
-        moved = float((following - inverse).abs().amax())
-        inverse = following
-        if moved < CONVERGED:
-            break
-    return inverse
+    found = -ddf if start is None else start
+    rest = found + warp(ddf, found)
+    share = torch.ones_like(ddf[:, :1])
+    size = rest.square().sum(1, keepdim=True)
+    missed = size.numel() + 1
+    for number in range(steps):
+        before, missed = missed, int((size > CONVERGED**2).sum())
+        if missed == 0 or (number > LEAST_STEPS and before <= missed < FEW * size.numel()):
+            break  # what is left has no origin within the grid
+        tried = found - share * rest
+        left = tried + warp(ddf, tried)
+        new_size = left.square().sum(1, keepdim=True)
+        nearer = new_size < size
+        found, rest = torch.where(nearer, tried, found), torch.where(nearer, left, rest)
+        size, share = torch.where(nearer, new_size, size), torch.where(nearer, (1.5 * share).clamp(max=1), 0.5 * share)
+    return found
+
+
+@torch.no_grad()
+def midway(forward: Tensor, backward: Tensor, steps: int = 12) -> tuple[Tensor, Tensor]:
+    """Two displacements that should be inverse to each other, each averaged with the inverse of the other."""
+    inverse = invert(backward, forward, steps), invert(forward, backward, steps)
+    return (forward + inverse[0]) / 2, (backward + inverse[1]) / 2
 
 
 class ToDisplacement(nn.Module):
