@@ -24,14 +24,14 @@ class Losses(Model):
     """Losses by what they see, each group a mapping ``name: {weight: ..., options}``.
 
     ``image`` compares the warped moving with the fixed image, ``label`` the warped with the fixed label probabilities,
-    ``field`` sees the displacement (or velocity) in mm with the voxel size in mm, ``points`` corresponding landmarks
-    in mm.
+    ``points`` the fixed landmarks, moved by the displacement, with the moving ones, in mm, ``field`` sees the
+    displacement (or velocity) in mm with the voxel size in mm.
     """
 
     image: Annotated[LossMapping, losses("image")] = {}
     label: Annotated[LossMapping, losses("label")] = {}
-    field: Annotated[LossMapping, losses("field")] = {}
     points: Annotated[LossMapping, losses("points")] = {}
+    field: Annotated[LossMapping, losses("field")] = {}
     label_scales: list[Annotated[float, pydantic.Field(ge=0, le=100)]] = pydantic.Field([0], min_length=1)
     """Label losses are averaged over labels blurred with these sigmas in voxels: far regions then attract each
     other.
@@ -40,7 +40,7 @@ class Losses(Model):
     @pydantic.model_validator(mode="after")
     def _attracts(self) -> Losses:
         if not self.image and not self.label and not self.points:
-            raise ValueError("no image, label or point losses: nothing draws the moving image to the fixed one")
+            raise ValueError("neither image, label nor point losses: nothing draws the moving image to the fixed one")
         return self
 
 
@@ -113,8 +113,10 @@ class PairConfig(_Registration):
     """Whether each level but the last goes in both directions, and averages each with the inverse of the other."""
     search: Search = Search()
     """Where the deformation begins; ``search.use: false`` begins with none."""
-    unfold: bool = True
-    """Whether what folds at the end is smoothed, there alone, until nothing folds."""
+    unfold: Literal["central", "one_sided", "none"] = "central"
+    """What folds at the end is smoothed, there alone, until nothing folds: by central differences, as folding is
+    reported, or by one-sided ones too, which smooths much more.
+    """
     initialise: Initialise = "none"
     """none: trust the headers; centre_of_mass: shift one centre of mass onto the other; resize: lay box over box."""
     affine: Affine = Affine()

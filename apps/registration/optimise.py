@@ -14,7 +14,7 @@ from torch import Tensor
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.registration.config import PairConfig
-from medloss.apps.registration.losses import RegistrationLoss, numbers, total
+from medloss.apps.registration.losses import Landmarks, RegistrationLoss, numbers, total
 from medloss.apps.registration.pyramid import Level, coarser_shape, grid_spacing, plan_levels, resize_field
 from medloss.apps.registration.search import search
 from medloss.apps.registration.transform import ToDisplacement, compose, invert, midway, warp
@@ -45,8 +45,8 @@ def optimise(
         start: a displacement to begin with, ``(1, 3, *fixed)`` in voxels; without one the discrete search finds it,
             where the configuration asks for that.
     Returns:
-        The displacement ``(1, 3, *fixed)`` in voxels, which folds nowhere if ``config.unfold``; and one row per
-        iteration: its level, its number, whether it went backward, and every loss term, raw and weighted.
+        The displacement ``(1, 3, *fixed)`` in voxels, which folds nowhere unless ``config.unfold`` is none; and one row
+        per iteration: its level, its number, whether it went backward, and every loss term, raw and weighted.
     """
     if start is None and config.search.use and config.loss.image:
         start, backward = search(views, config.search)
@@ -54,7 +54,9 @@ def optimise(
         backward = None if start is None or not config.symmetric else invert(start)
     run = _Run(views, spacing, config, report)
     found = run.displacement(start, backward)
-    return (unfold(found)[0] if config.unfold else found), run.history
+    if config.unfold != "none":
+        found, _ = unfold(found, one_sided=config.unfold == "one_sided")
+    return found, run.history
 
 
 class _Run:
@@ -177,7 +179,7 @@ class _Terms:
         if views.fixed_label is not None and views.moving_label is not None and "label" in self.loss.groups:
             labels = (warp(views.moving_label, ddf), views.fixed_label)
         if views.fixed_points is not None and views.moving_points is not None:
-            points = (views.fixed_points, views.moving_points, ddf, self.level.spacing)
+            points = self._landmarks(views.fixed_points, views.moving_points, coarse)
         return self.loss.terms(
             images=(warp(views.moving, ddf), views.fixed),
             labels=labels,
@@ -186,3 +188,9 @@ class _Terms:
             spacing=self.control_spacing,
             mask=self.mask,
         )
+
+    def _landmarks(self, fixed: Tensor, moving: Tensor, coarse: Tensor) -> Landmarks:
+        """In voxels of the grid that carries the field, as the losses see it."""
+        sizes = zip(coarse.shape[2:], self.level.shape)
+        ratio = fixed.new_tensor([(new - 1) / max(old - 1, 1) for new, old in sizes])
+        return Landmarks(fixed * ratio, moving * ratio, fixed.new_ones(fixed.shape[:2]), coarse)

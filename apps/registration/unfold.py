@@ -15,37 +15,36 @@ MOST_ROUNDS = 200
 
 
 @torch.no_grad()
-def smallest_determinants(ddf: Tensor) -> Tensor:
-    """The smallest of the determinants of ``x + ddf(x)`` about each voxel, ``(1, 1, *spatial)``.
+def smallest_determinants(ddf: Tensor, one_sided: bool = False) -> Tensor:
+    """The determinants of ``x + ddf(x)`` at each voxel, ``(1, 1, *spatial)``.
 
-    By central differences, which are one-sided at the border, and by forward and by backward ones.
+    By central differences, which are one-sided at the border, as folding is reported. With ``one_sided`` the smallest
+    of these, of those by forward and of those by backward differences, about each voxel.
     """
     wide = ddf
     for axis in range(2, ddf.ndim):
         wide = continued(wide, axis)
     scale = [1.0] * ddf.shape[1]
     found = jacobian_determinant(wide, stencil="central", axis_scale=scale)
-    inner = [slice(None, -1), slice(1, None)]
-    for stencil, part in zip(("forward", "backward"), inner):
-        sided = jacobian_determinant(ddf, stencil=stencil, axis_scale=scale)
+    for stencil, part in (("forward", slice(None, -1)), ("backward", slice(1, None))) if one_sided else ():
         at = found[(..., *[part] * (ddf.ndim - 2))]
-        at.copy_(torch.minimum(at, sided))
+        at.copy_(torch.minimum(at, jacobian_determinant(ddf, stencil=stencil, axis_scale=scale)))
     return found
 
 
 @torch.no_grad()
-def unfold(ddf: Tensor, least: float = LEAST) -> tuple[Tensor, float]:
+def unfold(ddf: Tensor, one_sided: bool = False, least: float = LEAST) -> tuple[Tensor, float]:
     """The displacement, smoothed where it folds and there alone, until it folds nowhere.
 
     Args:
         ddf: ``(1, 3, *spatial)`` in voxels.
+        one_sided: see `smallest_determinants`.
         least: the smallest determinant that is left.
     Returns: the displacement, and the share of its voxels that were smoothed.
     """
     touched = torch.zeros_like(ddf[:, :1])
-    reach = 1
     for number in range(MOST_ROUNDS):
-        bad = (smallest_determinants(ddf) < least).float()
+        bad = (smallest_determinants(ddf, one_sided) < least).float()
         if not bool(bad.any()):
             break
         reach = 1 + number // 10  # what smoothing about the fold itself does not mend
