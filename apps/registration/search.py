@@ -89,7 +89,7 @@ def _costs(fixed: Tensor, moving: Tensor, radius: int, cell: int) -> Tensor:
         shifted = moving[z : z + depth, y : y + height].unfold(2, width, 1)  # depth, height, offset, width
         apart = (fixed[:, :, None] - shifted).square_()
         rows = apart.unflatten(0, (-1, cell)).sum(1).unflatten(1, (-1, cell)).sum(2)
-        found.append(sum(rows[..., at::cell] for at in range(cell)).movedim(2, 0))
+        found.append(torch.stack([rows[..., at::cell] for at in range(cell)]).sum(0).movedim(2, 0))
     return torch.cat(found) / cell**3
 
 
