@@ -8,7 +8,7 @@ import pydantic
 
 from medloss.apps.common.config import LossMapping, Model, losses
 from medloss.apps.common.training import TrainConfig
-from medloss.apps.registration.config import PairConfig
+from medloss.apps.registration.config import PairConfig, Search
 from medloss.apps.segmentation.config import Network
 
 # Dice over the whole batch (batch: true): with Dice per patch the rare CSF, absent from many patches, is given up.
@@ -38,7 +38,9 @@ class DemoConfig(Model):
     seed: int = 0
     spacing_mm: int = pydantic.Field(2, ge=1)
     segmentation: TissueConfig = TissueConfig()
-    registration: PairConfig = PairConfig(iterations=[100, 80, 10], loss=WARP_LOSS)
+    registration: PairConfig = PairConfig(
+        transform="dvf", symmetric=False, search=Search(use=False), iterations=[100, 80, 10], loss=WARP_LOSS
+    )
 
 
 def quick() -> DemoConfig:
