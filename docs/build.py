@@ -1,7 +1,8 @@
 """Write the generated pages of the documentation: ``python docs/build.py``.
 
 ``losses.md`` lists every loss from its docstring, ``contract.md`` prints the matrix of the contract from the table that
-the tests run, and ``known_differences.md`` the rows in which a drop-in differs from its peer.
+the tests run, ``known_differences.md`` the rows in which a drop-in differs from its peer, and ``configuration.md``
+every key of the applications.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ sys.path.insert(0, str(DOCS.parent / "tests"))
 from cases import KINDS, TABLE, applies  # noqa: E402
 from row import CELLS  # noqa: E402
 
+from medloss.apps.common.config_text import Key, keys_of  # noqa: E402
+from medloss.apps.registration.config import PairConfig, RegistrationConfig  # noqa: E402
+from medloss.apps.segmentation.config import Config  # noqa: E402
 from medloss.compat.authors import authors_differences  # noqa: E402
 from medloss.compat.differences import KNOWN_DIFFERENCES  # noqa: E402
 from medloss.names import losses, snake_case  # noqa: E402
@@ -47,6 +51,18 @@ DIFFERENCES = """# Known differences
 The drop-ins `medloss.compat.monai`, `.kornia` and `.gdl` give the peers' numbers, but for the rows below. Each row is
 a test that shows both.
 """
+CONFIGURATION = """# Configuration, key by key
+
+A YAML file holds these keys; an override on the command line sets one: `train.optimizer.lr=1e-3`. An unknown key is an
+error that names the nearest known one. `medloss segment plan DATA -o plan.yaml` writes a whole file for a data set, and
+`--print-config` prints what a command would use. The losses under `loss` are those of [losses.md](losses.md).
+"""
+HEAD = "| key | values | default | meaning |\n|---|---|---|---|"
+SCHEMAS = {
+    "medloss segment train": Config,
+    "medloss register train": RegistrationConfig,
+    "medloss register pair": PairConfig,
+}
 AUTHORS = """
 ## Beside the authors' own code
 
@@ -139,7 +155,31 @@ def differences_page() -> str:
     return "\n".join(parts) + "\n"
 
 
-PAGES = {"losses.md": loss_page, "contract.md": contract_page, "known_differences.md": differences_page}
+def configuration_page() -> str:
+    """Every key of every configuration, from the schemas that check them."""
+    parts = [NOTE, CONFIGURATION]
+    for command, schema in SCHEMAS.items():
+        parts += [f"## `{command}`\n", HEAD]
+        for key in keys_of(schema):
+            if key.kind == "section":
+                parts += ["", f"### `{key.path}` ({command.split()[1]})\n", f"{plain(key.told)}\n", HEAD]
+            else:
+                parts.append(key_row(key))
+        parts.append("")
+    return "\n".join(part for part in parts).rstrip() + "\n"
+
+
+def key_row(key: Key) -> str:
+    """One line of a table."""
+    return f"| `{key.path}` | {plain(key.kind)} | `{key.default}` | {plain(key.told)} |"
+
+
+PAGES = {
+    "losses.md": loss_page,
+    "contract.md": contract_page,
+    "known_differences.md": differences_page,
+    "configuration.md": configuration_page,
+}
 
 
 def main() -> None:

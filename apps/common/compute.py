@@ -41,3 +41,10 @@ def pick_device(name: str = "auto", threads: int | None = None) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device mps was asked for and this machine has none; set device=auto or device=cpu")
     return device
+
+
+def placed(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """The network on a device; on a processor channels-last, which halves the time of 3D convolutions there."""
+    if device.type == "cpu":
+        return network.to(device).to(memory_format=torch.channels_last_3d)  # weights of other than five axes stay
+    return network.to(device)

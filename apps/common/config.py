@@ -23,7 +23,9 @@ Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 class Model(pydantic.BaseModel):
     """Base of every configuration section: unknown keys are faults, and assignments are checked too."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", validate_assignment=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 M = TypeVar("M", bound=Model)

@@ -18,6 +18,7 @@ FREE = (
     "predict",
     "train.epochs",
     "train.steps",
+    "train.minutes",
     "train.workers",
     "data.cache",
     "data.cache_folder",

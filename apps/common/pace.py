@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-WORTH_SAVING = 10.0  # seconds: a validation that takes less is never left out
+WORTH_SAVING = 2.0  # seconds: a validation that takes less is never left out
 DAY = 86400
 
 
@@ -15,7 +15,7 @@ class Pace:
     Args:
         epochs: how many there are; the most there may be where ``seconds`` decides.
         seconds: the whole training in seconds; None where the epochs decide.
-        share: largest share of the time that validation may take. One of less than 10 s is never left out.
+        share: largest share of the time that validation may take. One of less than 2 s is never left out.
 
     >>> pace = Pace(4)
     >>> pace.start(), pace.is_last(3), pace.is_last(4)

@@ -18,7 +18,9 @@ class OptimizerConfig(Model):
     """Optimizer by name; ``lr`` is the highest learning rate, after the warm-up."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
+    """``sgd`` has Nesterov's momentum of 0.99, as in nnU-Net."""
     lr: float = pydantic.Field(1e-3, gt=0, le=1e6)
+    """The highest learning rate."""
     weight_decay: float = pydantic.Field(1e-5, ge=0, le=100)
 
 
@@ -30,6 +32,7 @@ class ScheduleConfig(Model):
 
     name: Literal["cosine", "poly", "constant"] = "cosine"
     warmup: float = pydantic.Field(0, ge=0, le=MOST_EPOCHS)
+    """Epochs of linear rise."""
 
 
 class TrainConfig(Model):
@@ -45,17 +48,27 @@ class TrainConfig(Model):
     """
 
     epochs: int = pydantic.Field(20, ge=1, le=MOST_EPOCHS)
+    """Length, where neither minutes nor steps are given."""
     steps: int | None = pydantic.Field(None, ge=1, le=10**9)
+    """Length in steps, rounded up to whole epochs."""
     minutes: float | None = pydantic.Field(None, gt=0, le=10**6)
+    """Length in minutes on the clock, validation included."""
     epoch_steps: int | None = pydantic.Field(None, ge=1, le=10**6)
+    """Steps of an epoch; none: one pass over the cases."""
     ema: float = pydantic.Field(0.0, ge=0, lt=1)
+    """Factor of the average of weights that is measured and kept; 0: the weights themselves."""
     batch: int = pydantic.Field(2, ge=1, le=4096)
+    """Cases in a step."""
     accumulate: int = pydantic.Field(1, ge=1, le=10**6)
+    """Steps whose gradients are averaged before the weights change."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the network; losses sum in float32."""
     clip: float | None = pydantic.Field(1.0, gt=0)
+    """Largest norm of a gradient; a larger one is scaled down to it."""
     workers: int = pydantic.Field(0, ge=0, le=256)
+    """Processes that prepare batches beside the training; 0: the training itself."""
 
     def count_epochs(self, steps_per_epoch: int) -> int:
         """Number of epochs for a loader of ``steps_per_epoch`` batches; the most there can be where time decides."""

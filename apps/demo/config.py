@@ -24,7 +24,7 @@ WARP_LOSS = {
 class TissueConfig(Model):
     """Training of the tissue segmentation: network, side of a patch in voxels, steps per epoch, loss."""
 
-    model: Network = Network(channels=[16, 32, 64], norm="batch")
+    model: Network = Network(name="unet", channels=[16, 32, 64], norm="batch")
     patch: tuple[int, int, int] = (32, 32, 32)
     steps_per_epoch: int = pydantic.Field(100, ge=1)
     loss: Annotated[LossMapping, losses("label")] = TISSUE_LOSS
@@ -50,7 +50,7 @@ def quick() -> DemoConfig:
         quick=True,
         spacing_mm=4,
         segmentation=TissueConfig(
-            model=Network(channels=[8, 16], norm="batch"),
+            model=Network(name="unet", channels=[8, 16], norm="batch"),
             patch=(16, 16, 16),
             steps_per_epoch=10,
             train=TrainConfig(**few),

@@ -40,9 +40,10 @@ def train(
     print_config: PrintConfig = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network with the losses of the YAML.
+    """Train a network with the losses of the YAML, or on a folder of images and labels with a plan made for it.
 
     Example: medloss segment train hippocampus.yaml train.epochs=20 train.optimizer.lr=2e-3 --output runs/first
+    Example: medloss segment train Task04_Hippocampus train.minutes=60 --output runs/planned
     """
     from medloss.apps.segmentation.config import Config
 
@@ -53,7 +54,7 @@ def train(
 
     run = run_training(
         "segment",
-        load_settings("segment", Config, config, output, resume),
+        _settings(config, output, resume) or load_settings("segment", Config, config, output, resume),
         training,
         output=output,
         resume=resume,
@@ -64,6 +65,40 @@ def train(
     )
     if run is not None:
         typer.echo(f"predict with: medloss segment predict {run} IMAGE...")
+
+
+@app.command()
+def plan(
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="DATA [CONFIG...] [key=value ...]", help="Folder or CSV of the data; what is decided."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="YAML file to write.")] = Path("plan.yaml"),
+) -> None:
+    """Read a data set and write the configuration that it would be trained with, with the reason of each key.
+
+    Example: medloss segment plan Task04_Hippocampus train.minutes=60 -o hippocampus.yaml
+    """
+    from medloss.apps.common.config_text import commented_yaml
+    from medloss.apps.common.errors import UserError
+    from medloss.apps.common.output import write_text
+    from medloss.apps.segmentation.plan_files import planned
+
+    found = planned(data)
+    if found is None:
+        raise UserError(f"{' '.join(data)}: give a folder with images/ and labels/, one with a dataset.json, or a CSV")
+    write_text(output, commented_yaml(found.config, found.reasons))
+    typer.echo(f"wrote {output}; train with: medloss segment train {output}")
+
+
+def _settings(arguments: list[str] | None, output: Path | None, resume: bool) -> Any:
+    """The configuration planned for a data set among the arguments; None where there is none."""
+    if resume:
+        return None
+    from medloss.apps.segmentation.plan_files import planned
+
+    found = planned(arguments or [])
+    return None if found is None else found.config
 
 
 @app.command()

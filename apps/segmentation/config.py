@@ -14,18 +14,21 @@ from medloss.apps.segmentation.losses import Facts, by_name, check_losses
 
 __all__ = ["Config", "Data", "DeepSupervision", "Inference", "Intensity", "Network", "SegmentationTrain", "Split"]
 
+Stride = Literal[1, 2]
+
 
 class DeepSupervision(Model):
     """Training on ``outputs`` coarser outputs of the network beside the finest one; 0 for that alone.
 
     ``weights``: ``exp`` (1, 1/2, 1/4, ...), ``same``, ``two`` (1, then 1/2), or one number for each output, the finest
-    first; they are divided by their sum. ``resize``: how the labels become as coarse as an output, ``nearest``, or
-    ``max``, which loses no small lesion.
+    first; they are divided by their sum. ``resize``: how the labels become as coarse as an output: ``nearest``;
+    ``max``, which loses no small lesion; or ``soft``, the share of each class in a cell, for losses that take
+    memberships (Dice, cross entropy and their sums).
     """
 
     outputs: int = pydantic.Field(0, ge=0, le=16)
     weights: Literal["exp", "same", "two"] | list[Annotated[float, pydantic.Field(ge=0)]] = "exp"
-    resize: Literal["nearest", "max"] = "nearest"
+    resize: Literal["nearest", "max", "soft"] = "nearest"
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> DeepSupervision:
@@ -41,15 +44,25 @@ class DeepSupervision(Model):
 class Network(Model):
     """A network of MONAI by name; ``channels`` per level, the first at full resolution, each level half of the last.
 
+    ``dynunet``: nnU-Net's plain network, or with ``residual`` blocks; ``strides`` halve each axis from level to level,
+    or leave it where voxels are thick: ``[[2, 2, 1], [2, 2, 2]]`` for three levels. ``unet``: MONAI's, which halves its
+    input at once: its first channels are at half resolution, fast, and its masks are coarser. ``segresnet`` and
+    ``swinunetr`` (channels from a multiple of 12, doubled over four levels; patches in multiples of 32).
+
     ``norm: batch`` keeps a patch's intensities relative to those of the others, where they tell the classes apart;
     ``norm: instance`` takes them away, which suits small batches and images of unlike contrast.
     """
 
-    name: Literal["unet", "basicunet", "dynunet", "segresnet"] = "unet"
+    name: Literal["unet", "basicunet", "dynunet", "segresnet", "swinunetr"] = "dynunet"
     channels: list[Size] = pydantic.Field([16, 32, 64, 128], min_length=2, max_length=10)
+    strides: list[tuple[Stride, Stride, Stride]] | None = None
+    """Of dynunet; all axes are halved by default."""
+    residual: bool = False
+    """Blocks of dynunet."""
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)
     norm: Literal["instance", "batch"] = "instance"
-    deep_supervision: DeepSupervision = DeepSupervision()  # of dynunet and segresnet
+    deep_supervision: DeepSupervision = DeepSupervision()
+    """Of dynunet and segresnet."""
 
     @pydantic.model_validator(mode="after")
     def _check_supervision(self) -> Network:
@@ -75,26 +88,46 @@ class Network(Model):
         doubled = [first * 2**level for level in range(count)]
         if self.name == "segresnet" and (self.channels != doubled or first % 8 or count > 6):
             raise ValueError("segresnet doubles its channels from a multiple of 8, six levels at most: [16, 32, 64]")
+        if self.name == "swinunetr" and (self.channels != [first * 2**level for level in range(4)] or first % 12):
+            raise ValueError("swinunetr doubles its channels over four levels from a multiple of 12: [24, 48, 96, 192]")
+        if self.strides is not None and (self.name != "dynunet" or len(self.strides) != count - 1):
+            raise ValueError(
+                f"strides: for dynunet alone, one triple for each of the {count - 1} levels below the first"
+            )
+        if self.residual and self.name != "dynunet":
+            raise ValueError(f"residual: for dynunet alone; {self.name} has blocks of its own")
         return self
 
 
 class SegmentationTrain(TrainConfig):
-    """Training, and what is done to the volumes at random: ``augment``, and mirroring along the axes in ``mirror``.
+    """Training, and what is done to the volumes at random.
 
-    Mirroring is off by default: it makes left and right organs the same. Axes 0, 1, 2 are left-right,
-    posterior-anterior, inferior-superior. ``medloss segment predict --tta`` averages over the same mirrored copies.
+    ``augment: default`` has the range of nnU-Net: rotation, size, noise, blur, brightness, contrast, low resolution,
+    gamma. ``mirror`` adds copies mirrored along axes: 0 left-right, 1 posterior-anterior, 2 inferior-superior. It is
+    off by default: where left and right organs are two labels, mirroring makes them the same. ``medloss segment predict
+    --tta`` averages over the same mirrored copies. ``foreground``: share of the patches that lie around a voxel of a
+    class, each class as often as the others.
     """
 
     augment: Literal["default", "none"] = "default"
     mirror: list[Literal[0, 1, 2]] = []
+    foreground: float = pydantic.Field(0.5, ge=0, le=1)
 
 
 class Validate(Model):
-    """Validation every so many epochs, by Dice on whole volumes; the ``keep`` best checkpoints stay."""
+    """Validation by Dice on whole volumes; the ``keep`` best checkpoints stay.
+
+    It comes every so many epochs, and as rarely as needed to take no more than ``share`` of the time (validations below
+    two seconds are never left out); after the last epoch in any case. ``patience``: so many validations in a row
+    without a better one end the training.
+    """
 
     every: int = pydantic.Field(1, ge=1, le=10**6)
+    share: float = pydantic.Field(0.2, gt=0, le=1)
+    patience: int | None = pydantic.Field(None, ge=1, le=10**6)
     keep: int = pydantic.Field(1, ge=1, le=1000)
-    previews: int = pydantic.Field(1, ge=0)  # cases drawn whenever the network is the best so far
+    previews: int = pydantic.Field(1, ge=0)
+    """Cases drawn whenever the network is the best so far."""
 
 
 class Inference(Model):
@@ -123,8 +156,11 @@ class Config(Model):
     """Everything that a segmentation training needs; a run folder's config.yaml is one of these, complete."""
 
     seed: Seed = 0
+    """Of everything that is drawn at random."""
     device: Device = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1 or mps."""
     threads: Threads | None = None
+    """Threads of the processor; none: as many as torch takes."""
     data: Data
     loss: Losses  # names (``dice``, ``[dice, focal]``) or {name: options}; the run's file has what the data add
     model: Network = Network()

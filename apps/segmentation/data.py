@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose, EnsureTyped
+from torch.utils.data import RandomSampler
 
 from medloss.apps.common.config import as_mapping
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, tell_left_out
 from medloss.apps.common.origin import describe_origin
+from medloss.apps.segmentation.augment import ForegroundPlacesd, random_transforms
 from medloss.apps.segmentation.cached import DiskCache
 from medloss.apps.segmentation.case import Case
 from medloss.apps.segmentation.cases import find_cases, split_cases
@@ -28,7 +30,7 @@ from medloss.apps.segmentation.intensity import settle
 from medloss.apps.segmentation.losses import Facts, settle_losses
 from medloss.apps.segmentation.network import choose_patch
 from medloss.apps.segmentation.scan import Look, Scan, scan, target_spacing
-from medloss.apps.segmentation.transforms import fixed_transforms, random_transforms
+from medloss.apps.segmentation.transforms import fixed_transforms
 from medloss.apps.segmentation.volumes import IMAGE, LABEL, MASK, PRESENT, WITHIN
 
 
@@ -127,16 +129,17 @@ def build_loaders(prepared: Prepared) -> tuple[DataLoader, DataLoader | None]:
     """The training loader (random patches) and the validation loader (whole volumes, one at a time)."""
     config, classes = prepared.config, prepared.classes
     fixed = fixed_transforms(config.data, classes, prepared.masked)
-    random = random_transforms(config.train, config.data.settled_patch, classes, prepared.masked)
+    random = random_transforms(config.train, config.data.settled_patch)
     plain = EnsureTyped([IMAGE, LABEL, MASK], track_meta=False, allow_missing_keys=True)  # nobody inverts a patch
+    cached = [*fixed.transforms, ForegroundPlacesd(), plain]
     with faults_of_the_data():
-        train = _dataset(prepared.train, Compose([*fixed.transforms, plain, *random.transforms]), prepared)
+        train = _dataset(prepared.train, Compose([*cached, *random.transforms]), prepared)
         valid = _dataset(prepared.valid, fixed, prepared) if prepared.valid else None
-    batch = min(config.train.batch, len(train))
+    batch, steps = min(config.train.batch, len(train)), config.train.epoch_steps
     train_loader = DataLoader(
         train,
         batch_size=batch,
-        shuffle=True,
+        sampler=RandomSampler(train, num_samples=steps and batch * steps),  # pass after pass until there are enough
         drop_last=True,
         num_workers=config.train.workers,
         pin_memory=torch.cuda.is_available(),
@@ -164,7 +167,9 @@ def _dataset(cases: Sequence[Case], transform: Compose, prepared: Prepared) -> D
     items = [_item(case, classes, partial) for case in cases]
     if config.data.cache_folder is not None:
         return DiskCache(items, transform, config.data)
-    return CacheDataset(items, transform, cache_rate=config.data.cache, num_workers=None, progress=False)
+    return CacheDataset(
+        items, transform, cache_rate=config.data.cache, num_workers=None, progress=False, copy_cache=False
+    )
 
 
 def _item(case: Case, classes: Classes, partial: bool) -> dict[str, Any]:

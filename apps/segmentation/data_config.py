@@ -94,19 +94,28 @@ class Data(Model):
     images: DataPath | None = None
     masks: DataPath | None = None
     file: DataPath | None = None
-    labels: dict[str, Id | list[Id]] = {}  # name: id in the files; empty: as found, or as dataset.json says
-    ignore: Id | None = None  # label of voxels that nobody annotated: neither loss nor Dice counts them
+    labels: dict[str, Id | list[Id]] = {}
+    """Name: id in the files; empty: as found, or as dataset.json says."""
+    ignore: Id | None = None
+    """Label of voxels that nobody annotated: neither loss nor Dice counts them."""
     region_order: list[Id] | None = None
-    channels: list[str] = []  # names of the image's channels; empty: as dataset.json or the CSV's columns say
-    within: DataPath | None = None  # folder of masks (brain, field of view): loss and Dice count their voxels alone
-    annotated: dict[str, list[str]] = {}  # cases (a pattern such as "siteA_*") that annotate some classes alone
+    channels: list[str] = []
+    """Names of the image's channels; empty: as dataset.json or the CSV's columns say."""
+    within: DataPath | None = None
+    """Folder of masks (brain, field of view): loss and Dice count their voxels alone."""
+    annotated: dict[str, list[str]] = {}
+    """Cases (a pattern such as "siteA_*") that annotate some classes alone."""
     valid: Split = Split()
-    # mm along the axes right, anterior, superior; median: of the training cases; none: as the files have it
     spacing: Literal["median", "none"] | tuple[Millimetres, Millimetres, Millimetres] = "median"
-    patch: tuple[Size, Size, Size] | None = None  # voxels; none: from the median shape, at most 96
-    intensity: Intensity | list[Intensity] = Intensity()  # one for all channels, or one for each
-    cache: float = pydantic.Field(1.0, ge=0, le=1)  # share of the volumes kept in memory
-    cache_folder: DataPath | None = None  # prepared volumes are kept there, on disk, in place of memory
+    """Mm along the axes right, anterior, superior; median: of the training cases; none: as the files have it."""
+    patch: tuple[Size, Size, Size] | None = None
+    """Voxels; none: from the median shape, at most 96."""
+    intensity: Intensity | list[Intensity] = Intensity()
+    """One for all channels, or one for each."""
+    cache: float = pydantic.Field(1.0, ge=0, le=1)
+    """Share of the volumes kept in memory."""
+    cache_folder: DataPath | None = None
+    """Prepared volumes are kept there, on disk, in place of memory."""
 
     @property
     def settled_patch(self) -> tuple[int, int, int]:
@@ -135,7 +144,8 @@ class Data(Model):
         """Channels of an image."""
         return max(len(self.channels), 1)
 
-    read: Reading = Reading()  # what to do with files that can be read in more than one way
+    read: Reading = Reading()
+    """What to do with files that can be read in more than one way."""
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from medloss.apps.common import application
-from medloss.apps.common.compute import pick_device
+from medloss.apps.common.compute import pick_device, placed
 from medloss.apps.common.engine import Validation
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.memory import peak_bytes
@@ -50,7 +50,7 @@ class SegmentationTask(application.Task):
         self.loader, self.valid_loader = build_loaders(self.prepared)
         seed_epoch(config.seed, 0)
         inputs, outputs = self.config.data.count_channels, self.prepared.classes.count
-        self.network = build_network(self.config.model, outputs, inputs).to(self.device)
+        self.network = placed(build_network(self.config.model, outputs, inputs), self.device)
         loss = supervised(build_loss(self.config.loss, kind="label"), self.config.model.deep_supervision)
         self.loss = loss.to(self.device)
         self.validator = self._validator()
@@ -72,7 +72,15 @@ class SegmentationTask(application.Task):
                 validator.keep(run, epoch)
 
         chosen = self.config.validate_
-        return Validation(validator, "dice", chosen.every, keep=chosen.keep, measured=measured)
+        return Validation(
+            validator,
+            "dice",
+            chosen.every,
+            keep=chosen.keep,
+            measured=measured,
+            share=chosen.share,
+            patience=chosen.patience,
+        )
 
     def facts(self) -> str:
         config, valid = self.config, [case.id for case in self.prepared.valid]

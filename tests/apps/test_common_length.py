@@ -111,7 +111,7 @@ def test_a_costly_validation_keeps_to_its_share():
         assert pace.validations <= 0.1 * (pace.training + pace.validations) or epoch < 18
     assert done == 5  # one to learn what it takes, then every eighteen epochs of 10 s
     cheap = Pace(10, share=0.1)
-    cheap.add_validation(9.0)
+    cheap.add_validation(1.9)
     assert cheap.may_validate()
 
 

@@ -43,10 +43,12 @@ def make_settings(root, **options):
     base = {
         "data.root": root,
         "loss.dice_ce.batch": True,
+        "model.name": "unet",
         "model.channels": "[4,8]",
         "validate.previews": 0,
         "train.optimizer.lr": 1e-2,
         "train.epochs": 2,
+        "validate.share": 1,
     }
     return load_config(Config, [], [f"{key}={value}" for key, value in {**base, **options}.items()])
 

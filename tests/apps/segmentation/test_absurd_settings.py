@@ -60,7 +60,7 @@ def ends_well(arguments, capsys):
 def test_absurd_values(dataset, settings, tmp_path, capsys):
     file = tmp_path / "run.yaml"
     file.write_text(
-        f"data: {{root: {dataset}}}\nloss: {{dice_ce: {{batch: true}}}}\nmodel: {{channels: [4, 8]}}\n"
+        f"data: {{root: {dataset}}}\nloss: {{dice_ce: {{batch: true}}}}\nmodel: {{name: unet, channels: [4, 8]}}\n"
         "train: {epochs: 1}\nvalidate: {previews: 0}\n"
     )
     keys = leaves(settings().model_dump(mode="json", by_alias=True))
@@ -79,7 +79,9 @@ def test_a_damaged_dataset_json(dataset, tmp_path, capsys):
     cases = [{"image": f"images/case_{n}.nii.gz", "label": f"labels/case_{n}.nii.gz"} for n in (1, 2, 3)]
     raw = json.dumps({"labels": {"0": "background", "2": "shell", "4": "ball"}, "training": cases}).encode()
     file, generator, found = tmp_path / "run.yaml", np.random.default_rng(0), {}
-    file.write_text(f"data: {{kind: msd, root: {dataset}}}\nloss: {{dice_ce: {{}}}}\nmodel: {{channels: [4, 8]}}\n")
+    file.write_text(
+        f"data: {{kind: msd, root: {dataset}}}\nloss: {{dice_ce: {{}}}}\nmodel: {{name: unet, channels: [4, 8]}}\n"
+    )
     for number in range(40):
         damaged = bytearray(raw)
         damaged[generator.integers(len(raw))] = generator.integers(256)

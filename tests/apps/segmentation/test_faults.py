@@ -16,7 +16,7 @@ def command(dataset, tmp_path, capsys):
     """Runs ``medloss segment`` and returns (exit code, standard error)."""
     (tmp_path / "run.yaml").write_text(
         f"data: {{root: {dataset}, labels: {{shell: 2, ball: 4}}}}\nloss: {{dice_ce: {{}}}}\n"
-        "model: {channels: [4, 8]}\ntrain: {epochs: 1}\nvalidate: {previews: 0}\n"
+        "model: {name: unet, channels: [4, 8]}\ntrain: {epochs: 1}\nvalidate: {previews: 0}\n"
     )
 
     def run(*arguments):

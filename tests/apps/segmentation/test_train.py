@@ -59,6 +59,18 @@ def test_stopped_by_the_user_and_resumed_is_undisturbed(settings, tmp_path, monk
     assert_equal(weights(resumed), weights(whole))
 
 
+def test_an_epoch_of_steps_with_averaged_weights_resumes_exactly(settings, tmp_path):
+    """More steps than cases, so that an epoch goes over them again; the data set has four to train on."""
+    planned = {"train.epoch_steps": 5, "train.ema": 0.9, "model.name": "dynunet", "model.channels": "[4,4,8]"}
+    planned |= {"model.deep_supervision": "{outputs: 1, resize: soft}", "train.batch": 1}
+    planned |= {"train.schedule.name": "constant", "validate.every": 2}
+    whole = run(settings(**planned, **{"train.epochs": 2}), tmp_path / "whole")
+    first = run(settings(**planned, **{"train.epochs": 1}), tmp_path / "run")
+    assert torch.load(first.checkpoints / "last.pt", weights_only=True)["iteration"] == 5
+    resumed = run(settings(**planned, **{"train.epochs": 2}), tmp_path / "run", resume=True)
+    assert_equal(weights(resumed), weights(whole))
+
+
 def test_run_folder_is_complete(settings, tmp_path):
     folder = run(settings(**{"validate.previews": 1}), tmp_path / "run")
     written = {str(file.relative_to(folder.path)) for file in folder.path.rglob("*") if file.is_file()}
