@@ -17,8 +17,10 @@ from medloss.apps.segmentation.case_lists import from_csv, from_json
 from medloss.apps.segmentation.data_config import Data, Split
 
 
-def find_cases(data: Data) -> Found:
+def find_cases(data: Data, faults: list[str] | None = None) -> Found:
     """All cases, sorted by id (numbers in order of size).
+
+    ``faults`` collects what is wrong with single cases, which are left out then, in place of an exception.
 
     Raises:
         UserError: no case; files or channels that do not exist (all of them are counted); ids that repeat or cannot
@@ -26,16 +28,19 @@ def find_cases(data: Data) -> Found:
     """
     if data.kind == "msd":
         root = cast(Path, data.root)
-        found = from_json(root, lambda channels: _from_folders(root / "imagesTr", root / "labelsTr", data, channels))
+        found = from_json(
+            root, lambda channels: _from_folders(root / "imagesTr", root / "labelsTr", data, channels, faults)
+        )
     elif data.kind == "csv":
         found = from_csv(cast(Path, data.file))
     else:
-        found = _from_folders(*_folders(data), data, ())
+        found = _from_folders(*_folders(data), data, (), faults)
     if not found.cases:
         raise UserError(f"no images found in {data.file or data.images or data.root}" + _first_left_out(found.left_out))
     missing = [str(path) for case in found.cases for path in case.files if not path.exists()]
     if missing:
-        raise UserError(f"{len(missing)} file(s) of the data set do not exist: {some(missing)}")
+        _tell(faults, f"{len(missing)} file(s) of the data set do not exist: {some(missing)}")
+        found = found._replace(cases=[case for case in found.cases if all(path.exists() for path in case.files)])
     check_distinct([case.id for case in found.cases], str(data.file or data.root or data.images))
     cases = [_annotated(case, data) for case in found.cases]
     return found._replace(cases=sorted(cases, key=lambda case: natural_key(case.id)))
@@ -72,7 +77,13 @@ def _folders(data: Data) -> tuple[Path, Path]:
     return chosen[0], chosen[1]
 
 
-def _from_folders(images: Path, labels: Path, data: Data, names: Sequence[str]) -> Found:
+def _tell(faults: list[str] | None, message: str) -> None:
+    if faults is None:
+        raise UserError(message)
+    faults.append(message)
+
+
+def _from_folders(images: Path, labels: Path, data: Data, names: Sequence[str], faults: list[str] | None) -> Found:
     names = data.channels or names
     masks = {} if data.within is None else list_images(data.within).images
     skip = [] if data.within is None else [data.within]
@@ -80,20 +91,20 @@ def _from_folders(images: Path, labels: Path, data: Data, names: Sequence[str]) 
         list_images(images, skip=[labels, *skip]), list_images(labels, skip=[images, *skip])
     )
     if lonely:
-        raise UserError(
-            f"{len(lonely)} image(s) of {images} have no label of that name in {labels}: {some(lonely)}"
-            + _first_left_out(left_out)
-        )
+        told = f"{len(lonely)} image(s) of {images} have no label of that name in {labels}: {some(lonely)}"
+        _tell(faults, told + _first_left_out(left_out))
     count = len(names) or max((max(files) + 1 for files, _ in cases.values()), default=1)
     without = [name for name in cases if data.within is not None and name not in masks]
     if without:
-        raise UserError(f"{len(without)} case(s) have no mask of that name in {data.within}: {some(without)}")
-    found = [
-        Case(name, in_order(name, files, count, names), label, within=masks.get(name))
-        for name, (files, label) in cases.items()
-    ]
-    told = tuple(names) or tuple(f"channel_{number}" for number in range(count)) * (count > 1)
-    return Found(found, left_out, channels=told)
+        _tell(faults, f"{len(without)} case(s) have no mask of that name in {data.within}: {some(without)}")
+    found = []
+    for name, (files, label) in cases.items():
+        try:
+            found.append(Case(name, in_order(name, files, count, names), label, within=masks.get(name)))
+        except UserError as fault:
+            _tell(faults, str(fault))
+    channels = tuple(names) or tuple(f"channel_{number}" for number in range(count)) * (count > 1)
+    return Found(found, left_out, channels=channels)
 
 
 def _annotated(case: Case, data: Data) -> Case:

@@ -1,4 +1,4 @@
-"""The commands ``medloss segment train | predict | evaluate``."""
+"""The commands ``medloss segment check-data | train | predict | evaluate``."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,6 +65,32 @@ def train(
     )
     if run is not None:
         typer.echo(f"predict with: medloss segment predict {run} IMAGE...")
+
+
+@app.command(name="check-data")
+def check_data(
+    data: Annotated[Path, typer.Argument(metavar="FOLDER|CONFIG", help="Folder of a data set, or a configuration.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as data.ignore=255.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the findings there, as JSON.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Everything that is wrong with a data set, at once; exit code 1 where something is.
+
+    Example: medloss segment check-data data/Task04_Hippocampus
+    """
+    from medloss.apps.segmentation.check import check, data_of
+
+    report = check(data_of(data, overrides or []), progress=not quiet)
+    typer.echo(report.text())
+    if output is not None:
+        report.write(output)
+        typer.echo(f"wrote {output}")
+    if report.faults:
+        raise typer.Exit(1)
 
 
 @app.command()
