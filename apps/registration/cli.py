@@ -38,6 +38,7 @@ def pair(
     fixed_label: Annotated[Path | None, typer.Option(help="Label map of the fixed image.")] = None,
     moving_label: Annotated[Path | None, typer.Option(help="Label map of the moving image.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Where to compare, on the fixed grid.")] = None,
+    moving_mask: Annotated[Path | None, typer.Option(help="Where to compare, on the moving grid.")] = None,
     output: Output = None,
     print_config: PrintConfig = False,
     quiet: Quiet = False,
@@ -55,7 +56,7 @@ def pair(
         return
     from medloss.apps.registration.pair import register_pair
 
-    labels = {"fixed_label": fixed_label, "moving_label": moving_label}
+    labels = {"fixed_label": fixed_label, "moving_label": moving_label, "moving_mask": moving_mask}
     with interruptible("nothing was written: the result of a pair is written at its end"):
         run = register_pair(fixed, moving, settings, output, **labels, mask=mask, progress=not quiet)
     typer.echo(f"wrote {run.path}")

@@ -14,6 +14,7 @@ from medloss.apps.common.config import dump_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.formats import strip_suffix
 from medloss.apps.common.images import Volume, check_same_grid, load_image, spacing_of
+from medloss.apps.common.notes import note
 from medloss.apps.common.output import RunFolder, opened_first, write_csv
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import DEFAULT, Reading
@@ -28,6 +29,9 @@ from medloss.apps.registration.output import Pair, as_tensor, write_pair
 from medloss.apps.registration.pair_views import Side, label_classes, views_of, visible, without_initial
 from medloss.apps.registration.result import Geometry, PairResult, conclude
 from medloss.apps.registration.transform import ToDisplacement
+
+LEAST_CORRELATION = 0.2
+"""Of the fixed and the moved intensities: below it two images of one modality show nothing in common."""
 
 
 def register(
@@ -107,6 +111,7 @@ def register_pair(
     fixed_label: Path | None = None,
     moving_label: Path | None = None,
     mask: Path | None = None,
+    moving_mask: Path | None = None,
     progress: bool = True,
 ) -> RunFolder:
     """Register two files and write everything into a new run folder; nothing is written before the input is found
@@ -114,9 +119,13 @@ def register_pair(
     """
     config = config or PairConfig()
     pair = load_pair(fixed, moving, fixed_label, moving_label, config.read)
-    inside = None if mask is None else _load_mask(mask, pair.fixed, config.read)
+    inside = (
+        None if mask is None else _load_mask(mask, pair.fixed, "the fixed image", config.read),
+        None if moving_mask is None else _load_mask(moving_mask, pair.moving, "the moving image", config.read),
+    )
     folder = output or Path("runs") / f"{strip_suffix(moving)}-to-{strip_suffix(fixed)}"
-    files = {"fixed": fixed, "moving": moving, "fixed_label": fixed_label, "moving_label": moving_label, "mask": mask}
+    files = {"fixed": fixed, "moving": moving, "fixed_label": fixed_label, "moving_label": moving_label}
+    files |= {"mask": mask, "moving_mask": moving_mask}
     pick_device(config.device)  # a device that is not there is told before a folder is made
     with opened_first(RunFolder.create(folder, dump_config(config), inputs=files)) as run:
         result, seconds = _timed(pair, config, inside, progress)
@@ -125,11 +134,32 @@ def register_pair(
         write_csv(run.path / "losses.csv", result.history)
         metrics = write_pair(run.path, pair, result, start, RegistrationLoss(config.loss), seconds)
     run.log(describe(metrics))
+    if told := verdict(metrics, config):
+        note(told)
+        run.log(f"note: {told}")
     return run
 
 
-def _timed(pair: Pair, config: PairConfig, mask: Tensor | None, progress: bool) -> tuple[PairResult, float]:
-    with _Bar(sum(config.iterations), len(config.pyramid), progress) as report:
+def verdict(metrics: dict, config: PairConfig) -> str | None:
+    """What speaks against the result, where the images hardly look alike at its end; None where nothing does.
+
+    Of images of one modality alone, which is what LNCC compares.
+    """
+    by_lncc = any("lncc" in label or "cross_correlation" in label for label in config.loss.image)
+    if not by_lncc or not metrics["ncc"] < LEAST_CORRELATION:
+        return None
+    return (
+        f"nothing was found: the correlation of the fixed and the moved image is {metrics['ncc']:.2f}. Is it the same "
+        "body part in both, and the same modality? Look at preview.png; try initialise=centre_of_mass or resize, or "
+        "for unlike modalities loss.image={mind_ssc: {}}"
+    )
+
+
+def _timed(
+    pair: Pair, config: PairConfig, masks: tuple[Tensor | None, Tensor | None], progress: bool
+) -> tuple[PairResult, float]:
+    count = sum(config.iterations) + (sum(config.iterations[:-1]) if config.symmetric else 0)
+    with _Bar(count, len(config.pyramid), progress) as report:
         begin = time.perf_counter()
         result = register(
             as_tensor(pair.fixed),
@@ -139,7 +169,8 @@ def _timed(pair: Pair, config: PairConfig, mask: Tensor | None, progress: bool) 
             moving_affine=pair.moving.affine,
             fixed_label=pair.fixed_label,
             moving_label=pair.moving_label,
-            mask=mask,
+            mask=masks[0],
+            moving_mask=masks[1],
             report=report,
         )
         return result, time.perf_counter() - begin
@@ -186,8 +217,8 @@ def _check_losses(
         )
     if config.loss.points and points is None:
         raise UserError(
-            f"loss.points asks for {', '.join(config.loss.points)} but there are no landmarks: give --fixed-points and "
-            "--moving-points, or drop the point losses"
+            f"loss.points asks for {', '.join(config.loss.points)} but there are no landmarks: give points to "
+            "register(), or drop the point losses"
         )
     if config.loss.points and start is not None and config.transform == "dvf":
         raise UserError("loss.points cannot be followed through a start by a velocity: use transform: ddf")
@@ -197,9 +228,9 @@ def _volume(image: Tensor, affine: np.ndarray) -> Volume:
     return Volume(image.cpu().numpy(), affine, spacing_of(affine))
 
 
-def _load_mask(path: Path, fixed: Volume, reading: Reading) -> Tensor:
+def _load_mask(path: Path, image: Volume, name: str, reading: Reading) -> Tensor:
     volume = load_image(path, reading)
-    check_same_grid(volume, fixed, f"mask {path}", "the fixed image", reading)
+    check_same_grid(volume, image, f"mask {path}", name, reading)
     return torch.from_numpy(np.ascontiguousarray(volume.array > 0))
 
 

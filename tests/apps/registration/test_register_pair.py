@@ -233,3 +233,13 @@ def test_a_start_of_another_shape_is_told():
     fixed, moving, _ = warped_pair()
     with pytest.raises(ValueError, match=r"start has shape \(3, 24, 22, 20\), expected \(1, 3, \*fixed\)"):
         register(fixed, moving, config(), start=torch.zeros(3, *SHAPE))
+
+
+def test_images_with_nothing_in_common_are_told(tmp_path, capsys):
+    noise = [np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32) for seed in (1, 2)]
+    paths = [save(tmp_path / f"{number}.nii.gz", each) for number, each in enumerate(noise)]
+    still = config(iterations=[1, 1], affine={"model": "none"}, search={"use": False})
+    mask = save(tmp_path / "mask.nii.gz", np.ones(SHAPE, np.uint8))
+    run = register_pair(*paths, still, tmp_path / "run", moving_mask=mask, progress=False)
+    assert "nothing was found: the correlation" in (run.path / "log.txt").read_text()
+    assert "nothing was found" in capsys.readouterr().err
