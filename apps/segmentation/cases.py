@@ -47,9 +47,12 @@ def find_cases(data: Data, faults: list[str] | None = None) -> Found:
 
 
 def split_cases(cases: Sequence[Case], split: Split) -> tuple[list[Case], list[Case]]:
-    """Training and validation cases: by ``ids``, the CSV's split column, or the last ``fraction`` of the sorted ids."""
+    """Training and validation cases: by ``ids``, a fold, the CSV's column, or the last ``fraction`` of the ids."""
     if split.ids is not None:
         held = _pick(cases, split.ids)
+    elif split.folds is not None and split.fold is not None:
+        first, end = (round(each * len(cases) / split.folds) for each in (split.fold, split.fold + 1))
+        held = {case.id for case in cases[first:end]}
     elif any(case.part for case in cases):
         held = {case.id for case in cases if case.part == "valid"}
     else:

@@ -132,6 +132,9 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Run folder that train left.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders of images.")],
     output: Output = None,
+    also: Annotated[
+        list[Path] | None, typer.Option("--also", help="A further run, such as another fold, to average with.")
+    ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average over the mirrored copies known from training.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make masks anew that exist.")] = False,
@@ -149,6 +152,7 @@ def predict(
     from medloss.apps.segmentation.predict import predict as run_prediction
 
     options: dict[str, Any] = {
+        "also": also or [],
         "tta": tta,
         "probabilities": probabilities,
         "overwrite": overwrite,

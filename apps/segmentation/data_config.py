@@ -65,10 +65,23 @@ class Split(Model):
 
     The fraction is one contiguous block, never a random draw: neighbouring ids are often two scans of one person, and a
     random split then tests on what was trained. ``ids`` is a list, or a range ``first..last`` with both ends included.
+    ``folds: 5, fold: 0`` (to 4) hold out one of five such blocks; ``medloss segment predict --also`` joins the runs.
     """
 
     fraction: float = pydantic.Field(0.2, ge=0, lt=1)
     ids: list[str] | str | None = None
+    folds: int | None = pydantic.Field(None, ge=2, le=1000)
+    """Blocks that the sorted ids are cut into, of which one is held out."""
+    fold: int | None = pydantic.Field(None, ge=0)
+    """The block that is held out, from 0."""
+
+    @pydantic.model_validator(mode="after")
+    def _check_folds(self) -> Split:
+        if (self.folds is None) != (self.fold is None) or (self.folds or 1) <= (self.fold or 0):
+            raise ValueError(f"folds and fold go together, fold from 0 to folds - 1; got {self.folds} and {self.fold}")
+        if self.folds is not None and self.ids is not None:
+            raise ValueError("ids and folds both say what is held out: drop one")
+        return self
 
     @pydantic.field_validator("ids", mode="before")
     @classmethod

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from medloss.apps.common.checkpoints import load_checkpoint, load_state
-from medloss.apps.common.compute import default_device, pick_device
+from medloss.apps.common.compute import default_device, pick_device, placed
+from medloss.apps.common.config import as_mapping
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import look, save_volume
 from medloss.apps.common.notes import note
@@ -19,6 +21,7 @@ from medloss.apps.common.origin import FILE as ORIGIN
 from medloss.apps.common.output import RunFolder, digest_of, read_json, write_json
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import Reading
+from medloss.apps.segmentation.cached import PREPARING
 from medloss.apps.segmentation.classes import Classes, write_classes
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data_config import Data
@@ -36,6 +39,7 @@ def predict(
     inputs: Sequence[Path | str],
     output: Path | str | None = None,
     *,
+    also: Sequence[Path | str] = (),
     tta: bool = False,
     probabilities: bool = False,
     overwrite: bool = False,
@@ -53,6 +57,8 @@ def predict(
 
     Args:
         output: folder of the masks; the run's ``predictions/`` by default.
+        also: further runs, such as the other folds: the logits of all networks are averaged, as in nnU-Net. They must
+            prepare their data as ``run`` does.
         tta: average over the copies mirrored along the axes that the run was trained with.
         probabilities: also write ``<name>_probabilities.nii.gz``, float32 (i, j, k, class), background first; of
             regions, one after the other.
@@ -70,7 +76,7 @@ def predict(
     data = config.data.model_copy(update={"read": Reading(**options)})
     where = {"device": device or default_device(config.device), "threads": threads or config.threads}
     config = config.model_copy(update={"data": data, **where})
-    model = Predictor.load(folder, config, checkpoint, tta)
+    model = Predictor.load(folder, config, checkpoint, tta, also)
     target = folder.predictions if output is None else Path(output)
     record = {"checkpoint": model.digest, "tta": tta, "probabilities": probabilities, "read": options}
     jobs = plan_jobs(inputs, target, data.channels, overwrite, record)
@@ -107,8 +113,15 @@ class Predictor:
         return self.classes.to_ids()
 
     @classmethod
-    def load(cls, folder: RunFolder, config: Config, checkpoint: str = "best", tta: bool = False) -> Predictor:
-        """The network of a run with the weights of its best or last checkpoint."""
+    def load(
+        cls,
+        folder: RunFolder,
+        config: Config,
+        checkpoint: str = "best",
+        tta: bool = False,
+        also: Sequence[Path | str] = (),
+    ) -> Predictor:
+        """The network of a run, or of several, with the weights of the best or last checkpoint."""
         if tta and not config.train.mirror:
             raise UserError(
                 "--tta averages over mirrored copies, but this run was trained without mirroring and does not know "
@@ -117,14 +130,13 @@ class Predictor:
         data = config.data
         classes = Classes.from_mapping(data.labels, data.ignore, data.region_order)
         device = pick_device(config.device, config.threads)
-        last = folder.checkpoints / "last.pt"
-        file = (folder.best() or last) if checkpoint == "best" else last
-        network = build_network(config.model, classes.count, data.count_channels).to(device)
-        load_state(network, load_checkpoint(file, device), "network", file)
+        runs = [(folder, config), *(_like(other, config) for other in also)]
+        files = [_file(each, checkpoint) for each, _ in runs]
+        networks = [_network(own, file, classes.count, device) for (_, own), file in zip(runs, files, strict=True)]
         mirror = tuple(config.train.mirror) if tta else ()
-        windows = build_windows(config.predict, data.settled_patch, [network.eval()], device, mirror)
+        windows = build_windows(config.predict, data.settled_patch, networks, device, mirror)
         trained = (read_json(folder.path / ORIGIN) or {}).get(TRAINED_ON)
-        return cls(windows, data, classes, trained, digest_of(file))
+        return cls(windows, data, classes, trained, "+".join(digest_of(file) for file in files))
 
     def __call__(self, scan: Scanned, probabilities: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
         """Indices (i, j, k) on the grid of the files, and class probabilities (i, j, k, N) where they are asked for."""
@@ -143,6 +155,31 @@ class Predictor:
         if soft is not None:  # the mask comes last: where it stands, the case is done
             save_volume(probability_file(job.mask), soft, scan.like)
         save_volume(job.mask, self.table[indices], scan.like)
+
+
+def _file(folder: RunFolder, checkpoint: str) -> Path:
+    last = folder.checkpoints / "last.pt"
+    return (folder.best() or last) if checkpoint == "best" else last
+
+
+def _network(config: Config, file: Path, classes: int, device: torch.device) -> torch.nn.Module:
+    """The network with the weights of a checkpoint."""
+    network = placed(build_network(config.model, classes, config.data.count_channels), device)
+    load_state(network, load_checkpoint(file, device), "network", file)
+    return network.eval()
+
+
+def _like(path: Path | str, config: Config) -> tuple[RunFolder, Config]:
+    """A further run of an ensemble, whose network sees what that of ``config`` sees."""
+    folder, other = load_run(path)
+    for key in (*PREPARING, "patch"):
+        own, theirs = (as_mapping(each.data)[key] for each in (config, other))
+        if own != theirs and key != "read":
+            raise UserError(
+                f"{path} does not fit the first run: data.{key} is {theirs} there and {own} here; "
+                "train them all with one plan (medloss segment plan), which settles what comes from the cases"
+            )
+    return folder, other
 
 
 def _is_done(mask: Path, probabilities: bool) -> bool:
