@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from medloss.apps.common.compressed import check_compressed_voxels
-from medloss.apps.common.formats import SLICER_SEGMENTATION
 from medloss.apps.common.itk_runtime import import_itk
 from medloss.apps.common.nifti import Stored, native
+from medloss.apps.common.slicer import is_layered, read_layers
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """ITK's axes point left, posterior, superior; ours right, anterior, superior."""
@@ -29,7 +29,10 @@ def read_itk(path: Path) -> Stored:
     itk = import_itk()
     check_compressed_voxels(path)
     header = _header(path)
-    _check_scalar(header, path)
+    if is_layered(path, header):
+        labels, layers = read_layers(path, header)
+        return Stored(labels, _affine_of(layers, 3))
+    _check_scalar(header)
     kind = {"char": itk.SS, "signed_char": itk.SS, "long_long": itk.D}.get(
         header.GetComponentTypeAsString(header.GetComponentType())
     )
@@ -77,7 +80,7 @@ def read_dicom_folder(folder: Path) -> Stored:
         )
     files = list(names.GetFileNames(series[0]))
     header = _header(Path(files[0]))
-    _check_scalar(header, folder)
+    _check_scalar(header)
     image = itk.imread(
         files, itk.D if header.GetComponentTypeAsString(header.GetComponentType()) == "double" else itk.F
     )
@@ -125,15 +128,10 @@ def _header(path: Path) -> Any:
     return reader
 
 
-def _check_scalar(header: Any, path: Path) -> None:
+def _check_scalar(header: Any) -> None:
     kind = header.GetPixelTypeAsString(header.GetPixelType())
     if kind == "scalar" and header.GetNumberOfComponents() == 1:
         return
-    if path.name.lower().endswith(f"{SLICER_SEGMENTATION}.nrrd"):
-        raise ValueError(
-            f"it is a segmentation of {header.GetNumberOfComponents()} overlapping layers, expected one: "
-            "export it from 3D Slicer as a label map"
-        )
     raise ValueError(
         f"its voxels are {kind} with {header.GetNumberOfComponents()} components, expected one real number each: "
         "convert it to a scalar image first"
