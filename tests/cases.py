@@ -194,6 +194,14 @@ def preparation(case: LossCase) -> tuple[Any, ...]:
     return (case.kind, *(getattr(cls, name, None) for name in ("forward", "evaluate", "_reduced", "look")))
 
 
+def representatives(of: Iterable[LossCase]) -> list[LossCase]:
+    """The first case of each :func:`preparation`: for dear cells in which what is held is held by what is shared."""
+    found: dict[Any, LossCase] = {}
+    for case in of:
+        found.setdefault(preparation(case), case)
+    return list(found.values())
+
+
 def combined(number: int, *axes: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Combinations of values, one of each axis: all of them for number 0, and few for any other.
 

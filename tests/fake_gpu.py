@@ -19,6 +19,7 @@ import json
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -141,18 +142,22 @@ def through_python() -> None:
 
 
 def faults_by_case(gradients: bool) -> dict[str, list[str]]:
-    """Every case under a mask, and the first of each loss without; the latter's gradient, or those of all."""
-    from cases import cases, full_mask, is_first
+    """Every case under a mask, and the first of each loss without; the latter's gradient, or those of all.
 
-    mode, found = FakeTensorMode(), {}
+    A loss is called with its numbers under a mask and with others without, or the other way round: by turns among
+    those that prepare their tensors by the same functions.
+    """
+    from cases import cases, full_mask, is_first, preparation
+
+    mode, found, numbers = FakeTensorMode(), {}, Counter[Any]()
     move = on_gpu(mode)
     for case in cases():
-        tensors = case.inputs(max(2, case.row.least))
+        tensors, turn = case.inputs(max(2, case.row.least)), numbers[preparation(case)]
+        numbers[preparation(case)] += 1
         for masked in (True, False) if is_first(case) else (True,):
             mask = full_mask(case, tensors[0]) if masked else None
-            for told, loss in {"": case.make(), ", other numbers": with_other_numbers(case.make())}.items():
-                if loss is None:
-                    continue
+            other = with_other_numbers(case.make())
+            for told, loss in _both_or_one(case.make(), other, masked, turn):
                 with mode:
                     loss, inputs = loss._apply(move), [move(tensor) for tensor in tensors]
                     given = None if mask is None else move(mask)
@@ -162,6 +167,17 @@ def faults_by_case(gradients: bool) -> dict[str, list[str]]:
                 if not (told and any(" ValueError: " in fault for fault in faults)):  # numbers that do not go together
                     found[label] = faults
     return found
+
+
+def _both_or_one(plain: Any, other: Any, masked: bool, turn: int) -> list[tuple[str, Any]]:
+    """The loss, with other numbers, or the one and then the other under a mask of the first that has its preparation.
+
+    A table of the plain numbers may stand from another loss: what is handed over shows with others.
+    """
+    if other is None:
+        return [("", plain)]
+    found = [("", plain), (", other numbers", other)]
+    return found if masked and turn == 0 else [found[(turn + masked + 1) % 2]]
 
 
 def step(loss: Any, inputs: list[Tensor], mask: Tensor | None, wanted: bool) -> tuple[Tensor, ...]:

@@ -128,8 +128,7 @@ class RunFolder:
         Nothing is ever overwritten: where ``path`` exists and is not empty, ``path-2``, ``path-3``, ... is made. Two
         processes never get the same folder.
         """
-        run = cls(_claim(Path(path).absolute()))
-        write_text(run.config, config)
+        run = cls(_claim(Path(path).absolute(), config))
         write_json(run.path / "environment.json", {**environment(), **facts})
         return run
 
@@ -188,8 +187,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _claim(path: Path) -> Path:
-    """A new folder ``path``, or ``path-2``, ...; an empty one that stands is taken by the first who marks it."""
+def _claim(path: Path, config: str) -> Path:
+    """A new folder ``path``, or ``path-2``, ...; an empty one that stands is taken by the first who describes it."""
     if path.exists() and not path.is_dir():
         raise UserError(f"cannot make the folder {path}: a file of that name exists; give another --output")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,11 +197,24 @@ def _claim(path: Path) -> Path:
         if candidate.is_dir() and any(candidate.iterdir()):
             continue
         with contextlib.suppress(FileExistsError):
-            if not candidate.is_dir():
-                candidate.mkdir()
-            os.close(os.open(candidate / "config.yaml", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            candidate.mkdir(exist_ok=True)
+            _write_first(candidate / "config.yaml", config)
             return candidate
     raise AssertionError("unreachable")
+
+
+def _write_first(path: Path, text: str) -> None:
+    """Write a file whole or not at all, of several writers the first; FileExistsError for the others."""
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        written.write_text(text, encoding="utf-8")
+        try:
+            os.link(written, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            os.replace(written, path)
 
 
 def _version(package: str) -> str | None:

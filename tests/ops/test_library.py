@@ -63,6 +63,19 @@ def ops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     os.chmod(tmp_path, 0o700)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Puts the library into the package, as a wheel brings it. It is compiled once, from the sources of all tests."""
+    made: list[Path] = []
+
+    def ship(ops: Path) -> Path:
+        made[:] = made or [build.build(ops, tmp_path_factory.mktemp("shipped"))]
+        (ops / "_native").mkdir()
+        return Path(shutil.copy(made[0], ops / "_native" / build.library_name(ops)))
+
+    return ship
+
+
 def own(tmp_path: Path) -> Path:
     return tmp_path / "HOME" / ".cache" / "medloss"
 
@@ -128,9 +141,9 @@ def test_it_is_built_once_for_its_owner_alone_and_says_so(
 
 
 def test_the_shipped_library_comes_before_everything_that_can_fail(
-    tmp_path: Path, ops: Path, monkeypatch: pytest.MonkeyPatch
+    ops: Path, built: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipped = build.build(ops, ops / "_native")
+    shipped = built(ops)
 
     def never(*_: Any) -> Any:
         raise AssertionError("asked for")
@@ -140,8 +153,10 @@ def test_the_shipped_library_comes_before_everything_that_can_fail(
     assert library.loaded().path == shipped
 
 
-def test_unreadable_sources_do_not_hide_the_shipped_library(ops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipped = build.build(ops, ops / "_native")
+def test_unreadable_sources_do_not_hide_the_shipped_library(
+    ops: Path, built: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = built(ops)
 
     def unreadable(_: Path) -> str:
         raise PermissionError(13, "Permission denied", "kernel.c")
@@ -155,9 +170,9 @@ def test_unreadable_sources_do_not_hide_the_shipped_library(ops: Path, monkeypat
 
 @pytest.mark.parametrize("left", [0, 20, 64, 0.5, 0.9])
 def test_a_shipped_library_cut_short_is_built_again(
-    left: float, tmp_path: Path, ops: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    left: float, tmp_path: Path, ops: Path, built: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    shipped = build.build(ops, ops / "_native")
+    shipped = built(ops)
     content = shipped.read_bytes()
     shipped.write_bytes(content[: int(len(content) * left) if 0 < left < 1 else left])
     found, told = in_children(1, lambda: (library.loaded().path, caplog.text))[0]
@@ -323,8 +338,8 @@ def test_a_path_is_believed_only_below_folders_of_ours(tmp_path: Path) -> None:
         cache.check_above(tmp_path / "a" / "b")
 
 
-def test_a_library_of_other_sources_is_refused(ops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = build.build(ops, ops / "_native")
+def test_a_library_of_other_sources_is_refused(ops: Path, built: Callable[[Path], Path]) -> None:
+    path = built(ops)
     (ops / "components" / "kernel.c").write_text(KERNEL + "/* edited */")
     path.rename(ops / "_native" / build.library_name(ops))
     assert library._shipped(faults := library.Faults()) is None
