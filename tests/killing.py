@@ -6,6 +6,7 @@ A command runs in a process that is forked from one with all imports done, so th
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import multiprocessing
 import os
@@ -34,12 +35,17 @@ class Ended(NamedTuple):
     told: str
 
 
+@functools.cache
 def _context() -> Any:
+    """Makes processes that have imported everything: the first one waits for that."""
     context = multiprocessing.get_context("forkserver")
     names = ("commands", "segmentation.train", "segmentation.predict", "registration.train", "registration.predict")
     further = ("registration.pair", "common.figures", "common.curves", "common.history")
     preload = [f"medloss.apps.{name}" for name in (*names, *further)]
     context.set_forkserver_preload([*preload, "torch.utils.tensorboard", "matplotlib.pyplot"])
+    first = context.Process(target=time.time)
+    first.start()
+    first.join()
     return context
 
 

@@ -12,7 +12,7 @@ from medloss.apps.common.config import dump_config
 from medloss.apps.registration.config import RegistrationConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-TIMES = 4
+TIMES = 3
 
 
 @pytest.fixture

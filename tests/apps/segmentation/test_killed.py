@@ -10,7 +10,7 @@ from killing import assert_equal_folders, assert_whole, killed, run
 from medloss.apps.common.config import dump_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-TIMES = 5
+TIMES = 3
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import kept_reports
 import pytest
-from kept_reports import digest, kept, passed, remember
+from kept_reports import TESTS, digest, kept, passed, remember
 
 
 @pytest.fixture
@@ -69,8 +69,37 @@ def test_passed_tests_are_remembered_until_something_changes(made, tmp_path: Pat
     assert len(list((folder / "passed").iterdir())) == 1
 
 
-def test_every_kernel_counts() -> None:
-    """A change of any operator's file is seen: kernels import each other's device functions."""
-    found = {path.name for path in kept_reports.sources(Path(__file__))}
-    assert {"kernel.py", "triton.py", "windows_kernel.py", "triton_tiles.py", Path(__file__).name} <= found
-    assert len(digest(Path(__file__), 90)) == 32
+HERE = Path(__file__).resolve().parent
+OPS = kept_reports.PACKAGE / "ops"
+SHARED = {OPS / name for name in ("operator.py", "dispatch.py", "triton_path.py")} | {TESTS / "triton_harness.py"}
+
+
+def test_what_a_file_imports_counts_and_what_they_import() -> None:
+    """Kernels import each other's device functions, inside of functions, too."""
+    found = set(kept_reports.sources(HERE / "test_region_loss.py"))
+    assert SHARED | {HERE / "test_region_loss.py", TESTS / "machine_code.py", OPS / "label_tile.py"} <= found
+    for operator in ("region_loss", "region_sums"):
+        assert {OPS / operator / f"{name}.py" for name in ("__init__", "reference", "kernel", "triton")} <= found
+    assert OPS / "resample" / "kernel.py" not in found, "a change of another kernel repeats these tests"
+    assert OPS / "local_moments" / "windows_kernel.py" in set(kept_reports.sources(HERE / "test_local_moments.py"))
+    assert len(digest(HERE / "test_region_loss.py", 90)) == 32
+
+
+@pytest.mark.parametrize("file", sorted(HERE.glob("test_*.py")), ids=lambda file: file.stem)
+def test_every_file_reaches_the_kernels_of_its_operator(file: Path) -> None:
+    found = set(kept_reports.sources(file))
+    kernel = OPS / file.stem.removeprefix("test_") / "kernel.py"
+    assert not kernel.is_file() or {kernel, OPS / "operator.py"} <= found
+
+
+def test_no_module_is_imported_by_a_name_that_is_made() -> None:
+    """Such an import would not be followed."""
+    made = ("import_module", "__import__", "exec(", "eval(")
+    assert not [path for path in OPS.rglob("*.py") for word in made if word in path.read_text(encoding="utf-8")]
+
+
+def test_whoever_imports_the_whole_package_depends_on_it(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text("def test():\n    import medloss\n")
+    assert {kept_reports.PACKAGE / "base.py", OPS / "resample" / "kernel.py"} <= set(
+        kept_reports.sources(tmp_path / "test_some.py")
+    )
