@@ -24,7 +24,7 @@ from medloss.apps.common.formats import (
     is_dicom_folder,
 )
 from medloss.apps.common.itk_files import itk_place, read_dicom_folder, read_itk, write_itk
-from medloss.apps.common.nifti import Forms, Stored, apart, nifti_image, read_nibabel, same_place, voxel_sizes
+from medloss.apps.common.nifti import Forms, Stored, apart, has_size, nifti_image, read_nibabel, same_place, voxel_sizes
 from medloss.apps.common.notes import note
 from medloss.apps.common.output import atomic_write
 from medloss.apps.common.reading import DEFAULT, Reading
@@ -81,9 +81,9 @@ def load_channels(path: Path | str, reading: Reading = DEFAULT) -> Volume:
 
 
 def _volume(path: Path, stored: Stored, reading: Reading) -> Volume:
-    affine = _placed(path, stored, reading)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    if not has_size(stored.affine):
         raise UserError(f"{path} has a singular affine, so its voxels have no size; repair the header first")
+    affine = _placed(path, stored, reading)
     return Volume(stored.array, affine, spacing_of(affine), stored.forms, stored.step)
 
 

@@ -17,6 +17,8 @@ CIFTI = range(3000, 3100)
 """Intent codes of CIFTI files: values on a surface, which have no grid."""
 SAME_FORMS = 1e-3
 """Two places are the same where no corner of the volume moves by more than this many voxels."""
+SMALLEST = 1e-12
+"""A voxel of less than this many cubic units has no size."""
 LONGEST_NIFTI1 = 32767
 NIFTI2_HEADER = 540
 
@@ -125,10 +127,18 @@ def _forms(image: Any, scale: float) -> Forms:
     header = image.header
     if not isinstance(image, nib.Nifti1Pair):
         return Forms(None, 0, None, 0, tuple(image.shape))
-    codes = {name: int(header[f"{name}_code"]) for name in ("sform", "qform")}
-    sform = in_mm(header.get_sform(), scale) if codes["sform"] > 0 else None
-    qform = in_mm(header.get_qform(), scale) if codes["qform"] > 0 else None
-    return Forms(sform, codes["sform"], qform, codes["qform"], tuple(image.shape))
+    codes, forms = {name: int(header[f"{name}_code"]) for name in ("sform", "qform")}, {}
+    for name, code in codes.items():
+        form = getattr(header, f"get_{name}")() if code > 0 else None
+        if form is not None and not has_size(form):
+            raise ValueError(f"its {name} gives the voxels no size: repair the header (write one affine as both forms)")
+        forms[name] = None if form is None else in_mm(form, scale)
+    return Forms(forms["sform"], codes["sform"], forms["qform"], codes["qform"], tuple(image.shape))
+
+
+def has_size(affine: np.ndarray) -> bool:
+    """Whether an affine (4 x 4) is finite and not singular, so that voxels have a place and a size."""
+    return bool(np.isfinite(affine).all()) and abs(float(np.linalg.det(affine[:3, :3]))) >= SMALLEST
 
 
 def in_mm(affine: np.ndarray, scale: float) -> np.ndarray:

@@ -102,6 +102,20 @@ def test_headers_that_nibabel_refuses(tmp_path, offset, form, value):
         load_volume(tmp_path / "x.nii")
 
 
+@pytest.mark.parametrize(
+    ("offset", "value"), [(280, np.nan), (284, np.inf), (80, np.nan), (256, np.nan), (268, np.inf)]
+)
+def test_headers_without_a_place_or_a_size(tmp_path, offset, value):
+    """Numbers of either form, both in use: sform (280), voxel size (80), rotation and origin of the qform."""
+    path = write(tmp_path / "x.nii", sform_code=1, qform_code=1)
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<f", raw, offset, value)
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=r"x\.nii") as caught:
+        load_volume(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_five_axes_and_cifti_are_refused(tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 2, 3), np.float32), AFFINE), tmp_path / "five.nii.gz")
     image = nib.Nifti2Image(np.zeros((1, 1, 1, 1, 5, 6), np.float32), np.eye(4))
