@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from medloss.apps.common.checkpoints import load_checkpoint, load_state
 from medloss.apps.common.config import dump_config
 from medloss.apps.common.engine import Validation, build_trainer, to_device
 from medloss.apps.common.errors import UserError
@@ -30,6 +31,7 @@ class Task:
         loader: training batches, dictionaries.
         device: where it is trained.
         left_out: files of the data set that are not used.
+        draws: whether :meth:`finish` leaves pictures ``previews/epoch_NNNN*`` of the best epoch.
     """
 
     config: Any
@@ -38,6 +40,7 @@ class Task:
     loader: Any
     device: torch.device
     left_out: Sequence[LeftOut] = ()
+    draws: bool = True
 
     def terms(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Every loss term of a batch on ``device``."""
@@ -79,6 +82,7 @@ def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_c
     """
     config: TrainConfig = task.config.train
     run = open_run(path, task.config, task.origin(), task.device, resume, allow_changes)
+    validation = task.validation(run)
     trainer = build_trainer(
         run=run,
         network=task.network,
@@ -88,7 +92,7 @@ def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_c
         device=task.device,
         seed=task.config.seed,
         loss=task.loss,
-        validation=task.validation(run),
+        validation=validation,
         progress=progress,
     )
     if resume:
@@ -100,8 +104,27 @@ def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_c
     with task.guard():
         trainer.run()
     task.finish(run)
+    if resume and validation is not None and task.draws:
+        _draw_best(task, validation, run)
     run.log(f"done: {run.path}")
     return run
+
+
+def _draw_best(task: Task, validation: Validation, run: RunFolder) -> None:
+    """Measure and draw the best epoch once more where the process that measured it was killed before it drew."""
+    best = run.best()
+    if best is None:
+        return
+    state = load_checkpoint(best)
+    epoch = int(state["epoch"])
+    if any(run.previews.glob(f"epoch_{epoch:04d}*")):
+        return
+    load_state(task.network, state, "network", best)
+    with task.guard():
+        validation.measure()
+    if validation.measured:
+        validation.measured(epoch, True)
+    task.finish(run)
 
 
 def dry_run(task: Task) -> str:

@@ -54,6 +54,7 @@ class SegmentationTask(application.Task):
         loss = supervised(build_loss(self.config.loss, kind="label"), self.config.model.deep_supervision)
         self.loss = loss.to(self.device)
         self.validator = self._validator()
+        self.draws = self.config.validate_.previews > 0
         self._terms = Terms(self.network, self.loss, self.prepared.classes)
 
     def terms(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
