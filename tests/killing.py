@@ -26,6 +26,9 @@ KILLED = -9
 APPENDED = ("log.txt", "events.out")
 """Beginnings of the names of files to which lines are added, and the last one may be cut short."""
 
+TIMES = ("seconds", "peak", "pace")
+"""Beginnings of the keys of what is another in each run."""
+
 
 class Ended(NamedTuple):
     """How a command ended: its exit code (``KILLED``), its seconds, and what it printed."""
@@ -94,7 +97,7 @@ def assert_whole(folder: Path) -> None:
 def _read(path: Path) -> Any:
     """What a file says, without the times of its run."""
     if path.suffix == ".pt":
-        return load_checkpoint(path)
+        return _without_times(load_checkpoint(path))
     if path.name.endswith(".nii.gz"):
         return load_channels(path).array
     if path.suffix == ".png":
@@ -110,7 +113,7 @@ def _read(path: Path) -> Any:
 
 def _without_times(found: Any) -> Any:
     if isinstance(found, dict):
-        return {key: _without_times(value) for key, value in found.items() if not key.startswith(("seconds", "peak"))}
+        return {key: _without_times(value) for key, value in found.items() if not str(key).startswith(TIMES)}
     return [_without_times(each) for each in found] if isinstance(found, list) else found
 
 
