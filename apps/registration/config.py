@@ -54,6 +54,12 @@ class _Registration(Model):
             raise ValueError("regularise: velocity needs a dvf; a ddf has no velocity")
 
 
+def by_lncc(image: LossMapping) -> bool:
+    """Whether LNCC is among the image losses, which compares images of one modality."""
+    names = {(options or {}).get("name", label) for label, options in image.items()}
+    return bool(names & {"lncc", "local_normalized_cross_correlation"})
+
+
 class Affine(Model):
     """The stage before the deformation: an affine (12 parameters) or rigid (6) map, found by image losses.
 
@@ -74,10 +80,8 @@ class Affine(Model):
             return self
         if not image:
             return self.model_copy(update={"model": "none"})
-        names = {(options or {}).get("name", label) for label, options in image.items()}
-        by_lncc = names & {"lncc", "local_normalized_cross_correlation"}
         wide = {"lncc": {"kernel_size": 11, "border": "renormalise"}}
-        return self.model_copy(update={"loss": wide if by_lncc else image})
+        return self.model_copy(update={"loss": wide if by_lncc(image) else image})
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Affine:
@@ -93,8 +97,8 @@ class Search(Model):
     """The coupled discrete search in which the deformation begins.
 
     It looks for each cell of ``cell`` steps at every offset of up to ``radius`` steps along each axis, a ``step`` being
-    so many voxels; 3 x 5 is a reach of 15 voxels. Intensities are normalised in windows of ``window`` voxels, so it
-    suits images of one modality.
+    so many voxels; 3 x 5 is a reach of 15 voxels. Intensities are normalised in windows of ``window`` voxels, which
+    suits images of one modality: where LNCC is not among the image losses, nothing is searched.
     """
 
     use: bool = True
@@ -105,7 +109,11 @@ class Search(Model):
 
 
 class PairConfig(_Registration):
-    """``medloss register pair``: optimisation of one pair, coarse to fine, without training."""
+    """``medloss register pair``: optimisation of one pair, coarse to fine, without training.
+
+    For images of unlike modalities one override is enough: ``loss.image={mind_ssc: {}}``, or
+    ``{global_mutual_information: {}}``; the affine stage then goes by it, too.
+    """
 
     transform: Literal["ddf", "dvf"] = "ddf"
     """ddf: the displacement, which the losses keep from folding; dvf: a stationary velocity field, integrated."""

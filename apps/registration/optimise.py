@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.registration.config import PairConfig
+from medloss.apps.registration.config import PairConfig, by_lncc
 from medloss.apps.registration.losses import Landmarks, RegistrationLoss, numbers, total
 from medloss.apps.registration.pyramid import Level, coarser_shape, grid_spacing, plan_levels, resize_field
 from medloss.apps.registration.search import search
@@ -48,7 +48,7 @@ def optimise(
         The displacement ``(1, 3, *fixed)`` in voxels, which folds nowhere unless ``config.unfold`` is none; and one row
         per iteration: its level, its number, whether it went backward, and every loss term, raw and weighted.
     """
-    if start is None and config.search.use and config.loss.image:
+    if start is None and config.search.use and by_lncc(config.loss.image):
         start, backward = search(views, config.search)
     else:
         backward = None if start is None or not config.symmetric else invert(start)

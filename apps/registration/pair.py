@@ -19,7 +19,7 @@ from medloss.apps.common.output import RunFolder, opened_first, write_csv
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.registration.affine import World, find_affine
-from medloss.apps.registration.config import PairConfig
+from medloss.apps.registration.config import PairConfig, by_lncc
 from medloss.apps.registration.data import load_map
 from medloss.apps.registration.geometry import INITIALISERS
 from medloss.apps.registration.intensity import load_intensities
@@ -145,8 +145,7 @@ def verdict(metrics: dict, config: PairConfig) -> str | None:
 
     Of images of one modality alone, which is what LNCC compares.
     """
-    by_lncc = any("lncc" in label or "cross_correlation" in label for label in config.loss.image)
-    if not by_lncc or not metrics["ncc"] < LEAST_CORRELATION:
+    if not by_lncc(config.loss.image) or not metrics["ncc"] < LEAST_CORRELATION:
         return None
     return (
         f"nothing was found: the correlation of the fixed and the moved image is {metrics['ncc']:.2f}. Is it the same "
