@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from medloss.apps.common import processes
 from medloss.apps.common.checkpoints import load_checkpoint, load_state
 from medloss.apps.common.config import dump_config
 from medloss.apps.common.engine import Validation, build_trainer, to_device
@@ -81,7 +82,7 @@ def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_c
         UserError: nothing to resume, or a run that was made of something else and ``allow_changes`` is False.
     """
     config: TrainConfig = task.config.train
-    run = open_run(path, task.config, task.origin(), task.device, resume, allow_changes)
+    run = _open(task, path, resume, allow_changes)
     validation = task.validation(run)
     trainer = build_trainer(
         run=run,
@@ -97,14 +98,15 @@ def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_c
     )
     if resume:
         run.log(f"resumed after epoch {trainer.resume()}")
-        write_text(run.config, dump_config(task.config))
-    for line in (f"run folder {run.path}", task.facts(), task.before()):
-        if line:
-            run.log(line)
+        if processes.is_main():
+            write_text(run.config, dump_config(task.config))
+    if processes.is_main():
+        _introduce(task, run)
     with task.guard():
         trainer.run()
-    task.finish(run)
-    if resume and validation is not None and task.draws:
+    if processes.is_main():
+        task.finish(run)
+    if resume and validation is not None and task.draws and processes.count() == 1:
         _draw_best(task, validation, run)
     run.log(f"done: {run.path}")
     return run
@@ -125,6 +127,21 @@ def _draw_best(task: Task, validation: Validation, run: RunFolder) -> None:
     if validation.measured:
         validation.measured(epoch, True)
     task.finish(run)
+
+
+def _open(task: Task, path: Path | str, resume: bool, allow_changes: bool) -> RunFolder:
+    """The run folder, which the first of several processes makes."""
+    opened = ""
+    if processes.is_main():
+        opened = str(open_run(path, task.config, task.origin(), task.device, resume, allow_changes).path)
+    return RunFolder(Path(processes.from_main(opened)))
+
+
+def _introduce(task: Task, run: RunFolder) -> None:
+    together = f"{processes.count()} processes, each with its share of every batch" if processes.count() > 1 else ""
+    for line in (f"run folder {run.path}", task.facts(), together, task.before()):
+        if line:
+            run.log(line)
 
 
 def dry_run(task: Task) -> str:

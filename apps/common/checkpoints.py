@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from medloss.apps.common import processes
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.output import RunFolder, atomic_write, remove_unfinished, write_json
 
@@ -43,6 +44,8 @@ class Checkpoints:
         """Write last.pt, and a best checkpoint when ``score`` is among the best."""
         name = self._name(score, epoch)
         dropped = self._rank(score, name)
+        if not processes.is_main():
+            return
         rows = [{str(key): value for key, value in row.items()} for row in history]
         state: dict[str, Any] = {"epoch": epoch, "iteration": iteration, "history": rows}
         state |= {name: each.state_dict() for name, each in self.objects.items()}
@@ -73,6 +76,8 @@ class Checkpoints:
 
     def _put_right(self) -> None:
         """Remove what a killed process wrote after last.pt, or could not remove; the replayed epochs write it again."""
+        if not processes.is_main():
+            return
         remove_unfinished(self.run.path)
         kept = {name for _, name in self.saved}
         for file in self.run.checkpoints.glob("best_*.pt"):

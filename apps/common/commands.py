@@ -49,7 +49,8 @@ def run_training(
     quiet: bool,
     allow_changes: bool,
 ) -> Path | None:
-    """Print the configuration, try one step, or train; the run folder where a training ended.
+    """Print the configuration, try one step, or train; the run folder where a training ended, None to other processes
+    than the first.
 
     Args:
         command: ``"segment"`` or ``"register"``.
@@ -57,6 +58,7 @@ def run_training(
         training: imports the application's training module, which has ``train`` and ``dry_run``.
     """
     from medloss.apps.common.config import dump_config
+    from medloss.apps.common.processes import is_main
 
     if print_config:
         typer.echo(dump_config(settings), nl=False)
@@ -67,7 +69,8 @@ def run_training(
         return None
     folder = output or Path("runs") / f"{date.today().isoformat()}-{command}"
     with interruptible("the last finished epoch is kept: go on with --output RUN --resume"):
-        return module.train(settings, folder, resume, progress=not quiet, allow_changes=allow_changes).path
+        run = module.train(settings, folder, resume, progress=not quiet, allow_changes=allow_changes)
+    return run.path if is_main() else None
 
 
 def reading_options(nan: str | None, space: str | None, trust_arrays: bool = False) -> dict[str, Any]:

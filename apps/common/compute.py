@@ -7,6 +7,7 @@ from typing import Annotated
 import pydantic
 import torch
 
+from medloss.apps.common import processes
 from medloss.apps.common.errors import UserError
 
 Device = Annotated[str, pydantic.Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
@@ -29,7 +30,9 @@ def pick_device(name: str = "auto", threads: int | None = None) -> torch.device:
     if threads is not None:
         torch.set_num_threads(threads)
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and processes.started_together():
+        name = f"cuda:{processes.local_number()}"  # one GPU for each process of a machine
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -21,6 +21,7 @@ from ignite.handlers import ProgressBar
 from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys
 
+from medloss.apps.common import processes
 from medloss.apps.common.averaging import Trained, WeightAverage
 from medloss.apps.common.checkpoints import Checkpoints
 from medloss.apps.common.history import History
@@ -83,7 +84,7 @@ class Trainer:
         try:
             if state.epoch == 0:
                 self.checkpoints.save(0, 0)
-            if not (state.epoch and (self.pace.is_last(state.epoch) or self.is_stale())):
+            if not (state.epoch and (processes.from_main(self.pace.is_last(state.epoch)) or self.is_stale())):
                 self.engine.run()
         finally:
             self.history.close()
@@ -129,10 +130,14 @@ def build_trainer(
         validation: how to measure; without it only ``last.pt`` is written.
     """
     epochs, updates = config.count_epochs(len(loader)), -(-len(loader) // config.accumulate)
+    processes.same_start(network)
+    if isinstance(loss, torch.nn.Module):
+        processes.share_statistics(loss)
     optimizer = build_optimizer(config.optimizer, network.parameters())
     picked = validation or Validation(dict, "none")
     pace = Pace(epochs, None if config.minutes is None else 60 * config.minutes, picked.share)
-    schedule = build_schedule(config.schedule, optimizer, epochs, updates, pace.fraction if config.minutes else None)
+    used = (lambda: processes.from_main(pace.fraction())) if config.minutes else None
+    schedule = build_schedule(config.schedule, optimizer, epochs, updates, used)
     average = WeightAverage(network, config.ema) if config.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
     update = Update(network, optimizer, schedule, scaler, terms, config, device, average)
@@ -143,7 +148,7 @@ def build_trainer(
     trainer = Trainer(engine, checkpoints, run, pace, average)
     trainer.patience = picked.patience
     _attach(trainer, loader, seed, loss, validation, schedule)
-    if progress:
+    if progress and processes.is_main():
         ProgressBar(desc="train", disable=None).attach(engine, output_transform=lambda output: _shown(trainer, output))
     return trainer
 
@@ -182,6 +187,7 @@ class Update:
         return output
 
     def _update(self) -> None:
+        processes.average_gradients(self.network)
         if self.config.clip is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
@@ -230,24 +236,28 @@ def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Val
     def start(engine: Engine) -> None:
         started[0] = time.perf_counter()
         seed_epoch(seed, engine.state.epoch, loader.dataset)
+        if hasattr(loader.batch_sampler, "set_epoch"):
+            loader.batch_sampler.set_epoch(engine.state.epoch)
         trainer.history.start_epoch()
         if hasattr(loss, "set_epoch"):
             loss.set_epoch(engine.state.epoch - 1)
 
     def finish(engine: Engine) -> None:
-        epoch, means, pace = engine.state.epoch, trainer.history.means(), trainer.pace
+        epoch, means, pace = engine.state.epoch, processes.mean(trainer.history.means()), trainer.pace
+        processes.average_statistics(engine.network)  # type: ignore[attr-defined]  # MONAI's engine has one
         if means["loss"] - means["loss"] != 0:  # NaN or infinite: stop before the good checkpoint is lost
             advice = "lower train.optimizer.lr or set train.clip"
             raise RuntimeError(f"the loss is {means['loss']} in epoch {epoch}: {advice}")
         pace.add_epoch(time.perf_counter() - started[0])
         row = {"epoch": epoch, "lr": schedule.get_last_lr()[0], **means}
-        is_last = pace.is_last(epoch)
-        due = validation if validation and _is_due(validation, pace, epoch, is_last) else None
+        # the clocks of several processes differ: that of the first one decides
+        is_last = processes.from_main(pace.is_last(epoch))
+        due = validation if validation and processes.from_main(_is_due(validation, pace, epoch, is_last)) else None
         metrics = _validate(trainer, due) if due else {}
         row |= {"seconds": time.perf_counter() - started[0], **metrics}
         score = metrics.get(due.metric) if due else None
         is_best = trainer.checkpoints.is_best(score)
-        if due and due.measured:
+        if due and due.measured and processes.is_main():
             due.measured(epoch, is_best)
         # last.pt says that the epoch is over; what comes before it is repeated after a kill, what comes after it is
         # made again from it

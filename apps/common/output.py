@@ -143,9 +143,13 @@ class RunFolder:
         return run
 
     def log(self, message: str) -> None:
-        """Print ``message`` and append it, with the time, to ``log.txt``."""
+        """Print ``message`` and append it, with the time, to ``log.txt``; of several processes the first one does."""
         from tqdm import tqdm
 
+        from medloss.apps.common import processes
+
+        if not processes.is_main():
+            return
         tqdm.write(message)
         with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n")

@@ -14,10 +14,13 @@ import numpy as np
 import torch
 from monai.data.utils import set_rnd
 
+from medloss.apps.common import processes
+
 
 def seed_epoch(seed: int, epoch: int, dataset: Any = None) -> None:
     """Seed every generator for one epoch: Python, NumPy, torch (all devices), the random transforms of ``dataset``."""
-    derived = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    number = processes.rank() if processes.count() > 1 else 0  # each process draws an augmentation of its own
+    derived = int(np.random.SeedSequence([seed, epoch, number] if number else [seed, epoch]).generate_state(1)[0])
     random.seed(derived)
     np.random.seed(derived)
     torch.manual_seed(derived)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from medloss.apps.common import application
+from medloss.apps.common import application, processes
+from medloss.apps.common.batches import Batches
 from medloss.apps.common.compute import pick_device
 from medloss.apps.common.config import as_mapping
 from medloss.apps.common.engine import Validation
@@ -68,8 +69,9 @@ class RegistrationTask(application.Task):
         seed_epoch(config.seed, 0)
         self.network = build_network(config.model).to(self.device)
         self.loss = RegistrationLoss(config.loss).to(self.device)
+        batches = Batches(len(self.pairs), config.train.batch, config.seed)
         self.loader = DataLoader(
-            self.pairs, config.train.batch, shuffle=True, num_workers=config.train.workers, collate_fn=collate
+            self.pairs, batch_sampler=batches, num_workers=config.train.workers, collate_fn=collate
         )
         self._terms = Terms(self.network, self.loss, config)
         self.validator = Validator(self.valid, self._terms, self.device) if len(self.valid) else None
@@ -135,8 +137,9 @@ def train(
     """
     if resume:
         RunFolder.open(run_path)
-    task = RegistrationTask(config)
-    return application.train(task, run_path, resume=resume, progress=progress, allow_changes=allow_changes)
+    with processes.joined():
+        task = RegistrationTask(config)
+        return application.train(task, run_path, resume=resume, progress=progress, allow_changes=allow_changes)
 
 
 def dry_run(config: RegistrationConfig) -> str:

@@ -10,6 +10,7 @@ import torch
 from monai.metrics import compute_dice
 from torch import Tensor
 
+from medloss.apps.common import processes
 from medloss.apps.common.deformation import folding_percent, jacobian_determinant
 from medloss.apps.common.engine import to_device
 from medloss.apps.registration.data import PairDataset, collate
@@ -34,7 +35,8 @@ class Validator:
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
         self.terms.network.eval()
-        rows = [self._measure(self._batch(index)) for index in range(len(self.pairs))]
+        mine = [self._measure(self._batch(index)) for index in processes.share(len(self.pairs))]
+        rows = processes.gathered(mine, len(self.pairs))
         return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
 
     def before(self) -> str:

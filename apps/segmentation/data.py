@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from monai.data import CacheDataset, DataLoader, Dataset
 from monai.transforms import Compose, EnsureTyped
-from torch.utils.data import RandomSampler
 
+from medloss.apps.common import processes
+from medloss.apps.common.batches import Batches
 from medloss.apps.common.config import as_mapping
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, tell_left_out
@@ -135,16 +136,17 @@ def build_loaders(prepared: Prepared) -> tuple[DataLoader, DataLoader | None]:
     with faults_of_the_data():
         train = _dataset(prepared.train, Compose([*cached, *random.transforms]), prepared)
         valid = _dataset(prepared.valid, fixed, prepared) if prepared.valid else None
-    batch, steps = min(config.train.batch, len(train)), config.train.epoch_steps
+    size, steps = min(config.train.batch, len(train)), config.train.epoch_steps
+    batches = Batches(len(train), size, config.seed, drop_last=True, steps=steps)
     train_loader = DataLoader(
         train,
-        batch_size=batch,
-        sampler=RandomSampler(train, num_samples=steps and batch * steps),  # pass after pass until there are enough
-        drop_last=True,
+        batch_sampler=batches,
         num_workers=config.train.workers,
         pin_memory=torch.cuda.is_available(),
     )
-    return train_loader, None if valid is None else DataLoader(valid, batch_size=1)
+    if valid is None:
+        return train_loader, None
+    return train_loader, DataLoader(valid, batch_size=1, sampler=processes.share(len(valid)))
 
 
 @contextmanager

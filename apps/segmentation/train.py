@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from medloss.apps.common import application
+from medloss.apps.common import application, processes
 from medloss.apps.common.compute import pick_device, placed
 from medloss.apps.common.engine import Validation
 from medloss.apps.common.errors import UserError
@@ -148,8 +148,9 @@ def train(
     """
     if resume:
         RunFolder.open(run_path)
-    task = SegmentationTask(config)
-    return application.train(task, run_path, resume=resume, progress=progress, allow_changes=allow_changes)
+    with processes.joined():
+        task = SegmentationTask(config)
+        return application.train(task, run_path, resume=resume, progress=progress, allow_changes=allow_changes)
 
 
 def dry_run(config: Config) -> str:

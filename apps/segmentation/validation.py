@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from monai.data import DataLoader
 
+from medloss.apps.common import processes
 from medloss.apps.common.output import RunFolder, write_csv, write_json
 from medloss.apps.common.summary import summarise
 from medloss.apps.segmentation.classes import Classes
@@ -42,6 +43,7 @@ class Validator:
         with torch.inference_mode():
             for batch in self.loader:
                 self._measure(batch)
+        self._gather()
         table = np.array([[row["dice"] for row in self.rows if row["label"] == name] for name in self.classes.names])
         counts = np.isfinite(table).sum(axis=1)
         means = np.where(counts > 0, np.nansum(table, axis=1) / np.maximum(counts, 1), np.nan)
@@ -70,6 +72,13 @@ class Validator:
             picture = run.previews / f"epoch_{epoch:04d}_{case}.png"
             segmentation_preview(picture, *arrays, each["spacing"], f"{case}, epoch {epoch}", names=names)
         self.to_draw, self.drawn_at = [], time.monotonic()
+
+    def _gather(self) -> None:
+        """The rows of all cases, also of those that other processes measured."""
+        names = list(dict.fromkeys(row["case"] for row in self.rows))
+        mine = [[row for row in self.rows if row["case"] == name] for name in names]
+        cases = len(self.loader.dataset)  # type: ignore[arg-type]  # a dataset of MONAI has a length
+        self.rows = [row for rows in processes.gathered(mine, cases) for row in rows]
 
     def _measure(self, batch: dict[str, Any]) -> None:
         image, reference = (batch[key].as_tensor()[0] for key in (IMAGE, LABEL))
