@@ -102,6 +102,14 @@ def _read(file: Path) -> DictConfig:
     return content
 
 
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Dotted ``key=value`` as a nested mapping, for a configuration that is made in the code."""
+    found: Any = OmegaConf.create({})
+    for override in overrides:
+        _apply(found, override)
+    return typing.cast(dict[str, Any], OmegaConf.to_container(found))
+
+
 def _apply(config: DictConfig, override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip():

@@ -23,6 +23,7 @@ from medloss.apps.common.formats import (
     image_suffix,
     is_dicom_folder,
 )
+from medloss.apps.common.hdf5 import is_in_hdf5, read_hdf5
 from medloss.apps.common.itk_files import itk_place, read_dicom_folder, read_itk, write_itk
 from medloss.apps.common.nifti import Forms, Stored, apart, has_size, nifti_image, read_nibabel, same_place, voxel_sizes
 from medloss.apps.common.notes import note
@@ -216,6 +217,8 @@ def _read(path: Path) -> Stored:
 
 
 def _reader(path: Path) -> Callable[[Path], Stored]:
+    if is_in_hdf5(path):
+        return read_hdf5
     if path.is_dir():
         if not is_dicom_folder(path):
             raise UserError(f"{path} is a folder without DICOM slices, expected an image file or one DICOM series")

@@ -90,8 +90,12 @@ def read_json(path: Path | str) -> Any:
 
 
 def digest_of(path: Path | str) -> str:
-    """SHA-256 of a file, or of the files in a folder in order of their names, in hexadecimal digits."""
+    """SHA-256 of a file, of a volume in an HDF5 file, or of the files in a folder in order of their names, in hex."""
+    from medloss.apps.common.hdf5 import digest_in_hdf5, is_in_hdf5
+
     path, digest = Path(path), hashlib.sha256()
+    if is_in_hdf5(path):
+        return digest_in_hdf5(path)
     for file in sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]:
         with file.open("rb") as stream:
             for chunk in iter(lambda: stream.read(1 << 20), b""):

@@ -1,4 +1,4 @@
-"""The commands ``medloss register pair | train | predict | evaluate``, and those for transform files."""
+"""The commands ``medloss register pair | train | predict | evaluate | report``, and those for transform files."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,7 +72,9 @@ def train(
     print_config: PrintConfig = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network on DeepReg's folders, paired or unpaired, with image, label and field losses from the YAML.
+    """Train a network on DeepReg's folders with image, label, point and field losses from the YAML.
+
+    The images are paired, unpaired, grouped or laid over an atlas. Several GPUs or machines: torchrun -m medloss.apps.
 
     Example: medloss register train prostate.yaml train.epochs=30 --output runs/prostate
     """
@@ -101,9 +103,15 @@ def train(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder that train left.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[key=value ...]", help="Keys of pair's configuration for --refine.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Split of the training's data: train, valid or test.")] = "test",
-    pairs: Annotated[Path | None, typer.Option(help="CSV: fixed, moving (name, fixed_label, moving_label).")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV or JSON list: fixed, moving (name, fixed_label, ...).")
+    ] = None,
     output: Output = None,
+    refine: Annotated[int, typer.Option(min=0, help="Iterations of optimisation from the network's field.")] = 0,
     last: Last = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Register pairs anew that are there.")] = False,
     device: Device = None,
@@ -112,8 +120,11 @@ def predict(
 ) -> None:
     """Register pairs with a trained network: for each what ``pair`` writes, and a table over all of them.
 
+    With --refine the field of the network is where an optimisation as in ``pair`` begins, by the image losses.
+
     Example: medloss register predict runs/prostate --split test
     """
+    from medloss.apps.common.config import parse_overrides
     from medloss.apps.registration.predict import predict as run_prediction
 
     options: dict[str, Any] = {
@@ -121,6 +132,8 @@ def predict(
         "pairs": pairs,
         "last": last,
         "overwrite": overwrite,
+        "refine": refine,
+        "settings": parse_overrides(overrides or []),
         "progress": not quiet,
     }
     with interruptible("the pairs that are written are whole; the same command goes on with the others"):
@@ -134,7 +147,7 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder that predict wrote, or that holds several pair's folders.")],
     output: Output = None,
 ) -> None:
-    """One table over all registered pairs: Dice, HD95 and ASD (mm) per label, folding, SDlogJ, time, with intervals.
+    """One table and page over all pairs: Dice, HD95 and ASD (mm) per label, folding, SDlogJ, time, with intervals.
 
     Example: medloss register evaluate runs/prostate/predictions/test
     """
@@ -142,4 +155,18 @@ def evaluate(
 
     result = run_evaluation(folder, output)
     typer.echo(result.table())
-    typer.echo(f"wrote {result.folder / 'metrics.csv'} and {result.folder / 'metrics.json'}")
+    typer.echo(f"wrote metrics.csv, metrics.json and report.html in {result.folder}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that predict wrote, or that holds several pair's folders.")],
+    output: Output = None,
+) -> None:
+    """One page over all registered pairs, the worst first: pictures, numbers, files and how to open them.
+
+    Example: medloss register report runs/prostate/predictions/test
+    """
+    from medloss.apps.registration.evaluate import evaluate as run_evaluation
+
+    typer.echo(f"wrote {run_evaluation(folder, output).folder / 'report.html'}")

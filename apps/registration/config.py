@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -18,6 +18,21 @@ Millimetres = Annotated[float, pydantic.Field(ge=0.01, le=1000)]
 Factor = Annotated[float, pydantic.Field(ge=1, le=1000)]
 Size = Annotated[int, pydantic.Field(ge=8, le=4096)]
 Folder = Annotated[Path, pydantic.AfterValidator(lambda path: path.expanduser().absolute())]  # loads from anywhere
+Folders = Annotated[list[Folder], pydantic.BeforeValidator(lambda given: given if isinstance(given, list) else [given])]
+
+
+def of_memberships(mapping: LossMapping) -> LossMapping:
+    """``empty: skip`` for label losses that take it and are silent: a region that a label file lacks costs nothing."""
+    from medloss.config import loss_names
+    from medloss.options import options as options_of
+
+    found = {}
+    for label, options in mapping.items():
+        given = options or {}
+        loss = loss_names(kind="label").get(given.get("name", label)) if isinstance(given, dict) else None
+        takes = loss is not None and "empty" in options_of(loss) and "empty" not in given
+        found[label] = {**given, "empty": "skip"} if takes else options
+    return found
 
 
 class Losses(Model):
@@ -29,7 +44,7 @@ class Losses(Model):
     """
 
     image: Annotated[LossMapping, losses("image")] = {}
-    label: Annotated[LossMapping, losses("label")] = {}
+    label: Annotated[LossMapping, losses("label", of_memberships)] = {}
     points: Annotated[LossMapping, losses("points")] = {}
     field: Annotated[LossMapping, losses("field")] = {}
     label_scales: list[Annotated[float, pydantic.Field(ge=0, le=100)]] = pydantic.Field([0], min_length=1)
@@ -199,27 +214,63 @@ class Labels(Model):
     """Only these: values of a map, or channels of masks counted from 0; all of them by default."""
     sample: Literal["one", "all"] = "all"
     """In training: one region per step, drawn at random, or all of them at once. Validation sees them all."""
+    missing: Literal["refuse", "allow"] = "refuse"
+    """``allow``: images without a label file are used, without label losses. A region that a file lacks always may."""
+
+
+class Augment(Model):
+    """What is done to both images of a training pair at random, to their labels and landmarks alike.
+
+    ``prob``: the share of images that are moved. They are turned by up to ``rotate`` degrees about each axis, scaled by
+    up to ``1 +- scale``, shifted by up to the share ``shift`` of their size, and warped by a smooth field of up to
+    ``field`` voxels between points ``field_points`` of which lie along each axis. ``noise``: standard deviation of the
+    noise that is added to intensities, which lie mostly between 0 and 1.
+    """
+
+    prob: float = pydantic.Field(0.0, ge=0, le=1)
+    rotate: float = pydantic.Field(10.0, ge=0, le=180)
+    scale: float = pydantic.Field(0.1, ge=0, lt=1)
+    shift: float = pydantic.Field(0.05, ge=0, le=1)
+    field: float = pydantic.Field(1.0, ge=0, le=100)
+    field_points: int = pydantic.Field(5, ge=2, le=64)
+    noise: float = pydantic.Field(0.0, ge=0, le=10)
 
 
 class Data(Model):
     """Where the pairs are, in DeepReg's folders, and how a pair is prepared.
 
-    ``root`` holds ``train/``, ``valid/`` and ``test/`` (or each is named). A ``paired`` split holds ``fixed_images/``
-    and ``moving_images/`` (and ``fixed_labels/``, ``moving_labels/``) with equal file names; an ``unpaired`` one
-    ``images/`` (and ``labels/``), of which pairs are made. Without ``valid/`` the last ``valid_fraction`` of train is
-    held out.
+    ``root`` holds ``train/``, ``valid/`` and ``test/`` (or each is named, also as a list of several). A ``paired``
+    split holds ``fixed_images/`` and ``moving_images/`` (and ``fixed_labels/``, ``moving_labels/``) with equal file
+    names; the others hold ``images/`` (and ``labels/``), of which pairs are made: ``unpaired`` of any two, ``grouped``
+    within or between the folders in ``images/``, ``atlas`` of each with the ``atlas``. Each folder may be an HDF5 file
+    of the same name (``images.h5``; groups as ``group-1-2``). A split may also be a CSV or JSON list with the columns
+    ``fixed`` and ``moving`` (``fixed_label``, ...), or ``image`` (``label``, ``points``, ``group``). Without ``valid/``
+    the last ``valid_fraction`` of train is held out.
     """
 
-    kind: Literal["paired", "unpaired"] = "paired"
+    kind: Literal["paired", "unpaired", "grouped", "atlas"] = "paired"
     root: Folder | None = None
-    train: Folder | None = None
-    valid: Folder | None = None
-    test: Folder | None = None
+    train: Folders | None = None
+    valid: Folders | None = None
+    test: Folders | None = None
     valid_fraction: float = pydantic.Field(0.1, ge=0, lt=1)
     labels: Labels | None = None
     """Left out: no label is read."""
+    points: Literal["lps", "ras"] | None = None
+    """Landmarks, a CSV of x, y, z in mm for each image in ``points/`` (``fixed_points/``, ``moving_points/``), and the
+    directions of their axes: lps as in ITK, ras as in 3D Slicer.
+    """
     pairs: Literal["random", "all"] = "random"
-    """Of unpaired images: as many random pairs as there are images (by the seed), or every ordered pair."""
+    """Of unpaired images: as many random pairs as there are images, others in each epoch, or every ordered pair."""
+    intra_group_prob: float = pydantic.Field(1.0, ge=0, le=1)
+    """Of grouped images: 1 pairs images of one group, 0 those of two groups, a number between mixes both."""
+    intra_group_option: Literal["forward", "backward", "unconstrained"] = "unconstrained"
+    """Within a group: forward moves the earlier image, in the order of the names, onto the later one."""
+    sample_image_in_group: bool = True
+    """One pair for each group, another one in each epoch; false: all pairs that there are."""
+    atlas: Folder | None = None
+    atlas_label: Folder | None = None
+    atlas_points: Folder | None = None
     read: Reading = Reading()
     """What to do with files that can be read in more than one way."""
     size: tuple[Size, Size, Size] | None = None
@@ -230,25 +281,36 @@ class Data(Model):
     def _somewhere(self) -> Data:
         if self.root is None and self.train is None:
             raise ValueError("root is missing: the folder that holds train/, valid/ and test/ (or name train: itself)")
+        if (self.kind == "atlas") != (self.atlas is not None):
+            raise ValueError("kind: atlas and atlas: (the image that all others are laid over) need each other")
+        if self.kind == "grouped" and not self.sample_image_in_group and 0 < self.intra_group_prob < 1:
+            raise ValueError("sample_image_in_group: false takes all pairs, so intra_group_prob must be 0 or 1")
         return self
 
-    def split(self, name: str) -> Path | None:
-        """The folder of ``train``, ``valid`` or ``test``, None where there is none."""
-        named = getattr(self, name)
-        folder = named or (self.root / name if self.root else None)
-        return folder if named or (folder and folder.is_dir()) else None
+    def split(self, name: str) -> list[Path]:
+        """The folders or lists of ``train``, ``valid`` or ``test``; none where there are none."""
+        named: list[Path] | None = getattr(self, name)
+        if named:
+            return named
+        found = [self.root / f"{name}{end}" for end in ("", ".csv", ".json")] if self.root else []
+        return [path for path in found if path.exists()][:1]
 
 
 class Network(Model):
-    """A network of MONAI by name, and whether it predicts a displacement (ddf) or a velocity (dvf)."""
+    """A network of MONAI by name, and what it predicts: a displacement (ddf), a velocity (dvf) or an affine map."""
 
-    name: Literal["unet", "local", "voxelmorph"] = "unet"
-    """unet: MONAI's RegUNet; local: DeepReg's LocalNet, whose 7 x 7 x 7 convolutions are slow on a CPU; voxelmorph."""
-    output: Literal["ddf", "dvf"] = "ddf"
+    name: Literal["unet", "local", "global", "voxelmorph", "segresnet", "basicunet", "dynunet"] = "unet"
+    """unet: MONAI's RegUNet; local: DeepReg's LocalNet, whose 7 x 7 x 7 convolutions are slow on a CPU; global: its
+    GlobalNet, which predicts an affine map and needs data.size.
+    """
+    output: Literal["ddf", "dvf", "affine"] = "ddf"
+    """affine: the affine map that is nearest to the field of the network, also written as ``affine.tfm``."""
     channels: int = pydantic.Field(8, ge=1, le=4096)
     """At full resolution; each level below has twice as many (voxelmorph: as many)."""
     depth: int = pydantic.Field(3, ge=1, le=6)
     """How many times the resolution is halved."""
+    options: dict[str, Any] = {}
+    """Further arguments of MONAI's class."""
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
 
 
@@ -273,12 +335,21 @@ class RegistrationConfig(_Registration):
     loss: Losses
     model: Network = Network()
     regularise: Literal["displacement", "velocity"] = "displacement"
+    augment: Augment = Augment()
     train: RegistrationTrain = RegistrationTrain()
     validate_: Validate = pydantic.Field(Validate(), alias="validate")
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> RegistrationConfig:
+        if self.model.name == "global" and self.data.size is None:
+            raise ValueError("model.name: global needs data.size: its last layer is made for one grid")
+        if self.model.name == "global" and self.model.output == "dvf":
+            raise ValueError("model.name: global predicts an affine map: set model.output: affine")
+        if self.model.output == "affine" and self.regularise == "velocity":
+            raise ValueError("regularise: velocity needs a dvf; an affine map has no velocity")
         self._check_field(self.model.output, self.regularise)
+        if self.loss.points and self.data.points is None:
+            raise ValueError("loss.points is configured but data.points is missing: write data.points: lps (or ras)")
         if self.loss.label and self.data.labels is None:
             raise ValueError(
                 "loss.label is configured but data.labels is missing: write data.labels: {kind: masks} (or map), "

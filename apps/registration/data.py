@@ -1,9 +1,8 @@
-"""From files to what the network sees: pairs read, checked, and laid on one grid."""
+"""What the network sees: pairs laid on one grid, with their labels and landmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,113 +10,156 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medloss.apps.common.batches import Batches
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.images import Volume, check_same_grid
-from medloss.apps.common.labels import integer_dtype, label_values, load_label_channels, load_labels
-from medloss.apps.common.reading import DEFAULT, Reading
-from medloss.apps.registration.config import Data, Labels
-from medloss.apps.registration.files import PairFiles
+from medloss.apps.registration.augment import augmented
+from medloss.apps.registration.config import Augment, Data
+from medloss.apps.registration.files import PairFiles, TrainingPairs
 from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
-from medloss.apps.registration.intensity import load_intensities, rescale
+from medloss.apps.registration.intensity import rescale
+from medloss.apps.registration.loading import Files, all_classes, load_map
 from medloss.apps.registration.output import Pair, as_tensor
 from medloss.apps.registration.pyramid import grid_spacing, resize
 
+__all__ = ["PairBatches", "PairDataset", "collate", "load_map", "prepare"]
+
+NEIGHBOURS = 12
+"""Files that stay in memory while pairs are read one after the other: those of a few pairs."""
+
 
 class PairDataset(Dataset):
-    """Prepared pairs, read once and kept in memory.
+    """Prepared pairs, read once and kept in memory; see `prepare` for what each holds.
 
-    Each is a dictionary: ``fixed`` and ``moving`` ``(1, *grid)``, ``spacing`` ``(3,)`` in mm of that grid, and with
-        labels
-    ``fixed_label`` and ``moving_label`` ``(N, *grid)``; ``sample`` draws one of the N regions anew each time.
+    Args:
+        pairs: the pairs, or what the pairs of all epochs are made of.
+        data: how they are prepared.
+        sample: draw one of the regions anew each time.
+        regions: ``"channels"``: label losses see them; ``"map"``: as integers, where only the Dice is asked for; None.
+        augment: what is done at random to both images.
+        changing: other pairs in each epoch (`PairBatches`), prepared when they are asked for.
     """
 
-    def __init__(self, pairs: Sequence[PairFiles], data: Data, sample: bool) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[PairFiles],
+        data: Data,
+        sample: bool = False,
+        regions: str | None = "channels",
+        augment: Augment | None = None,
+        changing: bool = False,
+    ) -> None:
         self.pairs, self.data, self.sample = list(pairs), data, sample
+        self.regions, self.augment, self.changing = regions if data.labels else None, augment, changing
         self.cache: list[dict[str, Any]] | None = None
+        self.files = Files(data)
+        self.most = 0
+        self.labelled = bool(self.regions) and any(pair.fixed_label and pair.moving_label for pair in self.pairs)
 
     def load(self) -> PairDataset:
         """Read and check everything now, so that a fault in the last file does not come an hour later."""
-        classes = all_classes(self.pairs, self.data.labels, self.data.read)
-        self.cache = [
-            prepare(load_files(files, self.data.labels, classes, self.data.read), self.data) for files in self.pairs
-        ]
+        classes = all_classes(self.pairs, self.data.labels, self.data.read) if self.regions else None
+        self.files = Files(self.data, classes, None if self.changing else NEIGHBOURS)
+        cache = []
+        for each in self.pairs:
+            pair = self.files.pair(self._wanted(each))
+            if self.regions == "channels" and pair.fixed_label is not None:
+                channels = pair.fixed_label.shape[0] if pair.fixed_label.ndim == 4 else 0
+                self.most = max(self.most, len(pair.classes) if pair.classes is not None else channels)
+            if not self.changing:
+                cache.append(prepare(pair, self.data, self.regions))
+        self.cache = cache
         return self
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int | PairFiles) -> dict[str, Any]:
         cache = self.load().cache if self.cache is None else self.cache
         assert cache is not None
-        item = dict(cache[index])
-        if self.sample and "fixed_label" in item:
-            region = int(torch.randint(item["fixed_label"].shape[0], ()))
-            item |= {key: item[key][region : region + 1] for key in ("fixed_label", "moving_label")}
-        return item
+        if isinstance(index, PairFiles) or self.changing:
+            files = index if isinstance(index, PairFiles) else self.pairs[index]
+            item = prepare(self.files.pair(self._wanted(files)), self.data, self.regions)
+        else:
+            item = dict(cache[index])
+        if self.regions == "channels":
+            item |= self._channels(item)
+        if self.data.points:
+            empty = item["spacing"].new_zeros(0, 3)
+            item = {"fixed_points": empty, "moving_points": empty} | item
+        return augmented(item, self.augment) if self.augment else item
+
+    def _channels(self, item: dict[str, Any]) -> dict[str, Tensor]:
+        """The regions of a pair, of which it has as many as every other one; empty ones where it lacks some."""
+        sides = {key: item.get(key) for key in ("fixed_label", "moving_label")}
+        region = None
+        if self.sample and sides["fixed_label"] is not None:
+            region = int(torch.randint(sides["fixed_label"].shape[0], ()))
+        found = {}
+        for key, given in sides.items():
+            empty = item["fixed"].new_zeros(1 if self.sample else self.most, *item["fixed"].shape[1:])
+            if given is not None and region is not None:
+                empty = given[region : region + 1]
+            elif given is not None:
+                empty = torch.cat([given, empty[given.shape[0] :]])
+            found[key] = empty
+        return found if next(iter(found.values())).shape[0] else {}
+
+    def _wanted(self, pair: PairFiles) -> PairFiles:
+        """Without the files that nobody asks for."""
+        if self.regions is None:
+            pair = pair._replace(fixed_label=None, moving_label=None)
+        return pair if self.data.points else pair._replace(fixed_points=None, moving_points=None)
+
+
+class PairBatches(Batches):
+    """Batches of the pairs of an epoch: their numbers where they are always the same, else the pairs themselves."""
+
+    def __init__(self, pairs: TrainingPairs, size: int, seed: int, steps: int | None = None) -> None:
+        self.pairs = pairs
+        super().__init__(len(pairs.of(0)), size, seed, steps=steps)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        if self.pairs.fixed:
+            yield from super().__iter__()
+            return
+        found = self.pairs.of(self.epoch)
+        for batch in super().__iter__():
+            yield [found[index % len(found)] for index in batch]
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Stack a batch; where pairs have unlike numbers of regions, empty ones are added."""
-    shapes = {tuple(item["fixed"].shape) for item in items}
-    if len(shapes) > 1:
-        raise UserError(
-            f"a batch of fixed images of unlike shapes {sorted(shapes)}: set train.batch=1, or data.size to one grid"
-        )
+    """Stack a batch; where pairs have unlike numbers of landmarks, ``points_mask`` tells the rows that hold one."""
+    check_shapes([item["fixed"].shape for item in items])
     batch = {}
     for key in items[0]:
         values = [item[key] for item in items]
-        if key.endswith("label"):
+        if key.endswith(("label", "points")):
             most = max(value.shape[0] for value in values)
             values = [torch.cat([v, v.new_zeros(most - v.shape[0], *v.shape[1:])]) for v in values]
         batch[key] = torch.stack(values)
+    if "fixed_points" in batch:
+        counts = torch.tensor([[len(item["fixed_points"])] for item in items])
+        batch["points_mask"] = (torch.arange(batch["fixed_points"].shape[1]) < counts).float()
     return batch
 
 
-def all_classes(
-    pairs: Sequence[PairFiles], labels: Labels | None, reading: Reading = DEFAULT
-) -> tuple[int, ...] | None:
-    """The classes of label maps: as configured, or all that any of the files holds; None for masks and without
-    labels.
+def check_shapes(shapes: Sequence[Sequence[int]]) -> None:
+    """Raise UserError where fixed images of unlike shapes shall make a batch."""
+    unlike = sorted({tuple(shape) for shape in shapes})
+    if len(unlike) > 1:
+        raise UserError(
+            f"a batch of fixed images of unlike shapes {unlike}: set train.batch=1, or data.size to one grid"
+        )
+
+
+def prepare(pair: Pair, data: Data, regions: str | None = "channels") -> dict[str, Any]:
+    """Lay the moving side on the fixed grid (or on ``data.size`` over it), intensities rescaled.
+
+    Returns: ``fixed`` and ``moving`` ``(1, *grid)``, ``spacing`` ``(3,)`` in mm of that grid; with ``"channels"``
+        ``fixed_label`` and ``moving_label`` ``(N, *grid)`` between 0 and 1, with ``"map"`` ``fixed_map`` and
+        ``moving_map`` ``(1, *grid)`` of integers; ``fixed_points`` and ``moving_points`` ``(n, 3)`` in voxels of the
+        grid.
     """
-    if labels is None or (labels.kind == "masks" and not labels.classes):
-        return None
-    if labels.classes:
-        return tuple(labels.classes)
-    paths = {path for pair in pairs for path in (pair.fixed_label, pair.moving_label) if path}
-    found = {int(value) for path in paths for value in label_values(load_labels(path, reading).array)}
-    return tuple(sorted(found - {0}))
-
-
-def load_files(
-    files: PairFiles, labels: Labels | None, classes: tuple[int, ...] | None, reading: Reading = DEFAULT
-) -> Pair:
-    """Read a pair; labels come as ``(i, j, k)`` maps or ``(C, i, j, k)`` masks."""
-    fixed, moving = (load_intensities(path, reading) for path in (files.fixed, files.moving))
-    if labels is None or files.fixed_label is None or files.moving_label is None:
-        return Pair(files.name, fixed, moving)
-    read = load_map if labels.kind == "map" else _load_masks
-    both = [
-        read(path, image, image_path, reading)
-        for path, image, image_path in (
-            (files.fixed_label, fixed, files.fixed),
-            (files.moving_label, moving, files.moving),
-        )
-    ]
-    if both[0].ndim == 4 and both[0].shape[0] != both[1].shape[0]:
-        raise UserError(
-            f"{files.fixed_label} has {both[0].shape[0]} regions and {files.moving_label} {both[1].shape[0]}: "
-            "the channels of a pair's label files must correspond one to one"
-        )
-    if both[0].ndim == 4 and classes and max(classes) >= both[0].shape[0]:
-        raise UserError(
-            f"{files.fixed_label} has {both[0].shape[0]} regions, and data.labels.classes asks for number "
-            f"{max(classes)}: regions of masks are counted from 0"
-        )
-    return Pair(files.name, fixed, moving, both[0], both[1], classes)
-
-
-def prepare(pair: Pair, data: Data) -> dict[str, Any]:
-    """Lay the moving image and both labels on the fixed grid (or on ``data.size`` over it), intensities rescaled."""
     fixed, moving = pair.fixed, pair.moving
     shape = data.size or fixed.array.shape
     points = grid_points(fixed.array.shape)
@@ -133,9 +175,18 @@ def prepare(pair: Pair, data: Data) -> dict[str, Any]:
         "moving": on_grid(rescale(as_tensor(moving))[None], pulled=True),
         "spacing": torch.tensor(grid_spacing(fixed.array.shape, fixed.spacing, shape)),
     }
-    if pair.fixed_label is not None and pair.moving_label is not None:
+    ratio = [(size - 1) / max(less - 1, 1) for size, less in zip(fixed.array.shape, shape, strict=True)]
+    if pair.fixed_label is not None and pair.moving_label is not None and regions == "channels":
         item["fixed_label"] = on_grid(as_channels(pair.fixed_label, pair.classes), pulled=False)
         item["moving_label"] = on_grid(as_channels(pair.moving_label, pair.classes), pulled=True)
+    elif pair.fixed_label is not None and pair.moving_label is not None and regions == "map":
+        places = grid_points(shape) * torch.tensor(ratio, dtype=torch.float64).reshape(3, 1, 1, 1)
+        item["fixed_map"] = pull(pair.fixed_label[None], np.eye(4), places, "nearest", fill=0)
+        item["moving_map"] = pull(pair.moving_label[None], matrix, places, "nearest", fill=0)
+    if pair.points is not None:
+        to_fixed = np.linalg.inv(fixed.affine)
+        for side, world, back in (("fixed", pair.points[0], np.eye(4)), ("moving", pair.points[1], initial)):
+            item[f"{side}_points"] = _in_voxels(world, to_fixed @ np.linalg.inv(back), ratio)
     return item
 
 
@@ -146,30 +197,6 @@ def as_channels(label: Tensor, classes: Sequence[int] | None) -> Tensor:
     return torch.stack([label == value for value in classes or ()]).float()
 
 
-def load_map(path: Path, image: Volume, image_path: Path, reading: Reading = DEFAULT) -> Tensor:
-    """An integer label map ``(i, j, k)`` that lies on the grid of its image; UserError otherwise."""
-    volume = load_labels(path, reading)
-    check_same_grid(volume, image, f"label map {path}", f"its image {image_path}", reading)
-    return integers(volume.array)
-
-
-def _load_masks(path: Path, image: Volume, image_path: Path, reading: Reading = DEFAULT) -> Tensor:
-    """DeepReg's label files: ``(C, i, j, k)`` of 0 and 1 from a 3D or 4D file.
-
-    They have no header worth the name: their arrays alone must agree with the image's.
-    """
-    array = load_label_channels(path, reading).array
-    if array.shape[:3] != image.array.shape:
-        shape = image.array.shape
-        raise UserError(f"labels {path} have shape {array.shape}, but image {image_path} {shape}: they must agree")
-    strange = np.setdiff1d(np.unique(array), [0, 1])
-    if strange.size:
-        raise UserError(
-            f"{path} holds {strange[0]:g}, expected masks of 0 and 1; for an integer map set data.labels.kind: map"
-        )
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array.astype(np.uint8), -1, 0)))
-
-
-def integers(array: np.ndarray) -> Tensor:
-    """Labels as int32, or as int64 where an id needs it."""
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=integer_dtype(array)))
+def _in_voxels(world: np.ndarray, matrix: np.ndarray, ratio: Sequence[float]) -> Tensor:
+    voxels = world @ matrix[:3, :3].T + matrix[:3, 3]
+    return torch.tensor(voxels / np.asarray(ratio), dtype=torch.float32)

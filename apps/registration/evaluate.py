@@ -14,6 +14,7 @@ from medloss.apps.common.errors import UserError
 from medloss.apps.common.output import write_csv, write_json
 from medloss.apps.common.summary import mean_and_interval, summarise
 from medloss.apps.registration.measure import DEFINITIONS, FIELD, case_rows
+from medloss.apps.registration.report import write_report
 
 DISTANCES = ("dice_before", "dice", "hd95_mm", "asd_mm")
 
@@ -40,7 +41,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(folder: Path | str, output: Path | str | None = None) -> Evaluation:
-    """Gather the ``metrics.json`` of every pair in ``folder`` into ``metrics.csv`` and ``metrics.json``.
+    """Gather the ``metrics.json`` of every pair of a folder: ``metrics.csv``, ``metrics.json`` and ``report.html``.
 
     The folder is what ``predict`` wrote, holds the run folders of several ``pair``, or is that of one. The files go to
     ``output``, by default the folder itself (``evaluation/`` in that of one pair). Intervals resample the cases.
@@ -59,6 +60,7 @@ def summarise_cases(folder: Path, output: Path | None = None) -> Evaluation:
     summary = {"cases": len(cases), "labels": _by_label(cases), "field": _summary(cases, FIELD)}
     write_csv(output / "metrics.csv", rows)
     write_json(output / "metrics.json", summary)
+    write_report(output, {str(file.parent): case for file, case in zip(files, cases, strict=True)}, summary)
     return Evaluation(output, rows, summary)
 
 

@@ -1,130 +1,187 @@
-"""Which files make the pairs: DeepReg's folders, or a CSV."""
+"""Which images make the pairs: paired, unpaired, grouped, or all of them with an atlas."""
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from medloss.apps.common.case_names import check_case_name
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.formats import SUFFIXES, strip_suffix
-from medloss.apps.common.listing import list_images, tell_left_out
-from medloss.apps.common.notes import note
-from medloss.apps.common.tables import read_table
 from medloss.apps.registration.config import Data
+from medloss.apps.registration.sources import (
+    LISTS,
+    PairFiles,
+    Source,
+    listed_pairs,
+    listed_sources,
+    pair_of,
+    same_names,
+    sources_in,
+)
+
+__all__ = ["PairFiles", "TrainingPairs", "find_pairs", "read_pairs", "train_and_valid"]
 
 
-class PairFiles(NamedTuple):
-    """The files of one pair; both labels or neither."""
+class TrainingPairs(NamedTuple):
+    """The pairs to train on: ``of(epoch)`` are those of an epoch, ``sources`` all that they are made of.
 
-    name: str
-    fixed: Path
-    moving: Path
-    fixed_label: Path | None = None
-    moving_label: Path | None = None
+    ``fixed``: they are the same in every epoch.
+    """
 
-
-def _named(folder: Path) -> dict[str, Path]:
-    found = list_images(folder)
-    tell_left_out(found.left_out)
-    if not found.images:
-        raise UserError(
-            f"{folder} holds no images that can be read ({', '.join(SUFFIXES)}, or folders of DICOM slices)"
-        )
-    return found.images
-
-
-def _same_names(first: dict[str, Path], second: dict[str, Path], where: Sequence[Path]) -> None:
-    for one, other, folder in ((first, second, where[1]), (second, first, where[0])):
-        absent = sorted(set(one) - set(other))
-        if absent:
-            near = difflib.get_close_matches(absent[0], other, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            complete = where[0] if folder is where[1] else where[1]
-            raise UserError(
-                f"{folder} lacks {len(absent)} file(s) that {complete} has, such as {absent[0]}: "
-                f"a pair has equal names in both folders{hint}"
-            )
-
-
-def _paired(folder: Path, data: Data, seed: int) -> list[PairFiles]:
-    kinds = ["fixed_images", "moving_images"] + (["fixed_labels", "moving_labels"] if data.labels else [])
-    found = {kind: _named(folder / kind) for kind in kinds}
-    for kind in kinds[1:]:
-        _same_names(found["fixed_images"], found[kind], (folder / "fixed_images", folder / kind))
-    return [PairFiles(name, *(found[kind][name] for kind in kinds)) for name in sorted(found["fixed_images"])]
-
-
-def _unpaired(folder: Path, data: Data, seed: int) -> list[PairFiles]:
-    images = _named(folder / "images")
-    labels = _named(folder / "labels") if data.labels else {}
-    if labels:
-        _same_names(images, labels, (folder / "images", folder / "labels"))
-    names = sorted(images)
-    if len(names) < 2:
-        raise UserError(f"{folder / 'images'} holds one image: a pair needs two")
-    chosen = list(itertools.permutations(names, 2))
-    if data.pairs == "random":
-        chosen = random.Random(seed).sample(chosen, min(len(names), len(chosen)))
-    return [
-        PairFiles(f"{moving}-to-{fixed}", images[fixed], images[moving], labels.get(fixed), labels.get(moving))
-        for fixed, moving in chosen
-    ]
-
-
-KINDS: dict[str, Callable[[Path, Data, int], list[PairFiles]]] = {"paired": _paired, "unpaired": _unpaired}
-"""How the folder of a split becomes pairs, by ``data.kind``; the last argument is the seed."""
+    of: Callable[[int], list[PairFiles]]
+    sources: list[PairFiles]
+    fixed: bool
 
 
 def find_pairs(data: Data, split: str, seed: int) -> list[PairFiles]:
-    """The pairs of a split; UserError when it has no folder or the folder is not as ``data.kind`` says."""
-    folder = data.split(split)
-    if folder is None or not folder.is_dir():
-        expected = folder or (data.root or Path(".")) / split
-        raise UserError(f"there is no folder for the split {split!r}: expected {expected}")
-    return KINDS[data.kind](folder, data, seed)
+    """The pairs of a split, the same at each call.
+
+    Raises:
+        UserError: the split has no folder, or the folder is not as ``data.kind`` says.
+    """
+    if data.kind == "paired":
+        return _paired(data, split)
+    return KINDS[data.kind](_sources(data, split), data, random.Random(seed))
 
 
-def train_and_valid(data: Data, seed: int) -> tuple[list[PairFiles], list[PairFiles]]:
-    """Pairs to train on and to validate with: a valid/ folder, or the last ``valid_fraction`` of the training pairs."""
-    pairs = find_pairs(data, "train", seed)
-    if data.split("valid") is not None:
-        return pairs, find_pairs(data, "valid", seed)
-    held = round(len(pairs) * data.valid_fraction) if len(pairs) > 1 else 0
-    held = max(held, 1) if data.valid_fraction and len(pairs) > 1 else held
-    if data.kind == "unpaired" and held:
-        return _apart(pairs, held)
-    return pairs[: len(pairs) - held], pairs[len(pairs) - held :]
+def train_and_valid(data: Data, seed: int) -> tuple[TrainingPairs, list[PairFiles]]:
+    """Pairs to train on and to validate with: of valid/, or the last ``valid_fraction`` of the training data.
+
+    Of unpaired images some are held out, of grouped ones some groups: no image is in both.
+    """
+    if data.kind == "paired":
+        pairs, held = _apart(_paired(data, "train"), data, least=1)
+        held = _paired(data, "valid") if data.split("valid") else held
+        return TrainingPairs(lambda epoch: pairs, pairs, fixed=True), held
+    make, sources = KINDS[data.kind], _sources(data, "train")
+    groups = list(dict.fromkeys(each.group or each.name for each in sources))
+    alone = data.kind == "atlas" or (data.kind == "grouped" and data.intra_group_prob == 1)
+    learned, held_groups = _apart(groups, data, least=1 if alone else 2)
+    held = set(held_groups)
+    learners = [each for each in sources if (each.group or each.name) not in held]
+    valid = [each for each in sources if (each.group or each.name) in held]
+    if valid and not learned:
+        raise UserError("too few images to hold some out: give a valid/ folder or data.valid_fraction=0")
+    valid = _sources(data, "valid") if data.split("valid") else valid
+    varies = {"grouped": data.sample_image_in_group, "unpaired": data.pairs == "random"}.get(data.kind, False)
+
+    def of(epoch: int) -> list[PairFiles]:
+        return make(learners, data, random.Random(f"{seed} {epoch}"))
+
+    first = of(0)
+    single = [PairFiles(each.name, each.image, each.image, each.label, each.label, each.points, each.points)
+              for each in learners]  # fmt: skip
+    return (
+        TrainingPairs(of if varies else lambda epoch: first, single if varies else first, fixed=not varies),
+        make(valid, data, random.Random(seed)) if valid else [],
+    )
 
 
-def _apart(pairs: list[PairFiles], held: int) -> tuple[list[PairFiles], list[PairFiles]]:
-    """Hold out pairs, and train on none of their images: the others that share one are left out."""
-    valid = pairs[len(pairs) - held :]
-    seen = {path for pair in valid for path in (pair.fixed, pair.moving)}
-    train = [pair for pair in pairs[: len(pairs) - held] if pair.fixed not in seen and pair.moving not in seen]
-    if not train:
-        raise UserError("too few unpaired images to hold some out: give a valid/ folder or data.valid_fraction=0")
-    return train, valid
+def read_pairs(path: Path, data: Data) -> list[PairFiles]:
+    """The pairs of a CSV or JSON list; paths are relative to it."""
+    return listed_pairs(path, "test", data)
 
 
-def read_pairs(path: Path, labelled: bool) -> list[PairFiles]:
-    """Pairs of a CSV with the columns fixed, moving (and name, fixed_label, moving_label); paths relative to it."""
-    pairs = []
-    for line, row in read_table(path, ("fixed", "moving")):
-        columns = ("fixed", "moving", "fixed_label", "moving_label")
-        fixed, moving, *labels = (path.parent / row[key] if row.get(key) else None for key in columns)
-        if fixed is None or moving is None:
-            raise UserError(f"{path}, line {line}: fixed and moving are both needed")
-        if (labels[0] is None) != (labels[1] is None):
-            note(f"{path}, line {line}: one of fixed_label and moving_label is empty: registered without labels")
-        if not labelled or None in labels:
-            labels = [None, None]
-        name = row.get("name") or row.get("id") or f"{strip_suffix(moving)}-to-{strip_suffix(fixed)}"
-        pairs.append(PairFiles(check_case_name(name, f"{path}, line {line}"), fixed, moving, *labels))
-    if not pairs:
-        raise UserError(f"{path} holds no pairs below its header")
-    return pairs
+def _paired(data: Data, split: str) -> list[PairFiles]:
+    found = []
+    for folder in _folders(data, split):
+        if folder.suffix.lower() in LISTS:
+            found += listed_pairs(folder, split, data)
+            continue
+        fixed, moving = (
+            {each.name: each for each in sources_in(folder, data, f"{side}_")} for side in ("fixed", "moving")
+        )
+        same_names(fixed, moving, (folder / "fixed_images", folder / "moving_images"))
+        found += [pair_of(fixed[name], moving[name], name) for name in sorted(fixed)]
+    return found
+
+
+def _sources(data: Data, split: str) -> list[Source]:
+    found = []
+    for folder in _folders(data, split):
+        if folder.suffix.lower() in LISTS:
+            found += listed_sources(folder, split, data)
+        else:
+            found += sources_in(folder, data, groups=data.kind == "grouped")
+    return found
+
+
+def _folders(data: Data, split: str) -> list[Path]:
+    folders = data.split(split)
+    for folder in folders or [(data.root or Path(".")) / split]:
+        if not folder.exists():
+            raise UserError(f"there is no folder for the split {split!r}: expected {folder}")
+    return folders
+
+
+def _apart(items: Sequence, data: Data, least: int) -> tuple[list, list]:
+    """The first ones, and the last that are held out; two at least where a pair is made of two."""
+    if data.split("valid") or not data.valid_fraction or len(items) <= least:
+        return list(items), []
+    held = max(round(len(items) * data.valid_fraction), least)
+    return list(items[: len(items) - held]), list(items[len(items) - held :])
+
+
+def _unpaired(sources: list[Source], data: Data, drawn: random.Random) -> list[PairFiles]:
+    if len(sources) < 2:
+        raise UserError("there is one unpaired image: a pair needs two")
+    chosen = list(itertools.permutations(sources, 2))
+    if data.pairs == "random":
+        chosen = drawn.sample(chosen, min(len(sources), len(chosen)))
+    return [pair_of(fixed, moving) for fixed, moving in chosen]
+
+
+def _atlas(sources: list[Source], data: Data, drawn: random.Random) -> list[PairFiles]:
+    assert data.atlas is not None
+    atlas = Source("atlas", data.atlas, data.atlas_label if data.labels else None, data.atlas_points)
+    return [pair_of(atlas, each) for each in sources if each.image != data.atlas]
+
+
+def _grouped(sources: list[Source], data: Data, drawn: random.Random) -> list[PairFiles]:
+    """DeepReg's: one pair for each group, drawn within it or with another one; or all the pairs that there are."""
+    groups: dict[str, list[Source]] = {}
+    for each in sources:
+        groups.setdefault(each.group, []).append(each)
+    members = list(groups.values())
+    if data.intra_group_prob < 1 and len(members) < 2:
+        raise UserError(f"there is one group, and pairs between groups need two: {', '.join(groups)}")
+    if not data.sample_image_in_group:
+        inside = data.intra_group_prob == 1
+        chosen = [pair for group in members for pair in _ordered(group, data)] if inside else _between(members)
+    else:
+        chosen = [pair for group in members for pair in _drawn(group, members, data, drawn)]
+    if not chosen:
+        raise UserError("no group has two images, and data.intra_group_prob=1 asks for pairs within groups")
+    return [pair_of(fixed, moving) for moving, fixed in chosen]
+
+
+def _drawn(
+    group: list[Source], members: list[list[Source]], data: Data, drawn: random.Random
+) -> list[tuple[Source, Source]]:
+    """Moving and fixed image of one pair; none of a group with a single image."""
+    if drawn.random() <= data.intra_group_prob:
+        found = _ordered(group, data)
+        return [drawn.choice(found)] if found else []
+    other = drawn.choice([each for each in members if each is not group])
+    return [(drawn.choice(group), drawn.choice(other))]
+
+
+def _ordered(group: list[Source], data: Data) -> list[tuple[Source, Source]]:
+    """All pairs (moving, fixed) of a group: forward has the moving image first in its order, backward the fixed one."""
+    forward = list(itertools.combinations(group, 2))
+    backward = [(later, earlier) for earlier, later in forward]
+    return {"forward": forward, "backward": backward, "unconstrained": forward + backward}[data.intra_group_option]
+
+
+def _between(members: list[list[Source]]) -> list[tuple[Source, Source]]:
+    return [pair for one, other in itertools.permutations(members, 2) for pair in itertools.product(one, other)]
+
+
+KINDS: dict[str, Callable[[list[Source], Data, random.Random], list[PairFiles]]] = {
+    "unpaired": _unpaired,
+    "grouped": _grouped,
+    "atlas": _atlas,
+}
+"""How images become pairs, by ``data.kind``."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from medloss.apps.common import application, processes
-from medloss.apps.common.batches import Batches
 from medloss.apps.common.compute import pick_device
 from medloss.apps.common.config import as_mapping
 from medloss.apps.common.engine import Validation
@@ -19,12 +18,18 @@ from medloss.apps.common.origin import describe_origin
 from medloss.apps.common.output import RunFolder
 from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.registration.config import RegistrationConfig
-from medloss.apps.registration.data import PairDataset, collate
+from medloss.apps.registration.data import PairBatches, PairDataset, check_shapes, collate
 from medloss.apps.registration.files import train_and_valid
-from medloss.apps.registration.losses import RegistrationLoss
+from medloss.apps.registration.loading import with_classes
+from medloss.apps.registration.losses import Landmarks, RegistrationLoss
 from medloss.apps.registration.networks import build_network
 from medloss.apps.registration.transform import ToDisplacement, warp
 from medloss.apps.registration.validation import Validator
+
+
+def to_displacement(config: RegistrationConfig) -> ToDisplacement:
+    """What makes a displacement of the network's output."""
+    return ToDisplacement("dvf" if config.model.output == "dvf" else "ddf", config.model.integration_steps)
 
 
 class Terms:
@@ -33,7 +38,7 @@ class Terms:
     def __init__(self, network: nn.Module, loss: RegistrationLoss, config: RegistrationConfig) -> None:
         self.network, self.loss = network, loss
         self.of_velocity = config.regularise == "velocity"
-        self.to_displacement = ToDisplacement(config.model.output, config.model.integration_steps)
+        self.to_displacement = to_displacement(config)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         field = self.network(torch.cat([batch["moving"], batch["fixed"]], dim=1))
@@ -46,9 +51,13 @@ class Terms:
         labels = None
         if "fixed_label" in batch and "label" in self.loss.groups:
             labels = (warp(batch["moving_label"], ddf), batch["fixed_label"])
+        points = None
+        if "fixed_points" in batch and "points" in self.loss.groups:
+            points = Landmarks(batch["fixed_points"], batch["moving_points"], batch["points_mask"], ddf)
         return self.loss.terms(
-            images=(warp(batch["moving"], ddf), batch["fixed"]),
+            images=(warp(batch["moving"], ddf), batch["fixed"]) if "image" in self.loss.groups else None,
             labels=labels,
+            points=points,
             field=field if self.of_velocity else ddf,
             spacing=batch["spacing"],
         )
@@ -60,16 +69,26 @@ class RegistrationTask(application.Task):
     def __init__(self, config: RegistrationConfig) -> None:
         self.config = config
         self.device = pick_device(config.device, config.threads)
-        train_pairs, valid_pairs = train_and_valid(config.data, config.seed)
+        self.training, valid_pairs = train_and_valid(config.data, config.seed)
+        self.config = config = with_classes(config, [*self.training.sources, *valid_pairs])
         labels = config.data.labels
-        self.pairs = PairDataset(train_pairs, config.data, sample=labels is not None and labels.sample == "one").load()
-        self.valid = PairDataset(valid_pairs, config.data, sample=False).load()
+        # a channel for each region costs memory: only where a label loss asks for it
+        self.pairs = PairDataset(
+            self.training.sources,
+            config.data,
+            sample=labels is not None and labels.sample == "one",
+            regions="channels" if config.loss.label else None,
+            augment=config.augment if config.augment.prob or config.augment.noise else None,
+            changing=not self.training.fixed,
+        ).load()
+        kept = "map" if labels is not None and labels.kind == "map" else "channels"
+        self.valid = PairDataset(valid_pairs, config.data, regions=kept).load()
         if config.train.batch > 1:  # pairs of unlike sizes make no batch: said now, not in the middle of an epoch
-            collate([self.pairs[index] for index in range(len(self.pairs))])
+            check_shapes([self.pairs[index]["fixed"].shape for index in range(len(self.pairs))])
         seed_epoch(config.seed, 0)
-        self.network = build_network(config.model).to(self.device)
+        self.network = build_network(config.model, config.data.size).to(self.device)
         self.loss = RegistrationLoss(config.loss).to(self.device)
-        batches = Batches(len(self.pairs), config.train.batch, config.seed)
+        batches = PairBatches(self.training, config.train.batch, config.seed, config.train.epoch_steps)
         self.loader = DataLoader(
             self.pairs, batch_sampler=batches, num_workers=config.train.workers, collate_fn=collate
         )
@@ -81,7 +100,11 @@ class RegistrationTask(application.Task):
 
     def origin(self) -> dict[str, Any]:
         parts = {"train": self.pairs.pairs, "valid": self.valid.pairs}
-        files = {pair.name: [path for path in pair[1:] if path is not None] for part in parts.values() for pair in part}
+        files = {
+            pair.name: list(dict.fromkeys(path for path in pair[1:] if path is not None))
+            for part in parts.values()
+            for pair in part
+        }
         names = {part: [pair.name for pair in pairs] for part, pairs in parts.items()}
         return describe_origin(as_mapping(self.config), files, names)
 
@@ -106,7 +129,7 @@ class RegistrationTask(application.Task):
     def facts(self) -> str:
         count = sum(parameter.numel() for parameter in self.network.parameters())
         return (
-            f"{len(self.pairs)} {self.config.data.kind} pairs to train on, {len(self.valid)} held out; "
+            f"{len(self.training.of(0))} {self.config.data.kind} pairs in an epoch, {len(self.valid)} held out; "
             f"{self.config.model.name} with {count:,} parameters predicts a {self.config.model.output} on {self.device}"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Validator:
-    """``measure()`` for the engine: mean Dice of all regions of all pairs, folding in percent, and the loss.
+    """``measure()`` for the engine: mean Dice of all regions of all pairs, folding in percent, landmarks, and the loss.
 
     ``metric`` is the one that picks the best checkpoint: Dice with labels, the loss without.
     """
@@ -30,22 +31,22 @@ class Validator:
     def __init__(self, pairs: PairDataset, terms: Terms, device: torch.device) -> None:
         self.pairs, self.terms, self.device = pairs, terms, device
         self.kept: dict[str, Any] = {}
-        self.metric = "dice" if "fixed_label" in pairs[0] else "valid_loss"
+        self.metric = "dice" if pairs.labelled else "valid_loss"
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
         self.terms.network.eval()
         mine = [self._measure(self._batch(index)) for index in processes.share(len(self.pairs))]
         rows = processes.gathered(mine, len(self.pairs))
-        return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
+        found = {key: [row[key] for row in rows if row.get(key, np.nan) == row.get(key, np.nan)] for key in rows[0]}
+        return {key: float(np.mean(values)) if values else float("nan") for key, values in found.items()}
 
     def before(self) -> str:
         """The line that says where the training starts from."""
         if self.metric != "dice":
             return f"{len(self.pairs)} pairs held out, judged by the loss: there are no labels"
-        items = [self.pairs[index] for index in range(len(self.pairs))]
-        dice = np.nanmean([mean_dice(item["moving_label"], item["fixed_label"]) for item in items])
-        return f"Dice of the held out pairs before registration: {dice:.4f}"
+        still = [mean_dice(each) for each in (self._regions(self._batch(i), None) for i in range(len(self.pairs)))]
+        return f"Dice of the held out pairs before registration: {np.nanmean(still):.4f}"
 
     @torch.no_grad()
     def keep(self, path: Path) -> None:
@@ -75,16 +76,43 @@ class Validator:
     def _measure(self, batch: dict[str, Any]) -> dict[str, float]:
         ddf = self._displacement(batch)
         row = {"folding_percent": folding_percent(jacobian_determinant(ddf[0]))}
+        if "fixed_points" in batch:
+            row["tre_mm"] = _landmark_distance(batch, ddf)
         if self.metric == "dice":
-            row["dice"] = mean_dice(warp(batch["moving_label"], ddf)[0], batch["fixed_label"][0])
+            row["dice"] = mean_dice(self._regions(batch, ddf))
         else:
             row["valid_loss"] = float(total(self.terms(batch)))
         return row
 
+    def _regions(self, batch: dict[str, Any], ddf: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each region as it is found and as it should be, ``(i, j, k)``, one at a time: memory does not grow."""
 
-def mean_dice(found: Tensor, reference: Tensor) -> float:
-    """Mean Dice over the regions ``(N, i, j, k)`` of probabilities cut at a half; regions absent from both do not
-    count.
-    """
-    scores = compute_dice(found[:, None] > 0.5, reference[:, None] > 0.5, include_background=True, ignore_empty=True)
-    return float(torch.nanmean(scores))
+        def moved(region: Tensor) -> Tensor:
+            return (region if ddf is None else warp(region[None, None], ddf)[0, 0]) > 0.5
+
+        if "fixed_map" in batch:
+            for value in self.pairs.files.classes or ():
+                yield moved((batch["moving_map"][0, 0] == value).float()), batch["fixed_map"][0, 0] == value
+        else:
+            for moving, fixed in zip(batch.get("moving_label", [()])[0], batch.get("fixed_label", [()])[0]):
+                yield moved(moving), fixed > 0.5
+
+
+def mean_dice(regions: Iterator[tuple[Tensor, Tensor]]) -> float:
+    """Mean Dice over pairs of binary regions, found and true; a region that is absent from both does not count."""
+    scores = []
+    for found, true in regions:
+        if found.any() or true.any():
+            scores.append(float(compute_dice(found[None, None], true[None, None], ignore_empty=False)))
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def _landmark_distance(batch: dict[str, Any], ddf: Tensor) -> float:
+    """Mean distance in mm of the moving landmarks to where the displacement takes the fixed ones; NaN without any."""
+    from medloss.apps.registration.augment import read_at
+
+    fixed, moving = batch["fixed_points"][0], batch["moving_points"][0]
+    if not len(fixed):
+        return float("nan")
+    apart = fixed + read_at(ddf[0], fixed) - moving
+    return float((apart * batch["spacing"][0]).norm(dim=1).mean())

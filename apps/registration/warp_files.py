@@ -77,7 +77,7 @@ def warp_points_file(source: Path, output: Path, transform: Transform, space: st
     check_input_and_output(source, output, points=True)
     with atomic_write(output) as temporary:
         rows = read_table(source, ("x", "y", "z"))
-        points = np.array([_point(source, line, cells) for line, cells in rows]).reshape(-1, 3) * SPACES[space]
+        points = np.array([point_of(source, line, cells) for line, cells in rows]).reshape(-1, 3) * SPACES[space]
         moved = transform(torch.from_numpy(points.T.copy())).T.numpy() * SPACES[space]
         if not rows:
             raise UserError(f"{source} holds no points below its header")
@@ -97,7 +97,8 @@ def check_input_and_output(source: Path, output: Path, points: bool) -> None:
         raise UserError(f"cannot write {output}: its name says no image format, such as .nii.gz")
 
 
-def _point(source: Path, line: int, cells: dict[str, str]) -> list[float]:
+def point_of(source: Path, line: int, cells: dict[str, str]) -> list[float]:
+    """The three numbers of a row."""
     try:
         place = [float(cells[axis].replace(",", ".")) for axis in "xyz"]
     except ValueError:

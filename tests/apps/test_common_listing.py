@@ -139,6 +139,7 @@ def test_names_that_differ_in_capitals_are_one_file_on_some_systems():
 
 def test_a_pair_or_case_never_leaves_its_folder(tmp_path):
     """Wherever a name comes from: a CSV of pairs or of cases, a JSON."""
+    from medloss.apps.registration.config import Data as Pairs
     from medloss.apps.registration.files import read_pairs
     from medloss.apps.segmentation.cases import find_cases
     from medloss.apps.segmentation.config import Data
@@ -147,16 +148,17 @@ def test_a_pair_or_case_never_leaves_its_folder(tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), image)
     (tmp_path / "pairs.csv").write_text("name,fixed,moving\n../../victim,x.nii.gz,x.nii.gz\n")
     with pytest.raises(UserError, match="cannot be the name of a case"):
-        read_pairs(tmp_path / "pairs.csv", False)
+        read_pairs(tmp_path / "pairs.csv", Pairs(root=tmp_path))
     (tmp_path / "cases.csv").write_text("id,image,label\nsub-01/ses-1,x.nii.gz,x.nii.gz\n")
     with pytest.raises(UserError, match="write for instance sub-01_ses-1"):
         find_cases(Data(kind="csv", file=tmp_path / "cases.csv"))
 
 
 def test_a_row_with_one_of_two_labels_is_named(tmp_path, capsys):
+    from medloss.apps.registration.config import Data
     from medloss.apps.registration.files import read_pairs
 
     (tmp_path / "pairs.csv").write_text("fixed,moving,fixed_label,moving_label\na,b,c,\na2,b2,c2,d2\n")
-    pairs = read_pairs(tmp_path / "pairs.csv", True)
+    pairs = read_pairs(tmp_path / "pairs.csv", Data(root=tmp_path, labels={}))
     assert pairs[0].fixed_label is None and pairs[1].moving_label is not None
     assert "line 2" in capsys.readouterr().err

@@ -24,7 +24,11 @@ from medloss.apps.common.output import read_csv
 SCRIPT = """
 import sys
 from medloss.apps.cli import main
+from medloss.apps.common.history import History
 from medloss.apps.common.processes import joined
+from medloss.apps.registration.validation import Validator
+
+History._draw = Validator.draw = lambda self: None  # pictures take longer than this training
 
 def run(*arguments):
     try:
@@ -56,9 +60,9 @@ def write_data(folder):
         image = (label + np.random.default_rng(number).normal(0, 0.1, label.shape)).astype(np.float32)
         save(folder / "images" / f"case_{number}.nii.gz", image)
         save(folder / "labels" / f"case_{number}.nii.gz", label)
-        for side, other in (("fixed", number), ("moving", (number + 1) % 6)):
-            save(folder / "train" / f"{side}_images" / f"case_{other if side == 'fixed' else number}.nii.gz", image)
-            save(folder / "train" / f"{side}_labels" / f"case_{other if side == 'fixed' else number}.nii.gz", label)
+        for side, pair in (("fixed", number), ("moving", (number + 1) % 6)):
+            save(folder / "train" / f"{side}_images" / f"case_{pair}.nii.gz", image)
+            save(folder / "train" / f"{side}_labels" / f"case_{pair}.nii.gz", label)
 
 
 def configurations(folder):
@@ -114,7 +118,9 @@ def train_alone(command, config, folder):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_two_processes_train_as_one_on_the_joined_batch(tmp_path):
+def test_two_processes_train_as_one_on_the_joined_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr("medloss.apps.common.history.History._draw", lambda self: None)
+    monkeypatch.setattr("medloss.apps.registration.validation.Validator.draw", lambda self: None)
     write_data(tmp_path)
     configs = configurations(tmp_path)
     for command, config in configs.items():

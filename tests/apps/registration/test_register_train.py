@@ -12,11 +12,13 @@ from registration_phantoms import load, oblique, save, warp_by_itk
 
 from medloss.apps.common.config import dump_config, load_config
 from medloss.apps.common.errors import UserError
+from medloss.apps.registration import loading
 from medloss.apps.registration.config import Data, Network, RegistrationConfig
-from medloss.apps.registration.data import PairDataset, collate, load_files, prepare
+from medloss.apps.registration.data import PairDataset, collate, prepare
 from medloss.apps.registration.evaluate import evaluate
 from medloss.apps.registration.files import find_pairs, train_and_valid
-from medloss.apps.registration.networks import NETWORKS, build_network
+from medloss.apps.registration.loading import Files
+from medloss.apps.registration.networks import NETWORKS, build_network, nearest_affine
 from medloss.apps.registration.predict import predict
 from medloss.apps.registration.train import dry_run, train
 
@@ -57,6 +59,58 @@ def test_predictions_are_real_transforms(trained, deepreg_data):
     by_itk = warp_by_itk(deepreg_data / "test" / "moving_images" / "case1.nii.gz", folder / "field.nii.gz")
     inside = by_itk > 0
     assert np.abs(by_itk - moved)[inside].max() <= 0.5 + 1e-3 and inside.any()  # rounded to the image's uint8
+
+
+def test_a_prediction_reads_each_file_once_and_keeps_one_pair(trained, tmp_path, monkeypatch):
+    read = []
+    for name in ("load_intensities", "load_masks"):
+        original = getattr(loading, name)
+        monkeypatch.setattr(
+            loading, name, lambda path, *rest, original=original: read.append(path) or original(path, *rest)
+        )
+    predict(trained[0].path, tmp_path / "out", progress=False)
+    assert len(read) == len(set(read)) == 8
+
+
+def test_refinement_begins_with_the_network(trained, tmp_path):
+    """It gains in the image loss that it optimises; without iterations the field is the network's."""
+    network = trained[1].summary["field"]
+    settings = {"affine": {"model": "none"}, "loss": {"image": {"mse": {}}}}
+    still = predict(
+        trained[0].path, tmp_path / "a", progress=False, refine=1, settings={**settings, "iterations": [0, 0]}
+    )
+    assert still.summary["field"]["ncc"]["mean"] == pytest.approx(network["ncc"]["mean"], abs=1e-3)
+    refined = predict(trained[0].path, tmp_path / "b", progress=False, refine=30, settings=settings)
+    assert refined.summary["field"]["ncc"]["mean"] > network["ncc"]["mean"] + 0.02
+    with pytest.raises(UserError, match="these settings"):
+        predict(trained[0].path, tmp_path / "b", progress=False)
+
+
+def test_the_page_shows_the_worst_pair_first(trained):
+    folder = trained[0].predictions / "test"
+    page = (folder / "report.html").read_text()
+    rows = {row["case"]: row["dice"] for row in trained[1].rows if row["label"] == "0"}
+    assert all(name in page for name in rows) and "case1/field.nii.gz" in page and "itksnap" in page
+    assert "<script" not in page and page.count("data:image/png;base64") == 2
+
+
+def test_an_affine_network_writes_a_transform_of_itk(training, deepreg_data, tmp_path):
+    from medloss.apps.registration.transform_files import read_transform
+
+    changes = {
+        "model": {"name": "global", "output": "affine", "channels": 4, "depth": 2},
+        "loss": {"image": {"mse": {}}, "label": {"dice": {}}},
+        "train": {"epochs": 1, "optimizer": {"lr": 1e-3}},
+    }
+    changes["data"] = {**training["data"], "size": [16, 16, 12]}
+    run = train(RegistrationConfig.model_validate(training | changes), tmp_path / "run", progress=False)
+    predict(run.path, progress=False)
+    folder = run.predictions / "test" / "case0"
+    affine, field = (read_transform(folder / name) for name in ("affine.tfm", "field.nii.gz"))
+    points = torch.tensor(oblique()[:3, :3] @ np.array([[3.0, 8, 14], [2, 7, 12], [1, 6, 10]]) + oblique()[:3, 3:])
+    torch.testing.assert_close(affine(points), field(points), atol=1e-3, rtol=0)
+    jacobian = load(folder / "jacobian.nii.gz")
+    assert jacobian.std() < 1e-3
 
 
 def test_evaluate_gathers_what_predict_wrote(trained, tmp_path):
@@ -100,23 +154,38 @@ def test_pairs_of_unpaired_images(deepreg_data):
     some = [find_pairs(Data(kind="unpaired", train=folder), "train", seed) for seed in (1, 1, 2)]
     assert some[0] == some[1] != some[2] and len(some[0]) == 5
     learned, held = train_and_valid(Data(kind="unpaired", train=folder, pairs="all"), 0)
-    assert not {p.fixed for p in held} & {q for pair in learned for q in (pair.fixed, pair.moving)}
+    assert held and not {p.fixed for p in held} & {q for pair in learned.of(0) for q in (pair.fixed, pair.moving)}
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_networks_take_any_size_and_start_from_no_displacement(name):
-    network = build_network(Network(name=name, channels=2, depth=2))
+    output = "affine" if name == "global" else "ddf"
+    network = build_network(
+        Network(name=name, channels=2 if name != "segresnet" else 8, depth=2, output=output), (13, 9, 10)
+    )
     field = network(torch.rand(1, 2, 13, 9, 10))
     assert field.shape == (1, 3, 13, 9, 10) and field.abs().max() < 1e-2
     field.sum().backward()
 
 
+def test_the_nearest_affine_field():
+    """An affine field is its own; what is orthogonal to all of them, here a wave along an axis, leaves nothing."""
+    points = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in (9, 8, 7)), indexing="ij"))
+    matrix = torch.tensor([[0.1, 0.02, -0.3], [0.0, -0.05, 0.2], [0.3, 0.1, 0.0]])
+    field = (torch.einsum("ab,b...->a...", matrix, points) + 1.5)[None]
+    torch.testing.assert_close(nearest_affine(field), field, atol=1e-4, rtol=0)
+    wave = torch.zeros(1, 3, 9, 8, 7)
+    wave[:, 1] = torch.tensor([1.0, -2.0, 1.0] * 3).reshape(9, 1, 1)  # symmetric, and sums to nothing
+    wave[:, 1] = (wave[:, 1] + wave[:, 1].flip(1)) / 2
+    torch.testing.assert_close(nearest_affine(wave), torch.zeros_like(wave), atol=1e-5, rtol=0)
+
+
 def test_one_region_is_drawn_or_all_are_stacked(training, deepreg_data):
     data = Data.model_validate(training["data"])
     pairs = find_pairs(data, "train", 0)
-    drawn = PairDataset(pairs, data, sample=True)[1]
+    drawn = PairDataset(pairs, data, sample=True).load()[1]
     assert drawn["fixed_label"].shape == drawn["moving_label"].shape == (1, 16, 14, 12)
-    every = PairDataset(pairs, data, sample=False)
+    every = PairDataset(pairs, data, sample=False).load()
     assert every[1]["moving_label"].shape == (2, 16, 14, 12)
     batch = collate([every[0], every[1]])
     assert batch["fixed_label"].shape == (2, 2, 16, 14, 12) and batch["fixed_label"][0, 1].sum() == 0
@@ -133,7 +202,7 @@ def test_classes_choose_the_channels_of_masks(training, deepreg_data):
 
 def test_a_working_grid_keeps_the_corners(training, deepreg_data):
     data = Data.model_validate({**training["data"], "size": [8, 10, 8]})
-    item = prepare(load_files(find_pairs(data, "train", 0)[0], data.labels, None), data)
+    item = prepare(Files(data).pair(find_pairs(data, "train", 0)[0]), data)
     assert item["fixed"].shape == item["moving"].shape == (1, 8, 10, 8)
     np.testing.assert_allclose(item["spacing"], np.array([1.0, 1.5, 2.0]) * [15 / 7, 13 / 9, 11 / 7], rtol=1e-5)
 

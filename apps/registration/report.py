@@ -1,0 +1,124 @@
+"""``medloss register report``: one page over all registered pairs, the worst first, with their pictures and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medloss.apps.common.report import Case, Figure, Page, worst_first, write_page
+from medloss.apps.common.report_files import Kind, Link
+from medloss.apps.common.report_numbers import number
+from medloss.apps.common.summary import mean_and_interval
+from medloss.apps.registration.measure import DEFINITIONS, OVERLAP
+
+FILES: dict[str, tuple[str, Kind]] = {
+    "moved.nii.gz": ("moved image, on the fixed grid", "image"),
+    "moved_label.nii.gz": ("moved labels", "labels"),
+    "field.nii.gz": ("displacement field", "field"),
+    "affine.tfm": ("affine transform", "field"),
+    "inverse_field.nii.gz": ("its inverse", "field"),
+    "jacobian.nii.gz": ("Jacobian determinant", "image"),
+    "metrics.json": ("all numbers", "other"),
+}
+CAPTION = (
+    "Fixed, moving and moved image with the outline of the fixed one; checkerboards before and after; the grid as the "
+    "field bends it; volume change (log of the Jacobian determinant). Planes in true proportions."
+)
+FOLDED = 0.0
+
+
+def write_report(folder: Path, cases: Mapping[str, Mapping[str, Any]], summary: Mapping[str, Any]) -> Path:
+    """Write ``report.html`` into a folder.
+
+    Args:
+        folder: where the page goes.
+        cases: folder of each case to what its ``metrics.json`` holds.
+        summary: as ``register evaluate`` makes it.
+    """
+    shown = [_case(Path(place), case) for place, case in cases.items()]
+    column, high = _judged_by(shown)
+    names = {"dice": "the lowest mean Dice first", "tre_mm": "the largest landmark distance first"}
+    page = Page(
+        title=f"Registration: {folder.name}",
+        lead=[_verdict(shown)],
+        facts={"pairs": len(shown), "folder": folder.name},
+        tables={"Mean and 95 % interval": _overall(summary)},
+        cases=worst_first(shown, column, high),
+        parts="Pairs",
+        order=names.get(column, "the lowest correlation first"),
+        files=[
+            Link(name, folder / name, "other") for name in ("metrics.csv", "metrics.json") if (folder / name).is_file()
+        ],
+        notes=_definitions(cases),
+    )
+    return write_page(folder / "report.html", page)
+
+
+def _case(folder: Path, case: Mapping[str, Any]) -> Case:
+    labels = case["labels"]
+    row: dict[str, Any] = {}
+    for key in ("dice_before", "dice", "hd95_mm"):
+        known = [value for label in labels if (value := number(label.get(key))) == value]
+        if labels:
+            row[key] = sum(known) / len(known) if known else None
+    for key in ("tre_before_mm", "tre_mm", "ncc_before", "ncc", "folding_percent", "jacobian_min", "seconds"):
+        if key in case:
+            row[key] = case[key]
+    picture = folder / "preview.png"
+    return Case(
+        id=str(case["case"]),
+        row=row,
+        figures=[Figure(picture, CAPTION)] if picture.is_file() else [],
+        tables={"Regions": [{key: label.get(key) for key in ("label", *OVERLAP)} for label in labels]}
+        if labels
+        else {},
+        files=[Link(text, folder / name, kind) for name, (text, kind) in FILES.items() if (folder / name).is_file()],
+        note=_note(case),
+    )
+
+
+def _note(case: Mapping[str, Any]) -> str:
+    missed = [str(label["label"]) for label in case["labels"] if label.get("missed")]
+    told = [f"Missed: region {', '.join(missed)}."] if missed else []
+    if number(case.get("folding_percent")) > FOLDED:
+        told.append(f"The field folds at {case['folding_percent']:.3g} % of the voxels.")
+    before, after = number(case.get("ncc_before")), number(case.get("ncc"))
+    if after < before and not case["labels"]:
+        told.append("The images agree less than before the registration.")
+    return " ".join(told)
+
+
+def _verdict(cases: list[Case]) -> str:
+    folded = sum(number(case.row.get("folding_percent")) > FOLDED for case in cases)
+    told = [f"{len(cases)} registered pair{'s' * (len(cases) != 1)}."]
+    if any(case.row.get("dice") is not None for case in cases):
+        better = sum(number(case.row.get("dice")) > number(case.row.get("dice_before")) for case in cases)
+        told.append(f"The mean Dice rose in {better} of them.")
+    told.append(f"The field folds in {folded} of them." if folded else "No field folds.")
+    return " ".join(told)
+
+
+def _judged_by(cases: list[Case]) -> tuple[str, bool]:
+    """The column that says what is worst, and whether a high value is good."""
+    for column, high in (("dice", True), ("tre_mm", False)):
+        if any(case.row.get(column) is not None for case in cases):
+            return column, high
+    return "ncc", True
+
+
+def _overall(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for label, entry in summary["labels"].items():
+        cells = {key: mean_and_interval(value) for key, value in entry.items() if isinstance(value, Mapping)}
+        rows.append({"of": f"region {label}" if label != "mean" else "mean of the regions", **cells})
+        rows[-1]["missed"] = entry["missed"]
+    fields = {key: mean_and_interval(value) for key, value in summary["field"].items()}
+    return rows or [fields]
+
+
+def _definitions(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    from medloss.apps.common.report_numbers import heading
+
+    keys = {key for case in cases.values() for row in (case, *case["labels"]) for key in row}
+    return {heading(key): text for key, text in DEFINITIONS.items() if key in keys}
