@@ -39,6 +39,7 @@ class Validation:
     """When and how to validate: ``measure()`` returns metrics by name, ``metric`` is the one that picks the best.
 
     ``measured(epoch, is_best)`` is called before the checkpoints of that epoch are written (previews, tables).
+    ``pictures()`` gives grey pictures (rows, columns), 0 to 1, of the last validation by name, for TensorBoard.
     ``share`` bounds the share of the time that validations take; ``patience`` of them in a row without a better one end
     the training.
     """
@@ -49,6 +50,7 @@ class Validation:
     higher_is_better: bool = True
     keep: int = 1
     measured: Callable[[int, bool], None] | None = None
+    pictures: Callable[[], Mapping[str, Any]] | None = None
     share: float = 1.0
     patience: int | None = None
 
@@ -259,6 +261,8 @@ def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Val
         is_best = trainer.checkpoints.is_best(score)
         if due and due.measured and processes.is_main():
             due.measured(epoch, is_best)
+        if due and due.pictures:
+            trainer.history.add_pictures(due.pictures(), epoch)
         # last.pt says that the epoch is over; what comes before it is repeated after a kill, what comes after it is
         # made again from it
         trainer.history.rows.append(row)

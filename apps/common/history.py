@@ -60,6 +60,12 @@ class History:
         if time.monotonic() - self.drawn_at > SECONDS_BETWEEN_DRAWINGS:
             self._draw()
 
+    def add_pictures(self, pictures: Mapping[str, Any], epoch: int) -> None:
+        """Show grey pictures (rows, columns), 0 to 1, in TensorBoard."""
+        if self.writer is not None:
+            for name, picture in pictures.items():
+                self.writer.add_image(name, picture, epoch, dataformats="HW")
+
     def close(self) -> None:
         """Draw the curves to the end and close the TensorBoard file."""
         if self.writer is None:

@@ -122,7 +122,7 @@ def listed_pairs(path: Path, split: str, data: Data) -> list[PairFiles]:
         if data.labels and bool(sides[0].label) != bool(sides[1].label):
             note(f"{place}: one of fixed_label and moving_label is empty: registered without labels")
         name = row.get("name") or row.get("id") or f"{sides[1].name}-to-{sides[0].name}"
-        found.append(pair_of(*sides, name=check_case_name(name, place)))
+        found.append(pair_of(sides[0], sides[1], check_case_name(name, place)))
     return found
 
 

@@ -124,6 +124,7 @@ class RegistrationTask(application.Task):
             higher_is_better=validator.metric == "dice",
             keep=chosen.keep,
             measured=measured,
+            pictures=validator.pictures,
         )
 
     def facts(self) -> str:

@@ -59,6 +59,19 @@ class Validator:
         arrays = {"fixed": fixed, "moving": moving, "moved": warped, "ddf_voxels": field}
         self.kept = {"path": path, **arrays, "spacing": spacing}
 
+    @torch.no_grad()
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Fixed, moving and moved image of the first pair side by side, cut through the middle of each axis."""
+        if not processes.is_main():
+            return {}
+        batch = self._batch(0)
+        moved = warp(batch["moving"], self._displacement(batch))
+        volumes = [each[0, 0].clamp(0, 1).cpu().numpy() for each in (batch["fixed"], batch["moving"], moved)]
+        return {
+            f"fixed, moving, moved/axis {axis}": np.hstack([each.take(each.shape[axis] // 2, axis) for each in volumes])
+            for axis in range(3)
+        }
+
     def draw(self) -> None:
         """The picture of what was kept last."""
         from medloss.apps.common.figures import registration_preview

@@ -79,6 +79,7 @@ class SegmentationTask(application.Task):
             chosen.every,
             keep=chosen.keep,
             measured=measured,
+            pictures=validator.pictures,
             share=chosen.share,
             patience=chosen.patience,
         )

@@ -61,6 +61,18 @@ class Validator:
         if time.monotonic() - self.drawn_at > SECONDS_BETWEEN_DRAWINGS:
             self.draw(run)
 
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Image, reference and prediction of the first cases side by side, cut where most of the reference is."""
+        found = {}
+        for each in self.seen:
+            label, image = each[LABEL], each[IMAGE]
+            most = int((label > 0).sum(axis=(0, 1)).argmax())
+            low, high = np.percentile(image, [1, 99])
+            grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
+            masks = [volume / max(self.classes.count - 1, 1) for volume in (label, each["prediction"])]
+            found[f"image, reference, prediction/{each['id']}"] = np.hstack([v[..., most] for v in (grey, *masks)])
+        return found
+
     def draw(self, run: RunFolder) -> None:
         """Previews of the best validation so far, unless they are drawn already."""
         from medloss.apps.common.figures import segmentation_preview
