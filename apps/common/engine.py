@@ -26,7 +26,8 @@ from medloss.apps.common.averaging import Trained, WeightAverage
 from medloss.apps.common.checkpoints import Checkpoints
 from medloss.apps.common.history import History
 from medloss.apps.common.output import RunFolder
-from medloss.apps.common.pace import Pace, duration
+from medloss.apps.common.pace import Pace
+from medloss.apps.common.pace_lines import epoch_line, shown
 from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.common.training import TrainConfig, build_optimizer, build_schedule
 
@@ -151,7 +152,9 @@ def build_trainer(
     trainer.patience = picked.patience
     _attach(trainer, loader, seed, loss, validation, schedule)
     if progress and processes.is_main():
-        ProgressBar(desc="train", disable=None).attach(engine, output_transform=lambda output: _shown(trainer, output))
+        ProgressBar(desc="train", disable=None).attach(
+            engine, output_transform=lambda output: shown(engine.state.epoch, pace, output)
+        )
     return trainer
 
 
@@ -237,12 +240,8 @@ def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Val
 
     def start(engine: Engine) -> None:
         started[0] = time.perf_counter()
-        seed_epoch(seed, engine.state.epoch, loader.dataset)
-        if hasattr(loader.batch_sampler, "set_epoch"):
-            loader.batch_sampler.set_epoch(engine.state.epoch)
+        _set_epoch(engine.state.epoch, seed, loader, loss)
         trainer.history.start_epoch()
-        if hasattr(loss, "set_epoch"):
-            loss.set_epoch(engine.state.epoch - 1)
 
     def finish(engine: Engine) -> None:
         epoch, means, pace = engine.state.epoch, processes.mean(trainer.history.means()), trainer.pace
@@ -268,13 +267,21 @@ def _attach(trainer: Trainer, loader: Any, seed: int, loss: Any, validation: Val
         trainer.history.rows.append(row)
         trainer.checkpoints.save(epoch, engine.state.iteration, score, trainer.history.rows)
         trainer.history.end_epoch(row)
-        trainer.run_folder.log(_line(row, pace, metrics, is_best))
+        trainer.run_folder.log(epoch_line(row, pace, metrics, is_best))
         if is_last or trainer.is_stale():
             engine.terminate()
 
     engine.add_event_handler(Events.EPOCH_STARTED, start)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: trainer.history.add(engine.state.output))
     engine.add_event_handler(Events.EPOCH_COMPLETED, finish)
+
+
+def _set_epoch(epoch: int, seed: int, loader: Any, loss: Any) -> None:
+    seed_epoch(seed, epoch, loader.dataset)
+    if hasattr(loader.batch_sampler, "set_epoch"):
+        loader.batch_sampler.set_epoch(epoch)
+    if hasattr(loss, "set_epoch"):
+        loss.set_epoch(epoch - 1)
 
 
 def _is_due(validation: Validation, pace: Pace, epoch: int, is_last: bool) -> bool:
@@ -287,23 +294,6 @@ def _validate(trainer: Trainer, validation: Validation) -> dict[str, float]:
         metrics = dict(validation.measure())
     trainer.pace.add_validation(time.perf_counter() - started)
     return metrics
-
-
-def _shown(trainer: Trainer, output: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands behind the bar of an epoch: the loss, and how long the whole training still takes."""
-    state, pace = trainer.engine.state, trainer.pace
-    left = pace.left(state.epoch - 1) if pace.count or pace.seconds else 0.0
-    return {"loss": float(output["loss"])} | ({"left": duration(left)} if left else {})
-
-
-def _line(row: Mapping[str, Any], pace: Pace, metrics: Mapping[str, float], is_best: bool) -> str:
-    terms = " ".join(f"{name.removesuffix('_raw')} {row[name]:.4f}" for name in row if name.endswith("_raw"))
-    measured = "".join(f"  {name} {value:.4f}" for name, value in metrics.items())
-    number = f"{row['epoch']}" if pace.seconds else f"{row['epoch']}/{pace.epochs}"
-    line = f"epoch {number}  loss {row['loss']:.4f} ({terms})  lr {row['lr']:.2e}"
-    left = pace.left(row["epoch"])
-    times = f"{row['seconds']:.1f} s" + (f", {duration(left)} left" if left >= 1 else "")
-    return f"{line}  {times}" + measured + ("  (best so far)" if is_best else "")
 
 
 def _detached(value: Any) -> Any:

@@ -16,7 +16,8 @@ from medloss.apps.common.images import Volume, check_same_grid
 from medloss.apps.common.labels import integer_dtype, label_values, load_label_channels, load_labels
 from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.common.tables import read_table
-from medloss.apps.registration.config import Data, Labels, RegistrationConfig
+from medloss.apps.registration.config import Data, RegistrationConfig
+from medloss.apps.registration.data_config import Labels
 from medloss.apps.registration.files import PairFiles
 from medloss.apps.registration.intensity import load_intensities
 from medloss.apps.registration.output import Pair
