@@ -25,7 +25,7 @@ from medloss.apps.common.progress import hidden
 from medloss.apps.registration.config import PairConfig, RegistrationConfig
 from medloss.apps.registration.data import NEIGHBOURS, prepare
 from medloss.apps.registration.evaluate import Evaluation, summarise_cases
-from medloss.apps.registration.files import PairFiles, find_pairs, read_pairs
+from medloss.apps.registration.files import PairFiles, find_pairs, read_pairs, train_and_valid
 from medloss.apps.registration.geometry import INITIALISERS
 from medloss.apps.registration.loading import Files, all_classes
 from medloss.apps.registration.losses import RegistrationLoss
@@ -81,12 +81,10 @@ class Predictor:
             images = (as_tensor(pair.fixed), as_tensor(pair.moving))
             affines = {"fixed_affine": pair.fixed.affine, "moving_affine": pair.moving.affine}
             moving_label = pair.moving_label  # labels are not there when a network is used: no loss sees them
-            result = register(
-                *images, self.refinement, **affines, moving_label=moving_label, start=result.ddf[None]
-            )._replace(initial=result.initial)
+            result = register(*images, self.refinement, **affines, moving_label=moving_label, start=result.ddf[None])
         return result, time.perf_counter() - started
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _predict(self, pair: Pair) -> PairResult:
         config = self.config
         item = prepare(pair._replace(fixed_label=None, moving_label=None, points=None), config.data)
@@ -102,7 +100,7 @@ class Predictor:
         first, second = (round(share * iterations) for share in REFINE_SHARES)
         chosen: dict[str, Any] = {
             "transform": "ddf",
-            "initialise": "none",
+            "initialise": self.config.data.initialise,
             "pyramid": [2, 1],
             "iterations": [first, second],
             "device": str(self.device),
@@ -139,7 +137,7 @@ def predict(
     run = RunFolder.open(run_path)
     predictor = Predictor(run, last, device, threads, refine, settings)
     config = predictor.config
-    files = read_pairs(pairs, config.data) if pairs else find_pairs(config.data, split, config.seed)
+    files = read_pairs(pairs, config.data) if pairs else _of_split(config, split)
     check_distinct([each.name for each in files], "the pairs")
     _check_files(files)
     folder = Path(output) if output else run.predictions / _name_of(pairs.stem if pairs else split, refine)
@@ -157,6 +155,13 @@ def predict(
         if config.model.output == "affine" and not refine:
             write_affine(folder / pair.name / "affine.tfm", result, pair.fixed.affine)
     return summarise_cases(folder)
+
+
+def _of_split(config: RegistrationConfig, split: str) -> list[PairFiles]:
+    """The pairs of a split; without a folder for it, ``valid`` are those that the training held out."""
+    if split == "valid" and not config.data.split(split):
+        return train_and_valid(config.data, config.seed)[1]
+    return find_pairs(config.data, split, config.seed)
 
 
 def write_affine(path: Path, result: PairResult, affine: np.ndarray) -> None:

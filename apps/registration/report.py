@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medloss.apps.common.report import Case, Figure, Page, worst_first, write_page
 from medloss.apps.common.report_files import Kind, Link
-from medloss.apps.common.report_numbers import number
+from medloss.apps.common.report_numbers import heading, number
 from medloss.apps.common.summary import mean_and_interval
 from medloss.apps.registration.measure import DEFINITIONS, OVERLAP
 
@@ -36,14 +37,15 @@ def write_report(folder: Path, cases: Mapping[str, Mapping[str, Any]], summary: 
         cases: folder of each case to what its ``metrics.json`` holds.
         summary: as ``register evaluate`` makes it.
     """
-    shown = [_case(Path(place), case) for place, case in cases.items()]
+    counts = Counter(str(case["case"]) for case in cases.values())
+    shown = [_case(Path(place), case, counts[str(case["case"])] > 1) for place, case in cases.items()]
     column, high = _judged_by(shown)
     names = {"dice": "the lowest mean Dice first", "tre_mm": "the largest landmark distance first"}
     page = Page(
         title=f"Registration: {folder.name}",
         lead=[_verdict(shown)],
         facts={"pairs": len(shown), "folder": folder.name},
-        tables={"Mean and 95 % interval": _overall(summary)},
+        tables=_overall(summary),
         cases=worst_first(shown, column, high),
         parts="Pairs",
         order=names.get(column, "the lowest correlation first"),
@@ -55,7 +57,7 @@ def write_report(folder: Path, cases: Mapping[str, Mapping[str, Any]], summary: 
     return write_page(folder / "report.html", page)
 
 
-def _case(folder: Path, case: Mapping[str, Any]) -> Case:
+def _case(folder: Path, case: Mapping[str, Any], told_by_folder: bool) -> Case:
     labels = case["labels"]
     row: dict[str, Any] = {}
     for key in ("dice_before", "dice", "hd95_mm"):
@@ -67,7 +69,7 @@ def _case(folder: Path, case: Mapping[str, Any]) -> Case:
             row[key] = case[key]
     picture = folder / "preview.png"
     return Case(
-        id=str(case["case"]),
+        id=f"{case['case']} ({folder.name})" if told_by_folder else str(case["case"]),
         row=row,
         figures=[Figure(picture, CAPTION)] if picture.is_file() else [],
         tables={"Regions": [{key: label.get(key) for key in ("label", *OVERLAP)} for label in labels]}
@@ -107,18 +109,18 @@ def _judged_by(cases: list[Case]) -> tuple[str, bool]:
     return "ncc", True
 
 
-def _overall(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _overall(summary: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Means over the cases with their intervals: of the regions, and of the fields."""
     rows = []
     for label, entry in summary["labels"].items():
         cells = {key: mean_and_interval(value) for key, value in entry.items() if isinstance(value, Mapping)}
-        rows.append({"of": f"region {label}" if label != "mean" else "mean of the regions", **cells})
-        rows[-1]["missed"] = entry["missed"]
-    fields = {key: mean_and_interval(value) for key, value in summary["field"].items()}
-    return rows or [fields]
+        named = f"region {label}" if label != "mean" else "mean of the regions"
+        rows.append({"of": named, **cells, "missed": entry["missed"]})
+    fields = [{"measure": heading(key), "mean": mean_and_interval(value)} for key, value in summary["field"].items()]
+    found = {"Regions: mean and 95 % interval": rows} if rows else {}
+    return {**found, "Fields: mean and 95 % interval": fields}
 
 
 def _definitions(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    from medloss.apps.common.report_numbers import heading
-
     keys = {key for case in cases.values() for row in (case, *case["labels"]) for key in row}
     return {heading(key): text for key, text in DEFINITIONS.items() if key in keys}
