@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from medloss.apps.common import deformation, summary
-from medloss.apps.common.region_metrics import region_measures
+from medloss.apps.common.region_metrics import diagonal_mm, region_measures
 from medloss.apps.registration.losses import RegistrationLoss
 
 MISS = "; of a missed region the diagonal of the image, the largest distance that there is"
@@ -81,7 +81,7 @@ def overlap_rows(
     for name, reference in fixed.items():
         first, last = (region_measures(each[name].numpy(), reference.numpy(), spacing) for each in (before, after))
         missed = bool(reference.any()) != bool(after[name].any())
-        diagonal = float(np.linalg.norm(np.multiply(reference.shape, spacing)))
+        diagonal = diagonal_mm(reference.shape, spacing)
         distances = {key: diagonal if missed else last[key] for key in ("hd95_mm", "asd_mm")}
         rows.append({"label": name, "dice_before": first["dice"], "dice": last["dice"], **distances, "missed": missed})
     return rows
