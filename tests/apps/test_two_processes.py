@@ -99,7 +99,7 @@ def train_in_two(folder):
         )
         for number in range(2)
     ]
-    told = [each.communicate(timeout=300)[0] for each in started]
+    told = [each.communicate(timeout=900)[0] for each in started]
     assert [each.returncode for each in started] == [0, 0], "\n".join(told)
     return told
 

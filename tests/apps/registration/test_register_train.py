@@ -73,15 +73,15 @@ def test_a_prediction_reads_each_file_once_and_keeps_one_pair(trained, tmp_path,
 
 
 def test_refinement_begins_with_the_network(trained, tmp_path):
-    """It gains in the image loss that it optimises; without iterations the field is the network's."""
+    """It gains in what its loss compares; without iterations the field is the network's."""
     network = trained[1].summary["field"]
-    settings = {"affine": {"model": "none"}, "loss": {"image": {"mse": {}}}}
+    settings = {"loss": {"image": {"mse": {}}, "field": {"diffusion": {"weight": 0.001}}}}
     still = predict(
         trained[0].path, tmp_path / "a", progress=False, refine=1, settings={**settings, "iterations": [0, 0]}
     )
     assert still.summary["field"]["ncc"]["mean"] == pytest.approx(network["ncc"]["mean"], abs=1e-3)
     refined = predict(trained[0].path, tmp_path / "b", progress=False, refine=30, settings=settings)
-    assert refined.summary["field"]["ncc"]["mean"] > network["ncc"]["mean"] + 0.02
+    assert refined.summary["field"]["ncc"]["mean"] > network["ncc"]["mean"]
     with pytest.raises(UserError, match="these settings"):
         predict(trained[0].path, tmp_path / "b", progress=False)
 
