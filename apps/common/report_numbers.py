@@ -12,6 +12,7 @@ ACRONYMS = {
     "hd95": "HD95",
     "asd": "ASD",
     "tre": "TRE",
+    "ncc": "NCC",
     "sdlogj": "SDlogJ",
     "sdlogj_l2r": "SDlogJ (L2R, J+3)",
     "seconds": "time (s)",
