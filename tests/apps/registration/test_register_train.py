@@ -75,7 +75,7 @@ def test_a_prediction_reads_each_file_once_and_keeps_one_pair(trained, tmp_path,
 def test_refinement_begins_with_the_network(trained, tmp_path):
     """It gains in what its loss compares; without iterations the field is the network's."""
     network = trained[1].summary["field"]
-    settings = {"loss": {"image": {"mse": {}}, "field": {"diffusion": {"weight": 0.001}}}}
+    settings = {"symmetric": False, "loss": {"image": {"mse": {}}, "field": {"diffusion": {"weight": 0.001}}}}
     still = predict(
         trained[0].path, tmp_path / "a", progress=False, refine=1, settings={**settings, "iterations": [0, 0]}
     )
