@@ -102,23 +102,24 @@ class _Ring:
 
     def __init__(self, length: int, shape: Sequence[int]) -> None:
         self.length, self.shape = length, tuple(shape)
-        self.sums: torch.Tensor | None = None  # length, N, ., .
+        self.sums: torch.Tensor | None = None  # N, length, ., .
         self.weights = torch.zeros(length, *self.shape)
 
     def add(self, start: int, box: tuple[slice, slice], logits: torch.Tensor, importance: torch.Tensor) -> None:
         if self.sums is None:
-            self.sums = torch.zeros(self.length, len(logits), *self.shape)
-        for at in range(self.length):
-            place = (start + at) % self.length
-            self.sums[place, :, box[0], box[1]].addcmul_(logits[:, at], importance[at])
-            self.weights[place, box[0], box[1]] += importance[at]
+            self.sums = torch.zeros(len(logits), self.length, *self.shape)
+        first = self.length - start % self.length  # planes up to the end of the ring; the others begin it again
+        for planes, ring in ((slice(first), slice(start % self.length, None)), (slice(first, None), slice(-first))):
+            if importance[planes].numel():
+                self.sums[:, ring, box[0], box[1]].addcmul_(logits[:, planes], importance[planes])
+                self.weights[ring, box[0], box[1]] += importance[planes]
 
     def finished(self, start: int, end: int) -> Iterator[torch.Tensor]:
         assert self.sums is not None
         for plane in range(start, end):
             place = plane % self.length
-            yield self.sums[place] / self.weights[place]
-            self.sums[place], self.weights[place] = 0, 0
+            yield self.sums[:, place] / self.weights[place]
+            self.sums[:, place], self.weights[place] = 0, 0
 
 
 def held_bytes(shape: Sequence[int], patch: Sequence[int], classes: int) -> int:
