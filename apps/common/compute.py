@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import pydantic
 import torch
@@ -47,7 +47,8 @@ def pick_device(name: str = "auto", threads: int | None = None) -> torch.device:
 
 
 def placed(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """The network on a device; on a processor channels-last, which halves the time of 3D convolutions there."""
+    """The network on a device; on a processor channels-last, which takes about a fifth off a step there."""
+    moved: Any = network.to(device)
     if device.type == "cpu":
-        return network.to(device).to(memory_format=torch.channels_last_3d)  # weights of other than five axes stay
-    return network.to(device)
+        moved = moved.to(memory_format=torch.channels_last_3d)  # not in the type that torch declares
+    return cast(torch.nn.Module, moved)

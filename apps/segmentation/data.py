@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def _settled(data: Data, seen: Scan, looks: Sequence[Look], ignore: int | None) 
     )
 
 
-def build_loaders(prepared: Prepared) -> tuple[DataLoader, DataLoader | None]:
+def build_loaders(prepared: Prepared, progress: bool = False) -> tuple[DataLoader, DataLoader | None]:
     """The training loader (random patches) and the validation loader (whole volumes, one at a time)."""
     config, classes = prepared.config, prepared.classes
     fixed = fixed_transforms(config.data, classes, prepared.masked)
@@ -134,8 +135,8 @@ def build_loaders(prepared: Prepared) -> tuple[DataLoader, DataLoader | None]:
     plain = EnsureTyped([IMAGE, LABEL, MASK], track_meta=False, allow_missing_keys=True)  # nobody inverts a patch
     cached = [*fixed.transforms, ForegroundPlacesd(), plain]
     with faults_of_the_data():
-        train = _dataset(prepared.train, Compose([*cached, *random.transforms]), prepared)
-        valid = _dataset(prepared.valid, fixed, prepared) if prepared.valid else None
+        train = _dataset(prepared.train, Compose([*cached, *random.transforms]), prepared, progress)
+        valid = _dataset(prepared.valid, fixed, prepared, progress) if prepared.valid else None
     size, steps = min(config.train.batch, len(train)), config.train.epoch_steps
     batches = Batches(len(train), size, config.seed, drop_last=True, steps=steps)
     train_loader = DataLoader(
@@ -163,14 +164,15 @@ def faults_of_the_data() -> Iterator[None]:
         raise cause from error
 
 
-def _dataset(cases: Sequence[Case], transform: Compose, prepared: Prepared) -> Dataset:
+def _dataset(cases: Sequence[Case], transform: Compose, prepared: Prepared, progress: bool) -> Dataset:
     config, classes = prepared.config, prepared.classes
     partial = prepared.partial
     items = [_item(case, classes, partial) for case in cases]
     if config.data.cache_folder is not None:
         return DiskCache(items, transform, config.data)
+    shown = progress and sys.stderr.isatty()  # MONAI's bar would fill a log file
     return CacheDataset(
-        items, transform, cache_rate=config.data.cache, num_workers=None, progress=False, copy_cache=False
+        items, transform, cache_rate=config.data.cache, num_workers=None, progress=shown, copy_cache=False
     )
 
 

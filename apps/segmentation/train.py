@@ -43,11 +43,11 @@ class Terms:
 class SegmentationTask(application.Task):
     """The training of a segmentation: all files read and checked, and the volumes cached."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, progress: bool = False) -> None:
         self.prepared: Prepared = prepare(config)
         self.config, self.left_out = self.prepared.config, self.prepared.left_out
         self.device = pick_device(config.device, config.threads)
-        self.loader, self.valid_loader = build_loaders(self.prepared)
+        self.loader, self.valid_loader = build_loaders(self.prepared, progress)
         seed_epoch(config.seed, 0)
         inputs, outputs = self.config.data.count_channels, self.prepared.classes.count
         self.network = placed(build_network(self.config.model, outputs, inputs), self.device)
@@ -150,7 +150,7 @@ def train(
     if resume:
         RunFolder.open(run_path)
     with processes.joined():
-        task = SegmentationTask(config)
+        task = SegmentationTask(config, progress)
         return application.train(task, run_path, resume=resume, progress=progress, allow_changes=allow_changes)
 
 
