@@ -48,10 +48,11 @@ def optimise(
         The displacement ``(1, 3, *fixed)`` in voxels, which folds nowhere unless ``config.unfold`` is none; and one row
         per iteration: its level, its number, whether it went backward, and every loss term, raw and weighted.
     """
+    backward: Tensor | None = None
     if start is None and config.search.use and by_lncc(config.loss.image):
         start, backward = search(views, config.search)
-    else:
-        backward = None if start is None or not config.symmetric else invert(start)
+    elif start is not None and config.symmetric:
+        backward = invert(start)
     run = _Run(views, spacing, config, report)
     found = run.displacement(start, backward)
     if config.unfold != "none":

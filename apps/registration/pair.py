@@ -72,10 +72,10 @@ def register(
     _check_losses(config, (fixed_label, moving_label), points, start)
     seen = (fixed_label, moving_label) if config.loss.label else (None, None)  # a float channel per class costs memory
     marks = points if points is not None and config.loss.points else (None, None)
-    sides = [
-        Side(*(None if each is None else each.to(device) for each in tensors), at)  # type: ignore[arg-type]
-        for *tensors, at in ((fixed, seen[0], mask, marks[0]), (moving, seen[1], moving_mask, marks[1]))
-    ]
+    sides = (
+        Side(fixed.to(device), _on(device, seen[0]), _on(device, mask), marks[0]),
+        Side(moving.to(device), _on(device, seen[1]), _on(device, moving_mask), marks[1]),
+    )
     initial = _initial(sides[0], sides[1], fixed_affine, moving_affine, config, affine=start is None)
     geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.shape), initial)
     begun = None if start is None else without_initial(start.to(device), geometry)
@@ -84,6 +84,10 @@ def register(
     ddf, history = optimise(views, spacing_of(fixed_affine), config, report, begun)
     found = conclude(ddf, ToDisplacement("ddf"), sides[1].image, moving_label, geometry)
     return found._replace(history=history)
+
+
+def _on(device: torch.device, tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.to(device)
 
 
 def _initial(

@@ -58,10 +58,12 @@ def views_of(fixed: Side, moving: Side, geometry: Geometry) -> Views:
     return Views(
         fixed.rescaled()[None, None],
         pull(moving.rescaled()[None], matrix, points)[None],
-        *soft,
+        soft[0],
+        soft[1],
         None if fixed.mask is None else (fixed.mask > 0).float()[None, None],
         None if bool(seen.all()) else seen[None],
-        *landmarks,
+        landmarks[0],
+        landmarks[1],
     )
 
 

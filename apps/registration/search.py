@@ -40,8 +40,8 @@ def search(views: Views, config: Search) -> tuple[Tensor, Tensor]:
     shape = tuple(views.fixed.shape[2:])
     small = [max(min(size, SMALLEST), round(size / config.step)) for size in shape]
     sides = ((views.fixed, views.fixed_mask), (views.moving, views.moving_mask))
-    features = [resize(normalised(*each, config.window), small) for each in sides]
-    forward, backward = _one_way(*features, config), _one_way(*features[::-1], config)
+    fixed, moving = (resize(normalised(*each, config.window), small) for each in sides)
+    forward, backward = _one_way(fixed, moving, config), _one_way(moving, fixed, config)
     for _ in range(ROUNDS):
         forward, backward = midway(forward, backward)
     return tuple(_on_grid(each, small, shape, config.cell) for each in (forward, backward))  # type: ignore[return-value]

@@ -29,7 +29,7 @@ class Views(NamedTuple):
 
     def swapped(self) -> Views:
         """With the fixed for the moving side, and the other way round."""
-        return Views(*(self[at ^ 1] for at in range(len(self))))
+        return Views(*(self[at ^ 1] for at in range(len(self))))  # type: ignore[arg-type]  # both images are there
 
     def at(self, shape: Sequence[int]) -> Views:
         """The same on a coarser grid; masks stay of 0 and 1."""
