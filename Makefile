@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 # Objects are kept, for the tests that build the library again.
 export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
 
-.PHONY: help demo check test quick lint types plan notebooks docs bench peers cuda cuda-first cuda-second oldest-triton sanitize wheel test-oldest clean
+.PHONY: help demo check test quick lint types plan notebooks docs site bench peers cuda cuda-first cuda-second oldest-triton sanitize wheel test-oldest clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
@@ -23,6 +23,7 @@ help:
 	@echo "                make lint, make types and make plan are its parts"
 	@echo "make notebooks  run the tutorials again at full size, in place"
 	@echo "make docs       write the generated pages of the documentation again"
+	@echo "make site       the documentation as a site: build/site/html/index.html"
 	@echo "make bench      time and memory of this machine, ours and the peers'"
 	@echo "make cuda       tests of the kernels, times and memory on an NVIDIA GPU, with this PYTHON as it is;"
 	@echo "                make cuda-first and make cuda-second are its halves, of less than six minutes each"
@@ -86,6 +87,13 @@ $(STAMP): $(INPUTS)
 docs: $(STAMP)
 	$(BIN)/python docs/build.py
 	$(BIN)/python docs/stub.py
+
+# The documentation site. Any warning ends it. The pictures of the losses are drawn once, and again when their code changes.
+site: $(STAMP)
+	$(INSTALL) -c constraints.txt -e '.[apps,site]'
+	$(BIN)/python docs/site/generate.py build/site/source
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/site/doctrees -c docs/site build/site/source build/site/html
+	@echo "open build/site/html/index.html"
 
 # Ours and the peers on this machine: half an hour on two quiet cores.
 bench: $(STAMP)

@@ -19,6 +19,7 @@ from cases import KINDS, TABLE, applies  # noqa: E402
 from row import CELLS  # noqa: E402
 
 from medloss.apps.common.config_text import Key, keys_of  # noqa: E402
+from medloss.apps.losses import describe  # noqa: E402
 from medloss.apps.registration.config import PairConfig, RegistrationConfig  # noqa: E402
 from medloss.apps.segmentation.config import Config  # noqa: E402
 from medloss.compat.authors import authors_differences  # noqa: E402
@@ -39,7 +40,8 @@ NOTE = "<!-- written by docs/build.py; do not edit -->\n"
 LOSSES = """# Losses
 
 Each is one class of `medloss`; its docstring (`help(medloss.DiceLoss)`) has the formula, shapes, range, limits, errors
-and an example. In YAML the name is that of the second column.
+and an example. In YAML the name is that of the second column. [families.md](families.md) groups
+them, and `medloss losses choose` names those for a task.
 """
 CONTRACT = """# The contract, loss by loss
 
@@ -89,8 +91,7 @@ def plain(text: str) -> str:
 
 def section(text: str, name: str) -> str:
     """A section of a docstring (``Shape:``, ``References:``), on one line."""
-    found = re.search(rf"^{name}:(.*?)(?=^\S|\Z)", text, re.M | re.S)
-    return plain(" ".join(found.group(1).split())) if found else ""
+    return plain(" ".join(describe.section(text, name).split()))
 
 
 def loss_page() -> str:

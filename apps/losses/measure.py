@@ -5,6 +5,7 @@ Needs torch alone.
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import subprocess
@@ -44,7 +45,7 @@ def warmed(calls: Mapping[str, Callable[[], Any]], clock: Clock) -> dict[str, tu
     The first call does not count: it compiles kernels, for seconds. Of a peer that lacks the dtype or the memory no
     more is heard; our own loss must run.
     """
-    found = {}
+    found: dict[str, tuple[Callable[[], Any], int]] = {}
     for name, call in calls.items():
         try:
             clock(call)
@@ -55,8 +56,13 @@ def warmed(calls: Mapping[str, Callable[[], Any]], clock: Clock) -> dict[str, tu
             print(f"{name}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
             continue
         repeat = max(1, round(0.01 / max(seconds, 1e-6)))
-        found[name] = (lambda call=call, repeat=repeat: [call() for _ in range(repeat)], repeat)
+        found[name] = (functools.partial(_times, call, repeat), repeat)
     return found
+
+
+def _times(call: Callable[[], Any], repeat: int) -> None:
+    for _ in range(repeat):
+        call()
 
 
 def turns(
@@ -131,9 +137,10 @@ def times(name: str, size: int, rounds: int = 5, longest: float = 20.0) -> dict[
 
     warnings.simplefilter("ignore")
     inputs = [tensor.detach() for tensor in scene(loss_names()[name], (size,) * 3).tensors]
-    return turns(
-        {who: lambda loss=loss: step(loss, inputs) for who, loss in contestants(name).items()}, rounds, longest
-    )
+    calls: dict[str, Callable[[], Any]] = {
+        who: functools.partial(step, loss, inputs) for who, loss in contestants(name).items()
+    }
+    return turns(calls, rounds, longest)
 
 
 def peaks(name: str, size: int) -> dict[str, float]:

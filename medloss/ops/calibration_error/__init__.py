@@ -23,7 +23,7 @@ OPERATOR = Operator(
 
 
 def calibration_error(input: Tensor, target: Tensor, mask: Tensor | None = None, *, bins: int) -> Tensor:
-    """The mean over the bins that hold any voxel of |mean probability - mean membership|.
+    """The mean over the bins that hold any voxel of ``|mean probability - mean membership|``.
 
     Args:
         input: probabilities, B C [spatial], any floating dtype. Bin m of n holds those above (m - 1) / n, up to m / n.

@@ -1,0 +1,158 @@
+"""The pages that are written from the code and are not of one loss, and the table of contents."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+
+from loss_pages import heading, table
+
+import medloss
+from medloss.apps.losses.choice import questions_of
+from medloss.apps.losses.chooser import ADVICE, TASKS, Advice
+from medloss.config import loss_names
+from medloss.names import losses, snake_case
+
+MODULES = {
+    "library": ("medloss", "Around the losses", "What finds, joins, checks and explains losses."),
+    "functional": ("medloss.functional", "Losses as functions", ""),
+    "transforms": ("medloss.transforms", "Transforms", ""),
+    "operators": ("medloss.ops", "Operators", ""),
+    "compat_monai": ("medloss.compat.monai", "In place of monai.losses", ""),
+    "compat_kornia": ("medloss.compat.kornia", "In place of kornia.losses", ""),
+    "compat_gdl": ("medloss.compat.gdl", "In place of geo-deep-learning's losses", ""),
+}
+LISTED = ("functional", "compat_monai", "compat_kornia", "compat_gdl")
+"""Modules whose names are listed with a line each: the page of the loss has the rest."""
+ORDER = {
+    "Start": ["choose", "tutorials/", "cookbook/", "conventions"],
+    "Losses": ["families", "losses", "losses/", "contract", "known_differences", "performance", "gpu"],
+    "Applications": ["applications", "commands", "configuration"],
+    "Library": ["library", "functional", "transforms", "operators", "compat_"],
+    "Project": ["inside", "changelog"],
+}
+HOUSE = """
+![The house: applications on transforms, losses on the contract, the contract on operators](images/house.svg)
+"""
+
+
+def pages() -> dict[str, str]:
+    """Name and text of each."""
+    found = {"choose.rst": chooser(), "commands.md": commands()}
+    return found | {f"{name}.rst": module(name) for name in MODULES}
+
+
+def dressed(page: str, text: str) -> str:
+    """A copied page with what the site adds: links to the pages of losses, and the drawing of the house."""
+    if page == "losses.md":
+        return re.sub(r"^\| `(\w+)` \| `(\w+)` \|", r"| [`\1`](losses/\2.rst) | `\2` |", text, flags=re.M)
+    if page == "inside.md":
+        return text.replace("# Contributing\n", "# How it works inside, and how to contribute\n" + HOUSE, 1)
+    return text
+
+
+def contents(names: list[str]) -> str:
+    """The table of contents, with every page once; what no heading names comes last."""
+    left, parts = sorted(name.rsplit(".", 1)[0] for name in names), []
+    left.remove("index")
+    for caption, wanted in {**ORDER, "More": [""]}.items():
+        found = [name for start in wanted for name in left if fits(name, start)]
+        left = [name for name in left if name not in found]
+        if found:
+            lines = "\n".join(found)
+            parts.append(f"\n```{{toctree}}\n:caption: {caption}\n:hidden:\n\n{lines}\n```\n")
+    return "".join(parts)
+
+
+def fits(name: str, start: str) -> bool:
+    """Whether a page belongs to an entry of ``ORDER``: it is that page, or lies in that folder."""
+    return name.startswith(start) if start.endswith(("/", "_")) or not start else name == start
+
+
+def chooser() -> str:
+    """The questions, and the whole table with reasons."""
+    parts = [
+        heading("Which loss?", "="),
+        "Answer the questions of your task. Start from the first row of *start* that fits, take every row of *add* "
+        "that fits, and set what *set* says. The terminal answers from the same table::\n",
+        "    medloss losses choose\n    medloss losses choose task=segment structure=tubes metric=topology\n",
+    ]
+    for task, told in TASKS.items():
+        parts += [heading(f"{task}: {told}", "-")]
+        rows = [
+            [question.asks, "; ".join(f"**{name}**: {words}" for name, words in question.answers.items())]
+            for question in questions_of(task)
+        ]
+        parts.append(table(["question", "answers"], rows))
+        rows = [
+            [{"first": "start"}.get(row.role, row.role), conditions(row), named(row), row.why]
+            for row in ADVICE
+            if row.task == task
+        ]
+        parts.append(table(["", "if", "loss and settings", "why"], rows))
+    return "\n".join(parts)
+
+
+def conditions(row: Advice) -> str:
+    """When a row holds, in words."""
+    wanted = [f"{name}: {' or '.join(values)}" for name, values in row.when.items()]
+    barred = [f"not {name}: {' or '.join(values)}" for name, values in row.unless.items()]
+    return "; ".join(wanted + barred) or "always"
+
+
+def named(row: Advice) -> str:
+    """The loss with a link and its settings, and what else may serve."""
+    found = " ".join(filter(None, [link(row.loss), f"``{dict(row.options)}``" if row.options else ""]))
+    return found + (f"; or {', '.join(map(link, row.others))}" if row.others else "")
+
+
+def link(name: str) -> str:
+    """A loss as a link to its page."""
+    return f":doc:`{name} </losses/{snake_case(loss_names()[name].__name__)}>`" if name else ""
+
+
+def commands() -> str:
+    """Every command with its arguments, by typer."""
+    import typer
+    from typer.cli import get_docs_for_click
+
+    from medloss.apps.commands import app
+
+    command = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="medloss", title="Commands")
+    return re.sub(r"<(?=[A-Za-z])", "&lt;", text)
+
+
+def module(name: str) -> str:
+    """The public names of a module."""
+    path, title, told = MODULES[name]
+    thing = importlib.import_module(path)
+    parts = [heading(title, "="), told or inspect.getdoc(thing) or "", ""]
+    if name in LISTED:
+        rows = [[f"``{path}.{each}``", first_line(getattr(thing, each))] for each in public(path)]
+        return "\n".join([*parts, table(["name", "what it is"], rows)])
+    shown = [each for each in public(path) if (is_no_loss(each) if path == "medloss" else not hasattr(medloss, each))]
+    for each in shown:
+        kind = "class" if inspect.isclass(getattr(thing, each)) else "function"
+        if not callable(getattr(thing, each)):
+            kind = "data"
+        parts.append(f".. auto{kind}:: {path}.{each}\n")
+    return "\n".join(parts)
+
+
+def public(path: str) -> list[str]:
+    """The public names of a module."""
+    thing = importlib.import_module(path)
+    return [each for each in getattr(thing, "__all__", dir(thing)) if not each.startswith("_")]
+
+
+def is_no_loss(name: str) -> bool:
+    """Whether a name of ``medloss`` has no page of its own."""
+    return getattr(medloss, name) not in losses().values()
+
+
+def first_line(thing: object) -> str:
+    """What a docstring begins with, on one line."""
+    text = (inspect.getdoc(thing) or "").split("\n\n")[0]
+    return " ".join(text.split()).replace("*", "\\*")
