@@ -121,21 +121,23 @@ def yaml_of(choice: Choice) -> str:
     lines = ["loss:"]
     for label, entry in choice.mapping().items():
         if choice.task != "register":
-            lines.append(f"  {label}: {_flow(entry)}")
+            lines.append(f"  {label}: {flow(entry)}")
             continue
         lines.append(f"  {label}:")
-        lines += [f"    {name}: {_flow(settings)}" for name, settings in entry.items()]
+        lines += [f"    {name}: {flow(settings)}" for name, settings in entry.items()]
     return "\n".join(lines) + "\n"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value in YAML's flow style.
 
-    >>> _flow({"softmax": True, "schedule": {"from": 0.0, "to": 0.1}, "border": "zero"})
-    '{softmax: true, schedule: {from: 0.0, to: 0.1}, border: zero}'
+    >>> flow({"softmax": True, "schedule": {"from": 0.0, "to": 0.1}, "scales": [1, 2]})
+    '{softmax: true, schedule: {from: 0.0, to: 0.1}, scales: [1, 2]}'
     """
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(flow, value)) + "]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

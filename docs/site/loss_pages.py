@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from medloss.apps.losses.choice import _flow as flow
+from medloss.apps.losses.choice import flow
 from medloss.apps.losses.describe import from_where, options_in_words
 from medloss.apps.losses.phantom import kind_of, made
 from medloss.base import Loss
@@ -114,7 +114,7 @@ def yaml(cls: type[Loss]) -> str:
     given = {
         name: value for name, value in made(cls)._given.items() if name in options(cls) and name not in NOT_IN_YAML
     }
-    entry = flow({name: [*value] if isinstance(value, tuple) else value for name, value in given.items()})
+    entry = flow(given)
     return f".. code-block:: yaml\n\n   loss:\n     {snake_case(cls.__name__)}: {entry}\n"
 
 
