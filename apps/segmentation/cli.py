@@ -137,6 +137,11 @@ def predict(
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="Average over the mirrored copies known from training.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,
+    cleanup: Annotated[
+        bool,
+        typer.Option("--cleanup", help="Keep the largest component of the classes for which evaluate chose that."),
+    ] = False,
+    previews: Annotated[bool, typer.Option("--previews", help="Also draw each mask, as PNG.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make masks anew that exist.")] = False,
     nan: Nan = None,
     space: Space = None,
@@ -155,6 +160,8 @@ def predict(
         "also": also or [],
         "tta": tta,
         "probabilities": probabilities,
+        "cleanup": cleanup,
+        "previews": previews,
         "overwrite": overwrite,
         "progress": not quiet,
     }
@@ -183,6 +190,13 @@ def evaluate(
     ] = False,
     images: Annotated[Path | None, typer.Option(help="Images of the same names, for the pictures.")] = None,
     previews: Annotated[int, typer.Option(min=0, help="How many of the worst cases are drawn.")] = 5,
+    choose_cleanup: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder: choose on its validation cases of which classes predict --cleanup keeps the largest "
+            "component alone.",
+        ),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Exit code 0 although references have no prediction.")
     ] = False,
@@ -205,5 +219,9 @@ def evaluate(
     typer.echo(result.table())
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
     typer.echo(f"wrote metrics.csv, metrics.json and report.html to {folder}")
+    if choose_cleanup is not None:
+        from medloss.apps.segmentation.cleanup import choose_for
+
+        typer.echo(choose_for(choose_cleanup, predictions, references, reading))
     if result.missing and not allow_missing:
         raise typer.Exit(1)

@@ -21,8 +21,10 @@ from medloss.apps.common.report import Case, Figure, Page, worst_first, write_pa
 from medloss.apps.common.report_files import Link
 from medloss.apps.common.summary import DEFINITIONS
 from medloss.apps.segmentation.classes import Classes
-from medloss.apps.segmentation.evaluation_pairs import METRICS_CSV, METRICS_JSON, PREVIEWS, REPORT, Pair
+from medloss.apps.segmentation.evaluation_pairs import METRICS_CSV, METRICS_JSON, REPORT, Pair
 from medloss.apps.segmentation.evaluation_summary import Evaluation, case_means, label_rows
+from medloss.apps.segmentation.jobs import PREVIEWS
+from medloss.apps.segmentation.previews import first_ids, names_by_id
 
 STATE_TEXT = (
     "found: in both masks; missed: in the reference alone; invented: in the prediction alone; absent: in neither, so "
@@ -62,7 +64,7 @@ def draw_case(folder: Path, pair: Pair, classes: Classes, reading: Reading) -> l
     """The thickest errors of a case, and its masks in three planes."""
     found, truth = load_labels(pair.prediction, reading), load_labels(pair.reference, reading)
     counted = classes.counted(truth.array)
-    prediction, label = (np.where(counted, drawn(each.array, classes), 0) for each in (found, truth))
+    prediction, label = (np.where(counted, first_ids(each.array, classes), 0) for each in (found, truth))
     image = np.zeros(label.shape, np.float32)
     if pair.image is not None:
         scan = load_volume(pair.image, reading)
@@ -78,21 +80,6 @@ def draw_case(folder: Path, pair: Pair, classes: Classes, reading: Reading) -> l
     )
     figures = [Figure(errors, "The thickest errors, enlarged; each row is one, in three planes.")] if errors else []
     return [*figures, Figure(whole, "Three planes through the middle of what is labelled in the reference.")]
-
-
-def names_by_id(classes: Classes) -> dict[int, str]:
-    """The name of each id that a mask holds: of a class its first id, of a region the id that stands for it."""
-    ids = [group[0] for group in classes.ids] if classes.exclusive else classes.order
-    return dict(zip(ids, classes.names, strict=True))
-
-
-def drawn(array: np.ndarray, classes: Classes) -> np.ndarray:
-    """Labels with the first id of a merged class in place of its others."""
-    result = array
-    if classes.exclusive:
-        for first, *others in classes.ids:
-            result = np.where(np.isin(result, others), first, result) if others else result
-    return result
 
 
 def _page(folder: Path, result: Evaluation, cases: Sequence[Case]) -> Page:

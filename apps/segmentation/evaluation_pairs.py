@@ -9,10 +9,9 @@ from medloss.apps.common.errors import UserError
 from medloss.apps.common.formats import strip_suffix
 from medloss.apps.common.listing import LeftOut, list_images, tell_left_out, without_channel
 from medloss.apps.segmentation.classes import NAMES_FILE
-from medloss.apps.segmentation.jobs import RECORD_FILE
+from medloss.apps.segmentation.jobs import PREVIEWS, RECORD_FILE
 
 METRICS_CSV, METRICS_JSON, REPORT = "metrics.csv", "metrics.json", "report.html"
-PREVIEWS = "previews"
 
 
 class Pair(NamedTuple):

@@ -17,6 +17,9 @@ from medloss.apps.segmentation.case import in_order
 RECORD_FILE = "predict.json"
 """What made the masks of a folder: a prediction that was interrupted goes on only with the same."""
 
+PREVIEWS = "previews"
+"""The folder of the pictures, beside the masks."""
+
 
 class Job(NamedTuple):
     """A scan, in one file or in one per channel, and its mask."""

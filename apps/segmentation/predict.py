@@ -23,6 +23,7 @@ from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import Reading
 from medloss.apps.segmentation.cached import PREPARING
 from medloss.apps.segmentation.classes import Classes, write_classes
+from medloss.apps.segmentation.cleanup import clean, read_cleanup
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data_config import Data
 from medloss.apps.segmentation.fingerprint import TRAINED_ON, strange
@@ -42,6 +43,8 @@ def predict(
     also: Sequence[Path | str] = (),
     tta: bool = False,
     probabilities: bool = False,
+    cleanup: bool = False,
+    previews: bool = False,
     overwrite: bool = False,
     checkpoint: str = "best",
     progress: bool = True,
@@ -62,6 +65,9 @@ def predict(
         tta: average over the copies mirrored along the axes that the run was trained with.
         probabilities: also write ``<name>_probabilities.nii.gz``, float32 (i, j, k, class), background first; of
             regions, one after the other.
+        cleanup: keep the largest connected component alone of the classes for which ``evaluate`` chose that on the
+            validation cases.
+        previews: also draw each mask: ``previews/<name>.png`` beside the masks.
         overwrite: make masks anew that exist in ``output``.
         checkpoint: "best" (by validation Dice; "last" where there was no validation) or "last".
         reading: options of ``Reading`` that differ from those of the training.
@@ -78,7 +84,9 @@ def predict(
     config = config.model_copy(update={"data": data, **where})
     model = Predictor.load(folder, config, checkpoint, tta, also)
     target = folder.predictions if output is None else Path(output)
+    model.cleaned = read_cleanup(folder, model.classes) if cleanup else ()
     record = {"checkpoint": model.digest, "tta": tta, "probabilities": probabilities, "read": options}
+    record |= {"cleaned": list(model.cleaned)} if cleanup else {}
     jobs = plan_jobs(inputs, target, data.channels, overwrite, record)
     pending = [job for job in jobs if overwrite or not _is_done(job.mask, probabilities)]
     for path in (path for job in pending for path in job.sources):  # headers alone: the voxels are read once
@@ -88,7 +96,7 @@ def predict(
     faults = []
     for job in tqdm(pending, desc="predict", disable=hidden(progress)):
         try:
-            model.write(job, probabilities)
+            model.write(job, probabilities, previews)
         except UserError as fault:
             faults.append(str(fault))
     if faults:
@@ -106,6 +114,7 @@ class Predictor:
     classes: Classes
     trained: Mapping[str, Any] | None = None
     digest: str = ""
+    cleaned: tuple[str, ...] = ()
 
     @property
     def table(self) -> np.ndarray:
@@ -144,7 +153,7 @@ class Predictor:
         image = PrepareCase(self.data).image(scan, grid)
         return segment(self.windows, image, grid, self.classes, probabilities)
 
-    def write(self, job: Job, probabilities: bool) -> None:
+    def write(self, job: Job, probabilities: bool, preview: bool = False) -> None:
         """Read the files of a job once, and write its mask; one line where the scan is unlike those of the training."""
         scan = read_scan(job.sources, self.data.channels, self.data.read)
         grid = Grid.of(scan.like.array.shape, scan.like.affine, self.data.settled_spacing)
@@ -154,7 +163,12 @@ class Predictor:
         indices, soft = self(scan, probabilities)
         if soft is not None:  # the mask comes last: where it stands, the case is done
             save_volume(probability_file(job.mask), soft, scan.like)
-        save_volume(job.mask, self.table[indices], scan.like)
+        mask = clean(self.table[indices], self.classes, self.cleaned)
+        if preview:
+            from medloss.apps.segmentation.previews import draw_mask
+
+            draw_mask(job.mask, mask, scan, self.classes)
+        save_volume(job.mask, mask, scan.like)
 
 
 def _file(folder: RunFolder, checkpoint: str) -> Path:
