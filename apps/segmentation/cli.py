@@ -27,6 +27,23 @@ from medloss.apps.common.interrupt import interruptible
 
 # torch and MONAI are imported inside the commands: ``medloss --help`` answers at once.
 
+Ignored = Annotated[int | None, typer.Option(help="Label of voxels that do not count; by default that of the run.")]
+MissedAsDiagonal = Annotated[
+    bool,
+    typer.Option(
+        "--missed-as-diagonal",
+        help="Distances of a missed region are the image's diagonal and enter the mean; else the mean says of how "
+        "many regions it is.",
+    ),
+]
+ChooseCleanup = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run folder: choose on its validation cases of which classes predict --cleanup keeps the largest "
+        "component alone."
+    ),
+]
+
 app = typer.Typer(help="Train a 3D segmentation network, predict masks, evaluate them.", no_args_is_help=True)
 
 
@@ -177,26 +194,11 @@ def evaluate(
     references: Annotated[Path, typer.Argument(help="Folder of reference masks of the same names, or one mask.")],
     output: Output = None,
     tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
-    ignore: Annotated[
-        int | None, typer.Option(help="Label of voxels that do not count; by default that of the run.")
-    ] = None,
-    missed_as_diagonal: Annotated[
-        bool,
-        typer.Option(
-            "--missed-as-diagonal",
-            help="Distances of a missed region are the image's diagonal and enter the mean; else the mean says of how "
-            "many regions it is.",
-        ),
-    ] = False,
+    ignore: Ignored = None,
+    missed_as_diagonal: MissedAsDiagonal = False,
     images: Annotated[Path | None, typer.Option(help="Images of the same names, for the pictures.")] = None,
     previews: Annotated[int, typer.Option(min=0, help="How many of the worst cases are drawn.")] = 5,
-    choose_cleanup: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run folder: choose on its validation cases of which classes predict --cleanup keeps the largest "
-            "component alone.",
-        ),
-    ] = None,
+    choose_cleanup: ChooseCleanup = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Exit code 0 although references have no prediction.")
     ] = False,

@@ -93,15 +93,7 @@ def predict(
         look(path)
     write_json(target / RECORD_FILE, record)
     write_classes(target, model.classes)
-    faults = []
-    for job in tqdm(pending, desc="predict", disable=hidden(progress)):
-        try:
-            model.write(job, probabilities, previews)
-        except UserError as fault:
-            faults.append(str(fault))
-    if faults:
-        listed = "\n".join(f"  {fault}" for fault in faults)
-        raise UserError(f"{len(faults)} of {len(pending)} inputs have no mask, the others are written:\n{listed}")
+    _write_all(model, pending, probabilities, previews, progress)
     return [job.mask for job in jobs]
 
 
@@ -194,6 +186,19 @@ def _like(path: Path | str, config: Config) -> tuple[RunFolder, Config]:
                 "train them all with one plan (medloss segment plan), which settles what comes from the cases"
             )
     return folder, other
+
+
+def _write_all(model: Predictor, jobs: Sequence[Job], probabilities: bool, previews: bool, progress: bool) -> None:
+    """Write the mask of each job; those that fail are told together, once the others are written."""
+    faults = []
+    for job in tqdm(jobs, desc="predict", disable=hidden(progress)):
+        try:
+            model.write(job, probabilities, previews)
+        except UserError as fault:
+            faults.append(str(fault))
+    if faults:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        raise UserError(f"{len(faults)} of {len(jobs)} inputs have no mask, the others are written:\n{listed}")
 
 
 def _is_done(mask: Path, probabilities: bool) -> bool:
