@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -63,6 +63,13 @@ class Network(Model):
     norm: Literal["instance", "batch"] = "instance"
     deep_supervision: DeepSupervision = DeepSupervision()
     """Of dynunet and segresnet."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _two_levels(cls, given: Any) -> Any:
+        """Two channels without a name are those of a ``unet``: dynunet has three levels or more."""
+        channels = given.get("channels") if isinstance(given, dict) and "name" not in given else None
+        return {**given, "name": "unet"} if isinstance(channels, (list, tuple)) and len(channels) == 2 else given
 
     @pydantic.model_validator(mode="after")
     def _check_supervision(self) -> Network:
