@@ -127,6 +127,7 @@ def share_statistics(loss: nn.Module) -> None:
     """Losses that sum over the batch sum over the batches of all processes, too."""
     if count() == 1:
         return
+    part: Any
     for part in loss.modules():
         if getattr(part, "process_group", "absent") is None:
             with contextlib.suppress(ValueError):  # it sums nothing over the batch: the mean of the processes is right

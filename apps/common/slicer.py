@@ -51,7 +51,7 @@ def read_layers(path: Path, header: Any) -> tuple[np.ndarray, Any]:
 
 
 def _segments(fields: Any, layers: int) -> list[Segment]:
-    found = []
+    found: list[Segment] = []
     while fields.HasKey(f"Segment{len(found)}_ID"):
         key = f"Segment{len(found)}_"
         name = fields[f"{key}Name"] if fields.HasKey(f"{key}Name") else fields[f"{key}ID"]

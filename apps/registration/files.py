@@ -59,9 +59,8 @@ def train_and_valid(data: Data, seed: int) -> tuple[TrainingPairs, list[PairFile
     groups = list(dict.fromkeys(each.group or each.name for each in sources))
     alone = data.kind == "atlas" or (data.kind == "grouped" and data.intra_group_prob == 1)
     learned, held_groups = _apart(groups, data, least=1 if alone else 2)
-    held = set(held_groups)
-    learners = [each for each in sources if (each.group or each.name) not in held]
-    valid = [each for each in sources if (each.group or each.name) in held]
+    learners = [each for each in sources if (each.group or each.name) not in set(held_groups)]
+    valid = [each for each in sources if (each.group or each.name) in set(held_groups)]
     if valid and not learned:
         raise UserError("too few images to hold some out: give a valid/ folder or data.valid_fraction=0")
     valid = _sources(data, "valid") if data.split("valid") else valid

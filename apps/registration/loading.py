@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -71,7 +72,7 @@ class Files:
             return None, None
         read = load_map if labels.kind == "map" else load_masks
         one, other = (
-            self._once("label", path, lambda path=path, of=of: read(path, of[0], of[1], self.data.read))
+            self._once("label", path, functools.partial(read, path, of[0], of[1], self.data.read))
             for path, of in ((files.fixed_label, (fixed, files.fixed)), (files.moving_label, (moving, files.moving)))
         )
         self._check_channels(files, one, other)

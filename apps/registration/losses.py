@@ -31,8 +31,9 @@ class RegistrationLoss(nn.Module):
         # Any: a type checker knows nothing of the modules in a ModuleDict
         self.groups: Any = nn.ModuleDict({k: build_loss(group, kind=k) for k, group in groups.items() if group})
         if "label" in self.groups and tuple(config.label_scales) != (0,):
-            for name, loss in self.groups["label"].losses.items():
-                self.groups["label"].losses[name] = MultiScaleLoss(loss, scales=config.label_scales)
+            losses: Any = self.groups["label"].losses
+            for name, loss in losses.items():
+                losses[name] = MultiScaleLoss(loss, scales=config.label_scales)
 
     def set_epoch(self, epoch: int) -> None:
         """Move the schedules of the weights."""

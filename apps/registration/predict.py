@@ -79,9 +79,14 @@ class Predictor:
             from medloss.apps.registration.pair import register
 
             images = (as_tensor(pair.fixed), as_tensor(pair.moving))
-            affines = {"fixed_affine": pair.fixed.affine, "moving_affine": pair.moving.affine}
-            moving_label = pair.moving_label  # labels are not there when a network is used: no loss sees them
-            result = register(*images, self.refinement, **affines, moving_label=moving_label, start=result.ddf[None])
+            result = register(
+                *images,
+                self.refinement,
+                fixed_affine=pair.fixed.affine,
+                moving_affine=pair.moving.affine,
+                moving_label=pair.moving_label,  # labels are not there when a network is used: no loss sees them
+                start=result.ddf[None],
+            )
         return result, time.perf_counter() - started
 
     @torch.no_grad()

@@ -98,7 +98,8 @@ def _shrunk(shape: np.ndarray, spacing: np.ndarray, voxels: int) -> np.ndarray:
 
 
 def _strides(patch: np.ndarray, spacing: np.ndarray, levels: int) -> list[tuple[int, int, int]]:
-    size, length, found = patch.copy(), spacing.copy(), []
+    size, length = patch.copy(), spacing.copy()
+    found: list[tuple[int, int, int]] = []
     while len(found) < levels - 1:
         halved = (size / 2 >= SMALLEST) & (length < THICK * length.min())
         if not halved.any():
@@ -168,7 +169,8 @@ def plan(prepared: Prepared, given: Collection[str] = ()) -> Plan:
     if spacing is not None:
         lengths = lengths * np.asarray(seen.spacings) / np.asarray(spacing)
     shape = np.median(lengths, axis=0)
-    network, patch = network_for(shape, np.median(seen.spacings, axis=0) if spacing is None else spacing, here)
+    voxel = np.median(seen.spacings, axis=0).tolist() if spacing is None else spacing
+    network, patch = network_for(shape, voxel, here)
     if any(key.split(".")[0] == "model" for key in given):
         network = config.model
         patch = choose_patch(None, network, seen.shapes, seen.spacings, spacing)
