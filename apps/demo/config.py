@@ -19,6 +19,8 @@ WARP_LOSS = {
     "image": {"lncc": {"kernel_size": 7}},
     "field": {"diffusion": {"weight": 0.1}, "bending": {"weight": 10.0}},
 }
+# The known warp is an integrated velocity field: so is what is sought, in one direction and from the identity.
+VELOCITY: dict[str, Any] = {"transform": "dvf", "symmetric": False, "search": Search(use=False)}
 
 
 class TissueConfig(Model):
@@ -38,9 +40,7 @@ class DemoConfig(Model):
     seed: int = 0
     spacing_mm: int = pydantic.Field(2, ge=1)
     segmentation: TissueConfig = TissueConfig()
-    registration: PairConfig = PairConfig(
-        transform="dvf", symmetric=False, search=Search(use=False), iterations=[100, 80, 10], loss=WARP_LOSS
-    )
+    registration: PairConfig = PairConfig(iterations=[100, 80, 10], loss=WARP_LOSS, **VELOCITY)
 
 
 def quick() -> DemoConfig:
@@ -55,5 +55,5 @@ def quick() -> DemoConfig:
             steps_per_epoch=10,
             train=TrainConfig(**few),
         ),
-        registration=PairConfig(pyramid=[2, 1], iterations=[20, 2], loss=WARP_LOSS),
+        registration=PairConfig(pyramid=[2, 1], iterations=[20, 2], loss=WARP_LOSS, **VELOCITY),
     )
