@@ -12,6 +12,7 @@ from medloss.constants import Constants
 from medloss.empty import zero_of_nothing
 from medloss.forms import RegionForm, Share, read
 from medloss.labels import LabelView, view_labels
+from medloss.masks import shows_in_value
 from medloss.ops import Terms, region_loss, region_sums
 from medloss.ops.operator import unobserved
 from medloss.ops.voxels import present
@@ -49,7 +50,7 @@ class Loss(Constants, Configured):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls):
-            cls.forward = zero_of_nothing(cls.forward)
+            cls.forward = zero_of_nothing(shows_in_value(cls.forward))
 
 
 class ImageLoss(Loss):

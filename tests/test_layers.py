@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"medloss": ROOT / "medloss", "medloss.transforms": ROOT / "transforms", "medloss.apps": ROOT / "apps"}
 
-FOUNDATION = {"labels", "reduction", "checks", "options", "constants", "empty"}
+FOUNDATION = {"labels", "reduction", "checks", "options", "constants", "empty", "masks"}
 FAMILIES = {"segmentation", "registration", "image"}
 BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "maps"}
 ABOVE_FAMILIES = {"backends", "names", "composite", "multiscale", "supervision", "config", "functional"}

@@ -71,6 +71,18 @@ def test_no_number_hides(case: LossCase, name: str, masked: bool, backend: str |
             assert not value.isfinite() or gradient.isfinite().all(), told
 
 
+@pytest.mark.parametrize("backend", [None, "reference"])
+@pytest.mark.parametrize("case", cases(cell="no number"), ids=str)
+def test_a_mask_that_is_no_number_shows(case: LossCase, backend: str | None) -> None:
+    tensors, needed = tensors_of(case)
+    given = list(tensors.values())[:needed]
+    for poison in POISONS:
+        mask = full_mask(case, given[0]).float()
+        mask.view(-1)[-1] = poison
+        with medloss.backend(backend):
+            assert not case.make()(*given, mask=mask).isfinite()
+
+
 def test_a_landmark_without_coordinates_is_no_hit() -> None:
     """Distances 3, 4 and unknown: unknown, and under a mask their mean."""
     points, found = torch.tensor([[[3.0], [4.0], [torch.nan]]]), torch.zeros(1, 3, 1)
