@@ -122,6 +122,10 @@ def halved(input: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, 
 def pooled(tensor: Tensor) -> Tensor:
     """The mean of 2 voxels along each axis. Not by the pooling of torch, which is not deterministic on a GPU."""
     for axis in range(2, tensor.ndim):
-        half = tensor.shape[axis] // 2
-        tensor = tensor.narrow(axis, 0, 2 * half).unflatten(axis, (half, 2)).mean(axis + 1)
+        if torch.compiler.is_compiling():  # does not ask whether the axis is odd: one graph for both
+            before = (slice(None),) * axis
+            tensor = (tensor[(*before, slice(0, -1, 2))] + tensor[(*before, slice(1, None, 2))]) / 2
+        else:
+            half = tensor.shape[axis] // 2
+            tensor = tensor.narrow(axis, 0, 2 * half).unflatten(axis, (half, 2)).mean(axis + 1)
     return tensor
