@@ -46,7 +46,7 @@ class ClassPresent(Transform):
         strange = [each for each in numbers if not 0 <= each < self.classes]
         if strange:
             raise ValueError(f"annotated classes {strange}: expected numbers from 0 to {self.classes - 1}")
-        present = torch.zeros(self.classes, dtype=torch.bool)
+        present = torch.zeros(self.classes, dtype=torch.bool, device="cpu")
         present[[0, *numbers]] = True
         return present
 

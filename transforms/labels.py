@@ -103,7 +103,7 @@ class RemapLabels(Transform):
     def _look_up(self, values: Tensor) -> Tensor:
         table = torch.tensor(sorted(self.mapping.items()), dtype=torch.int64, device=values.device)
         sources, targets = table[:, 0].contiguous(), table[:, 1]
-        place = torch.searchsorted(sources, values).clamp_(max=len(sources) - 1)
+        place = torch.searchsorted(sources, values.contiguous()).clamp_(max=len(sources) - 1)
         named = sources[place] == values
         if self.others == "raise" and not bool(named.all()):
             strange = _listed(values[~named].unique().tolist())

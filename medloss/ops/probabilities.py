@@ -59,8 +59,8 @@ class _Floor(torch.autograd.Function):
 def finite(logits: Tensor) -> Tensor:
     """The logits with :data:`FORBIDDEN` for minus infinity, which has no slope to compute with.
 
-    >>> finite(torch.tensor([-torch.inf, 2.0]))
-    tensor([-10000.,      2.])
+    >>> finite(torch.tensor([-torch.inf, 2.0])).tolist()
+    [-10000.0, 2.0]
     """
     if torch.compiler.is_compiling():
         return torch.where(logits == -torch.inf, FORBIDDEN, logits)

@@ -16,18 +16,28 @@ LABEL = np.array([[[0, 1, 1, 2, 2, 0], [0, 1, 1, 2, 2, 0], [0, 1, 1, 0, 2, 2], [
 FIELD = np.full((2, 4, 6), 0.5, np.float32)
 CALLS: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "BorderWeightMap": (lambda label: transforms.BorderWeightMap(class_weights=[1.0, 2.0])(label), False),
+    "ClassBalanceMap": (lambda label: transforms.ClassBalanceMap(3)(label), False),
     "ComponentLabels": (lambda label: transforms.ComponentLabels()(label), False),
     "DistanceMap": (lambda label: transforms.DistanceMap(to_onehot=3)(label), False),
     "DistanceMap, a mask": (lambda label: transforms.DistanceMap()(label, mask=label), False),
     "LossMask": (lambda label: transforms.LossMask(ignore=2)(label, label), False),
     "LossMask.clean": (lambda label: transforms.LossMask(ignore=2).clean(label), True),
+    "RandSparseSlices": (
+        lambda label: transforms.RandSparseSlices(ignore=9, every=2).set_random_state(0)(label),
+        True,
+    ),
     "RemapLabels": (lambda label: transforms.RemapLabels({0: 0, 1: 7, 2: 60000})(label), True),
     "SkeletonMap": (lambda label: transforms.SkeletonMap(radius=1)(label), True),
     "SkeletonMap, lee": (lambda label: transforms.SkeletonMap(radius=1, method="lee")(label), True),
+    "SmoothLabels": (lambda label: transforms.SmoothLabels(0.1)(transforms.SoftOneHot(3)(label)), False),
+    "SoftOneHot": (lambda label: transforms.SoftOneHot(3)(label), False),
     "WarpField": (lambda label: transforms.WarpField()(label, FIELD), False),
     "WarpField, nearest": (lambda label: transforms.WarpField("nearest")(label, FIELD), True),
 }
 """A call of each array transform, and whether the result has the type of the label."""
+WITHOUT_LABEL = {"ClassPresent"}
+COUNTS = {"ClassCounts"}
+"""What gives a tensor with an entry per class, whatever the label is."""
 KINDS = {"array": np.array, "tensor": torch.from_numpy, "MetaTensor": lambda array: MetaTensor(torch.from_numpy(array))}
 
 
@@ -37,7 +47,17 @@ def plain(result: Any) -> np.ndarray:
 
 def test_every_array_transform_has_a_call() -> None:
     named = {name for name in transforms.__all__ if f"{name}d" in transforms.__all__}
-    assert {name.split(",")[0].split(".")[0] for name in CALLS} == named
+    assert {name.split(",")[0].split(".")[0] for name in CALLS} | COUNTS | WITHOUT_LABEL == named
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, np.int32, np.float32])
+@pytest.mark.parametrize("kind", KINDS)
+def test_counts(kind: str, dtype: type) -> None:
+    given = KINDS[kind](LABEL.astype(dtype))
+    with torch.device("meta"):
+        found = transforms.ClassCounts(3)(given)
+        present = transforms.ClassPresent(3)([2])
+    assert found.tolist() == [10, 6, 8] and present.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, np.int32, np.float32])
