@@ -121,7 +121,7 @@ def assert_equal_folders(found: Path, expected: Path) -> None:
     """Both folders hold the same files with the same content, but for times, logs, and what describes the machine."""
     assert names_of(found) == names_of(expected)
     for name in names_of(expected):
-        if not name.endswith((".png", "environment.json")):  # pictures show times
+        if not name.endswith((".png", ".html", "environment.json")):  # pictures and pages show times
             assert same(_read(found / name), _read(expected / name)), name
 
 
