@@ -11,8 +11,8 @@ from medloss._version import __version__
 from medloss.apps.common.errors import fault_of_the_input
 
 PACKAGES = (
-    "h5py", "ignite", "itk", "jinja2", "matplotlib", "monai", "nibabel", "omegaconf", "pydantic", "scipy", "tensorboard",
-    "tqdm", "typer", "yaml",
+    "h5py", "ignite", "itk", "jinja2", "matplotlib", "monai", "nibabel", "omegaconf", "pydantic", "scipy",
+    "tensorboard", "tqdm", "typer", "yaml",
 )  # fmt: skip
 """What the applications import, and ``pip install medloss`` alone does not bring."""
 
