@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medloss import checks
 from medloss.ops.voxels import accumulation_dtype, added
 
 SIZES = (512, 513)
@@ -38,8 +39,7 @@ def _zero(call: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, 
         with torch.no_grad():
             stand_ins = [_standing_in(each, size) for each in args]
             shapes.append(call(*stand_ins, **{name: _standing_in(each, size) for name, each in kwargs.items()}).shape)
-    tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
-    tensors = [each.as_tensor() if hasattr(each, "as_tensor") else each for each in tensors]
+    tensors = [checks.plain("argument", each) for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
     floating = [each for each in tensors if each.is_floating_point()]
     zero = added(each.flatten()[:0].sum(dtype=accumulation_dtype(floating[0])) for each in floating)
     # what grows with the size is as long as the empty axis, or shorter by a window

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from medloss import checks
 from medloss.ops.voxels import accumulation_dtype
 
 
@@ -25,7 +26,7 @@ def shows_in_value(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
         mask = args[place] if len(args) > place else kwargs.get("mask")
         if not isinstance(mask, Tensor) or not mask.is_floating_point():
             return value
-        plain = mask.as_tensor() if hasattr(mask, "as_tensor") else mask
+        plain = checks.plain("mask", mask)
         # added and not compared: a GPU need not wait, and what compiles a graph need not branch
         return value + (0 * plain.detach().sum(dtype=accumulation_dtype(plain))).to(value.dtype)
 

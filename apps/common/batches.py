@@ -43,7 +43,7 @@ class Batches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self._order(len(self) * self.joined if self.steps is not None else self.cases)
-        number, all_of_them = processes.rank() if processes.count() > 1 else 0, processes.count()
+        number, all_of_them = processes.number(), processes.count()
         for step in range(len(self)):
             batch = order[step * self.joined : (step + 1) * self.joined]
             mine = -(-len(batch) // all_of_them)

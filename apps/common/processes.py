@@ -51,6 +51,11 @@ def rank() -> int:
     return distributed.get_rank() if _known() else int(os.environ["RANK"]) if started_together() else 0
 
 
+def number() -> int:
+    """The number of this process among those that train together; 0 outside of :func:`joined`."""
+    return rank() if count() > 1 else 0
+
+
 def is_main() -> bool:
     """Whether this is the process that writes and talks."""
     return rank() == 0
@@ -67,7 +72,7 @@ def from_main(value: Any) -> Any:
 
 def share(cases: int) -> list[int]:
     """The cases of this process: every so many-th."""
-    return list(range(cases))[(rank() if count() > 1 else 0) :: count()]
+    return list(range(cases))[number() :: count()]
 
 
 def gathered(mine: Sequence[Any], cases: int) -> list[Any]:

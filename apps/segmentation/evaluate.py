@@ -63,6 +63,8 @@ def evaluate(
     Raises:
         UserError: a file that cannot be read or has no partner, masks on another grid, an option out of range.
     """
+    from medloss.apps.segmentation.evaluation_page import write_evaluation  # loads matplotlib
+
     predictions, references = Path(predictions), Path(references)
     if not tolerance > 0:
         raise UserError(f"the tolerance of the surface Dice must be above 0 mm, got {tolerance:g}")
@@ -88,23 +90,8 @@ def evaluate(
     write_csv(folder / METRICS_CSV, rows)
     write_json(folder / METRICS_JSON, summary)
     result = Evaluation(rows, summary, missing)
-    report(folder, result, pairs, classes, previews, progress, reading)
-    return result
-
-
-def report(
-    folder: Path,
-    result: Evaluation,
-    pairs: Sequence[Pair],
-    classes: Classes,
-    previews: int,
-    progress: bool,
-    reading: Reading,
-) -> None:
-    """The page, which loads matplotlib."""
-    from medloss.apps.segmentation.evaluation_page import write_evaluation
-
     write_evaluation(folder, result, pairs, classes, previews, progress, reading)
+    return result
 
 
 def compare(
