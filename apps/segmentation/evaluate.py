@@ -78,20 +78,27 @@ def evaluate(
         for pair in tqdm(pairs, desc="evaluate", disable=hidden(progress))
     ]
     rows = with_absent([row for case_rows in measured for row in case_rows], classes)
-    summary = {
-        "cases": len(pairs),
-        "references_without_prediction": len(missing),
-        "surface_dice_tolerance_mm": tolerance,
-        "distance_of_a_missed_region": "not in the mean" if missed == "count" else "the diagonal of the image",
-        "ignored_label": classes.ignore,
-        "labels": summarise_rows(rows),
-    }
+    summary = summarise(rows, len(pairs), len(missing), tolerance, missed, classes)
     folder = Path(output) if output is not None else home
     write_csv(folder / METRICS_CSV, rows)
     write_json(folder / METRICS_JSON, summary)
     result = Evaluation(rows, summary, missing)
     write_evaluation(folder, result, pairs, classes, previews, progress, reading)
     return result
+
+
+def summarise(
+    rows: Sequence[dict[str, Any]], cases: int, without: int, tolerance: float, missed: Missed, classes: Classes
+) -> dict[str, Any]:
+    """What ``metrics.json`` holds: how the masks were compared, and the means and intervals of each label."""
+    return {
+        "cases": cases,
+        "references_without_prediction": without,
+        "surface_dice_tolerance_mm": tolerance,
+        "distance_of_a_missed_region": "not in the mean" if missed == "count" else "the diagonal of the image",
+        "ignored_label": classes.ignore,
+        "labels": summarise_rows(rows),
+    }
 
 
 def compare(
