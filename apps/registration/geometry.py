@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 import nibabel as nib
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from medloss.apps.common.images import Volume
+from medloss.ops import resample
 
 
 def grid_points(shape: Sequence[int], device: torch.device | None = None) -> Tensor:
@@ -27,7 +27,19 @@ def grid_points(shape: Sequence[int], device: torch.device | None = None) -> Ten
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
+def points_through(matrix: np.ndarray, shape: Sequence[int], device: torch.device | None = None) -> Tensor:
+    """Where an affine map takes the voxels of a grid, ``(3, *shape)``, float64: `grid_points`, mapped."""
+    found = torch.empty((3, *shape), dtype=torch.float64, device=device)
+    axes = [torch.arange(size, dtype=torch.float64, device=device) for size in shape]
+    for row, to in zip(np.asarray(matrix, dtype=np.float64), found):
+        i, j, k = (axis * float(factor) for axis, factor in zip(axes, row))
+        torch.add((i + float(row[3]))[:, None, None] + j[:, None], k, out=to)
+    return found
+
+
 def _transform(matrix: np.ndarray, points: Tensor) -> Tensor:
+    if np.array_equal(matrix, np.eye(4)):
+        return points
     linear = torch.as_tensor(matrix[:3, :3], dtype=points.dtype, device=points.device)
     offset = torch.as_tensor(matrix[:3, 3], dtype=points.dtype, device=points.device)
     return torch.einsum("ab,b...->a...", linear, points) + offset.reshape(3, 1, 1, 1)
@@ -46,27 +58,36 @@ def pull(image: Tensor, matrix: np.ndarray, at: Tensor, mode: str = "bilinear", 
         fill: value outside the image; None continues the border's.
     Returns: ``(C, *shape)``.
     """
-    voxels = _transform(matrix, at.double())
-    sizes = torch.tensor(image.shape[1:], dtype=torch.float64, device=image.device).reshape(3, 1, 1, 1)
+    return pull_at(image, _transform(matrix, at.double()), mode, fill)
+
+
+def pull_at(image: Tensor, voxels: Tensor, mode: str = "bilinear", fill: float | None = None) -> Tensor:
+    """`pull` at voxels of the image, ``(3, *shape)``."""
     if mode == "nearest" and not image.is_floating_point():
-        return _pull_nearest(image, voxels, sizes, 0 if fill is None else int(fill), fill is not None)
-    unit = 2 * voxels / (sizes - 1).clamp(min=1) - 1
-    grid = unit.flip(0).movedim(0, -1)[None].float()
-    pulled = F.grid_sample(image[None].float(), grid, mode=mode, padding_mode="border", align_corners=True)[0]
+        return _pull_nearest(image, voxels, 0 if fill is None else int(fill), fill is not None)
+    positions = voxels.float()[None]
+    pulled = resample(image[None].float(), positions.round() if mode == "nearest" else positions)[0]
     if fill is not None:
-        inside = ((voxels >= -0.5) & (voxels <= sizes - 0.5)).all(0)
-        pulled = torch.where(inside, pulled, torch.as_tensor(fill, dtype=pulled.dtype, device=pulled.device))
+        pulled = torch.where(within(voxels, image.shape[1:]), pulled, pulled.new_tensor(fill))
     return pulled
 
 
-def _pull_nearest(image: Tensor, voxels: Tensor, sizes: Tensor, fill: int, filled: bool) -> Tensor:
+def within(voxels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Which voxel coordinates ``(3, ...)`` lie in an image of ``shape``, which reaches half a voxel beyond its
+    centres.
+    """
+    inside = [(at >= -0.5) & (at <= size - 0.5) for at, size in zip(voxels, shape)]
+    return inside[0] & inside[1] & inside[2]
+
+
+def _pull_nearest(image: Tensor, voxels: Tensor, fill: int, filled: bool) -> Tensor:
     """The entries of ``image`` ``(C, i, j, k)`` nearest to ``voxels``, without a float in between."""
+    sizes = torch.tensor(image.shape[1:], dtype=torch.float64, device=image.device).reshape(3, 1, 1, 1)
     index = voxels.round().clamp(min=0).minimum(sizes - 1).long()
     found = image[:, index[0], index[1], index[2]]
     if not filled:
         return found
-    inside = ((voxels >= -0.5) & (voxels <= sizes - 0.5)).all(0)
-    return torch.where(inside, found, torch.as_tensor(fill, dtype=image.dtype, device=image.device))
+    return torch.where(within(voxels, image.shape[1:]), found, found.new_tensor(fill))
 
 
 def pull_labels(
@@ -77,7 +98,7 @@ def pull_labels(
     Outside the moving image comes the background.
     """
     at = grid_points(total_ddf.shape[1:], total_ddf.device) + total_ddf
-    return pull(labels, np.linalg.inv(moving_affine) @ fixed_affine, at, "nearest", fill=background)
+    return pull(labels, _between(moving_affine, fixed_affine), at, "nearest", fill=background)
 
 
 def pull_moving(moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray) -> Tensor:
@@ -87,7 +108,7 @@ def pull_moving(moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fi
     Outside the moving image comes its smallest value: 0 for most, air for CT.
     """
     at = grid_points(total_ddf.shape[1:], total_ddf.device) + total_ddf
-    matrix = np.linalg.inv(moving_affine) @ fixed_affine
+    matrix = _between(moving_affine, fixed_affine)
     return pull(moving, matrix, at, fill=float(moving.min()))
 
 
@@ -95,6 +116,8 @@ def fold_in_initial(ddf: Tensor, initial: np.ndarray, fixed_affine: np.ndarray) 
     """The total DDF ``(3, *shape)``: the initial map ``W`` after the displacement ``u``, as one displacement in
     voxels.
     """
+    if np.array_equal(initial, np.eye(4)):
+        return ddf
     points = grid_points(ddf.shape[1:], ddf.device)
     return (_transform(np.linalg.inv(fixed_affine) @ initial @ fixed_affine, points + ddf) - points).to(ddf.dtype)
 
@@ -109,10 +132,16 @@ def inverse_on_moving_grid(
         shape: of the moving image.
     Returns: ``(3, *shape)``.
     """
-    points = grid_points(shape, inverse_ddf.device)
     to_fixed = np.linalg.inv(fixed_affine) @ np.linalg.inv(initial) @ moving_affine
-    landed = _transform(to_fixed, points) + pull(inverse_ddf, to_fixed, points)
-    return (_transform(np.linalg.inv(moving_affine) @ fixed_affine, landed) - points).to(inverse_ddf.dtype)
+    voxels = points_through(to_fixed, shape, inverse_ddf.device)
+    landed = voxels + pull_at(inverse_ddf, voxels)
+    landed = _transform(_between(moving_affine, fixed_affine), landed)
+    return landed.sub_(grid_points(shape, inverse_ddf.device)).to(inverse_ddf.dtype)
+
+
+def _between(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """From voxels of the other affine to those of the one, exactly the identity where they are equal."""
+    return np.eye(4) if np.array_equal(one, other) else np.linalg.inv(one) @ other
 
 
 def _same_world(fixed: Volume, moving: Volume) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.registration.config import PairConfig, by_lncc
+from medloss.apps.registration.direct import Direct, known
 from medloss.apps.registration.losses import Landmarks, RegistrationLoss, numbers, total
 from medloss.apps.registration.pyramid import Level, coarser_shape, grid_spacing, plan_levels, resize_field
 from medloss.apps.registration.search import search
@@ -28,6 +29,7 @@ STALL = 10
 
 Report = Callable[[dict[str, float]], None]
 History = list[dict[str, float]]
+Evaluate = Callable[[Tensor], tuple[dict[str, float], float, Tensor]]
 
 
 def optimise(
@@ -104,26 +106,38 @@ class _Run:
         """The field after the iterations of a level in one direction."""
         field = field.detach().clone().requires_grad_(True)
         steps = grid_spacing(level.shape, level.spacing, field.shape[2:])
-        terms_of = _Terms(views, level, steps, self.loss, self.config, field.detach())
+        evaluate = self._evaluation(views, level, steps, field.detach())
         lr, values = self.config.step, []
         optimiser = torch.optim.Adam([field], lr=lr, eps=1e-12, fused=True)  # gradients are small: a mean over voxels
         for iteration in range(level.iterations):
             optimiser.param_groups[0]["lr"] = lr * (1 - DECAY * iteration / level.iterations)
-            optimiser.zero_grad(set_to_none=True)
-            terms = terms_of(field)
-            value = total(terms)
-            values.append(float(value.detach()))
-            if not abs(values[-1]) < float("inf"):
-                raise UserError(_not_finite(number, iteration, numbers(terms)))
-            value.backward()
+            terms, value, field.grad = evaluate(field)
+            values.append(value)
+            if not abs(value) < float("inf"):
+                raise UserError(_not_finite(number, iteration, terms))
             optimiser.step()
-            row = {"level": number, "iteration": iteration, "backward": float(backward), "loss": values[-1]}
-            self.history.append(row | numbers(terms))
+            row = {"level": number, "iteration": iteration, "backward": float(backward), "loss": value}
+            self.history.append(row | terms)
             if self.report:
                 self.report(self.history[-1])
             if _stalled(values, self.config.tolerance):
                 break
         return field.detach()
+
+    def _evaluation(self, views: Views, level: Level, spacing: Sequence[float], start: Tensor) -> Evaluate:
+        """The terms of a level's field, their sum and its gradient: without a graph where the losses are known."""
+        terms = _Terms(views, level, spacing, self.loss, self.config, start)
+        if self.config.transform == "ddf" and start.shape[2:] == level.shape and known(self.loss):
+            return Direct(self.loss, views.fixed, views.moving, terms.mask, spacing)
+        return lambda field: _by_autograd(terms, field)
+
+
+def _by_autograd(terms_of: Callable[[Tensor], dict[str, Any]], field: Tensor) -> tuple[dict[str, float], float, Tensor]:
+    field = field.detach().requires_grad_(True)
+    terms = terms_of(field)
+    value = total(terms)
+    (gradient,) = torch.autograd.grad(value, field)
+    return numbers(terms), float(value.detach()), gradient
 
 
 def _carried(field: Tensor, start: Tensor | None, shape: Sequence[int], first: bool = False) -> Tensor:

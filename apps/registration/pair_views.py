@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.registration.geometry import fold_in_initial, grid_points, pull
+from medloss.apps.registration.geometry import fold_in_initial, points_through, pull_at, within
 from medloss.apps.registration.intensity import intensity_range, rescale
 from medloss.apps.registration.result import Geometry
 from medloss.apps.registration.views import Views
@@ -41,23 +41,23 @@ def soft_labels(label: Tensor, classes: Sequence[int]) -> Tensor:
 
 def views_of(fixed: Side, moving: Side, geometry: Geometry) -> Views:
     """The moving side through the initial map alone; compared where there is a moving image, and both masks look."""
-    points = grid_points(fixed.image.shape, fixed.image.device)
     matrix = np.linalg.inv(geometry.moving_affine) @ geometry.initial @ geometry.fixed_affine
-    seen = visible(fixed, moving, matrix)
+    voxels = points_through(matrix, fixed.image.shape, fixed.image.device)
+    seen = visible(fixed, moving, matrix, voxels)
     soft: list[Tensor | None] = [None, None]
     if fixed.label is not None and moving.label is not None:
         classes = label_classes(fixed.label, moving.label)
-        soft = [soft_labels(fixed.label, classes)[None], pull(soft_labels(moving.label, classes), matrix, points)[None]]
+        soft = [soft_labels(fixed.label, classes)[None], pull_at(soft_labels(moving.label, classes), voxels)[None]]
     landmarks: list[Tensor | None] = [None, None]
     if fixed.points is not None and moving.points is not None:
         back = np.linalg.inv(geometry.fixed_affine)
         landmarks = [
-            _in_voxels(back, fixed.points, points),
-            _in_voxels(back @ np.linalg.inv(geometry.initial), moving.points, points),
+            _in_voxels(back, fixed.points, fixed.image.device),
+            _in_voxels(back @ np.linalg.inv(geometry.initial), moving.points, fixed.image.device),
         ]
     return Views(
         fixed.rescaled()[None, None],
-        pull(moving.rescaled()[None], matrix, points)[None],
+        pull_at(moving.rescaled()[None], voxels)[None],
         soft[0],
         soft[1],
         None if fixed.mask is None else (fixed.mask > 0).float()[None, None],
@@ -67,15 +67,21 @@ def views_of(fixed: Side, moving: Side, geometry: Geometry) -> Views:
     )
 
 
-def visible(fixed: Side, moving: Side, matrix: np.ndarray) -> Tensor:
+def visible(fixed: Side, moving: Side, matrix: np.ndarray, voxels: Tensor | None = None) -> Tensor:
     """Where on the fixed grid there is a moving image, and its mask looks: ``(1, i, j, k)`` of 0 and 1.
+
+    Args:
+        matrix: 4 x 4, from voxels of the fixed to voxels of the moving image.
+        voxels: where it takes the fixed grid, as `points_through` says, if that is known.
 
     Raises:
         UserError: nowhere, or nowhere that the fixed mask looks.
     """
-    points = grid_points(fixed.image.shape, fixed.image.device)
-    inside = torch.ones_like(moving.image) if moving.mask is None else (moving.mask > 0).float()
-    seen = pull(inside[None], matrix, points, "nearest", fill=0.0)
+    voxels = points_through(matrix, fixed.image.shape, fixed.image.device) if voxels is None else voxels
+    if moving.mask is None:
+        seen = within(voxels, moving.image.shape).float()[None]
+    else:
+        seen = pull_at((moving.mask > 0).float()[None], voxels, "nearest", fill=0.0)
     masked = fixed.mask is not None or moving.mask is not None
     if not seen.any() and moving.mask is None:
         raise UserError("the two images do not overlap in space: try initialise=centre_of_mass, or initialise=resize")
@@ -94,7 +100,7 @@ def without_initial(start: Tensor, geometry: Geometry) -> Tensor:
     return fold_in_initial(start[0].float(), np.linalg.inv(geometry.initial), geometry.fixed_affine)[None]
 
 
-def _in_voxels(matrix: np.ndarray, points: np.ndarray, like: Tensor) -> Tensor:
+def _in_voxels(matrix: np.ndarray, points: np.ndarray, device: torch.device) -> Tensor:
     """Points ``(n, 3)`` in mm as ``(1, n, 3)``, float32."""
     found = np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
-    return torch.as_tensor(found, dtype=torch.float32, device=like.device)[None]
+    return torch.as_tensor(found, dtype=torch.float32, device=device)[None]

@@ -64,17 +64,33 @@ def normalised(image: Tensor, mask: Tensor | None, window: int) -> Tensor:
 
 def _one_way(fixed: Tensor, moving: Tensor, config: Search) -> Tensor:
     """One offset for each cell, ``(1, 3, *cells)``, in cells."""
-    radius, cell = config.radius, config.cell
-    cost = _costs(fixed[0, 0], moving, radius, cell)
-    cells, cost = cost.shape[1:], cost.flatten(1)
-    offsets = list(itertools.product(range(-radius, radius + 1), repeat=3))
-    offset = torch.tensor(offsets, dtype=cost.dtype, device=cost.device)
-    lengths = offset.square().sum(1, keepdim=True)
-    best = cost.argmin(0)
+    cost = _costs(fixed[0, 0], moving, config.radius, config.cell)
+    cells = cost.shape[1:]
+    many = 2 * config.radius + 1
+    cost = cost.reshape(many * many, many, -1)
+    offset = _cheapest(cost, cost.new_zeros(3, cost.shape[2]), 0.0)
     for coupling in COUPLING:
-        mean = _smooth(offset[best].T.reshape(1, 3, *cells)).flatten(2)[0]
-        best = (cost + coupling * (lengths - 2 * offset @ mean)).argmin(0)
-    return _smooth(offset[best].T.reshape(1, 3, *cells)) / cell
+        mean = _smooth(offset.reshape(1, 3, *cells)).flatten(2)[0]
+        offset = _cheapest(cost, mean, coupling)
+    return _smooth(offset.reshape(1, 3, *cells)) / config.cell
+
+
+def _cheapest(cost: Tensor, mean: Tensor, coupling: float) -> Tensor:
+    """Of each cell the offset d with the least ``cost + coupling |d - mean|^2``, ``(3, cells)``.
+
+    Args:
+        cost: ``(offsets along z and y, offsets along x, cells)``; either runs from ``-radius`` to ``radius``.
+        mean: ``(3, cells)``.
+    """
+    radius = cost.shape[1] // 2
+    steps = torch.arange(-radius, radius + 1, dtype=cost.dtype, device=cost.device)
+    apart = coupling * (steps[:, None] - mean[:, None]).square()  # axis, offset, cell
+    total = cost + apart[2]
+    # an argmin over many rows is slow, a least value is not: first the rows, then within the best of them
+    rows = (apart[0][:, None] + apart[1]).flatten(0, 1) + total.amin(1)
+    row = rows.argmin(0)
+    within = total.gather(0, row.expand(1, total.shape[1], -1))[0].argmin(0)
+    return torch.stack([steps[row // len(steps)], steps[row % len(steps)], steps[within]])
 
 
 def _costs(fixed: Tensor, moving: Tensor, radius: int, cell: int) -> Tensor:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from medloss.apps.registration.pyramid import resize_field
 from medloss.ops import resample
 
 INVERSION_STEPS = 60
+SMALL = 32
+"""Voxels along an axis below which no coarser field is inverted first."""
 LEAST_STEPS = 10
 FEW = 0.02
 CONVERGED = 1e-3
@@ -41,28 +44,52 @@ def invert(ddf: Tensor, start: Tensor | None = None, steps: int = INVERSION_STEP
     """The displacement ``v`` with ``v(x) = -u(x + v(x))``, by fixed-point iteration.
 
     Where a step of the iteration leads away, because ``u`` changes by more than a voxel from one voxel to the next, it
-    is not taken, and the next one is half as long.
+    is not taken, and the next one is half as long. A voxel whose origin is found is not looked at again.
 
     Args:
-        start: where the iteration begins, ``-u`` by default.
+        start: where the iteration begins; by default with the inverse of the field on half the grid.
         steps: at most so many.
     """
-    found = -ddf if start is None else start
-    rest = found + warp(ddf, found)
-    share = torch.ones_like(ddf[:, :1])
-    size = rest.square().sum(1, keepdim=True)
-    missed = size.numel() + 1
+    if start is None:
+        start = _inverse_of_coarser(ddf, steps)
+    return torch.cat([_inverted(ddf[at : at + 1], start[at : at + 1], steps) for at in range(len(ddf))])
+
+
+def _inverse_of_coarser(ddf: Tensor, steps: int) -> Tensor:
+    """The inverse on a grid of half as many voxels along each axis; of a small field ``-u``."""
+    shape = ddf.shape[2:]
+    if min(shape) < SMALL:
+        return -ddf
+    return resize_field(invert(resize_field(ddf, [(size + 1) // 2 for size in shape]), steps=steps), shape)
+
+
+def _inverted(ddf: Tensor, start: Tensor, steps: int) -> Tensor:
+    """`invert` of one field."""
+    shape = ddf.shape[2:]
+    axes = [torch.arange(size, dtype=ddf.dtype, device=ddf.device) for size in shape]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+    found, rest = start[0].flatten(1).clone(), (start + warp(ddf, start))[0].flatten(1)
+    size, share = rest.square().sum(0), torch.ones_like(grid[0])
+    at = torch.nonzero(size > CONVERGED**2)[:, 0]
+    part, rest, size, share, grid = found[:, at], rest[:, at], size[at], share[at], grid[:, at]
     for number in range(steps):
-        before, missed = missed, int((size > CONVERGED**2).sum())
-        if missed == 0 or (number > LEAST_STEPS and before <= missed < FEW * size.numel()):
-            break  # what is left has no origin within the grid
-        tried = found - share * rest
-        left = tried + warp(ddf, tried)
-        new_size = left.square().sum(1, keepdim=True)
+        missed = len(at)
+        if missed == 0:
+            break
+        tried = part - share * rest
+        left = tried + resample(ddf, (grid + tried)[None])[0]
+        new_size = left.square().sum(0)
         nearer = new_size < size
-        found, rest = torch.where(nearer, tried, found), torch.where(nearer, left, rest)
+        part, rest = torch.where(nearer, tried, part), torch.where(nearer, left, rest)
         size, share = torch.where(nearer, new_size, size), torch.where(nearer, (1.5 * share).clamp(max=1), 0.5 * share)
-    return found
+        on = torch.nonzero(size > CONVERGED**2)[:, 0]
+        if number > LEAST_STEPS and missed <= len(on) < FEW * found.shape[1]:
+            break  # what is left has no origin within the grid
+        if len(on) < missed:
+            found[:, at] = part
+            at, part, rest, size, share, grid = at[on], part[:, on], rest[:, on], size[on], share[on], grid[:, on]
+    found[:, at] = part
+    return found.reshape(1, -1, *shape)
 
 
 @torch.no_grad()

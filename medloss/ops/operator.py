@@ -159,11 +159,17 @@ class Operator:
                 return _Eager.apply(self, args, places, *(args[at] for at in places))
         return self._forward(*args)
 
-    def gradient(self, grad: Tensor, *args: Any) -> Tensor:
-        """The gradient of the first tensor for that of the result, where nobody traces, without the result itself."""
-        needs = (True, *(False for _ in args[1:]))
+    def gradient(self, grad: Tensor, *args: Any, of: int = 0) -> Tensor:
+        """The gradient of one tensor for that of the result, where nobody traces, without the result itself.
+
+        Args:
+            grad: the gradient of the result.
+            args: the operator's.
+            of: the tensor's place among them.
+        """
+        needs = tuple(at == of for at in range(len(args)))
         path = choose(self.name, self.paths, args, needs)
-        found = self._differentiate(grad, args, needs, False)[0] if path is None else _gradient(path, 0, grad, args)
+        found = self._differentiate(grad, args, needs, False)[of] if path is None else _gradient(path, of, grad, args)
         assert found is not None
         return found
 

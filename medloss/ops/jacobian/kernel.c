@@ -175,6 +175,7 @@ static void NAME(slab)(WORK *w, int64_t low, int64_t high, const REAL *grad, REA
                     NAME(growths)(w, n);
                 }
                 NAME(rates)(w, above, inner, n, centre);
+                if (NAME(idle)(w, n)) continue; /* as most rows of a field that hardly folds */
                 NAME(growths_back)(w, n);
             }
             NAME(give_points)(w, z, y, low, high, weight != NULL, out);

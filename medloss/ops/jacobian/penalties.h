@@ -147,3 +147,13 @@ static void NAME(rates)(WORK *w, const REAL *above, int64_t inner, int64_t n, do
             }
     }
 }
+
+/* Whether a row of stencils passes nothing on: every rate is zero, and none is NaN. */
+static int NAME(idle)(const WORK *w, int64_t n) {
+    INTEGER any = 0;
+    for (int64_t s = 0; s < w->f->s->simplices; ++s) {
+        const REAL *rate = w->growth + s * w->pitch;
+        for (int64_t x = 0; x < n; ++x) any |= !(rate[x] == 0);
+    }
+    return !any;
+}

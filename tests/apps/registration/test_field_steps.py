@@ -9,6 +9,7 @@ from registration_phantoms import SHAPE, smooth
 from scipy.ndimage import gaussian_filter
 
 from medloss.apps.registration.optimise import _stalled
+from medloss.apps.registration.search import _cheapest
 from medloss.apps.registration.smoothing import smooth as smoothed
 from medloss.apps.registration.transform import compose, invert, midway
 from medloss.apps.registration.unfold import LEAST, smallest_determinants, unfold
@@ -43,6 +44,15 @@ def test_an_inverse_is_found_where_the_plain_iteration_runs_away():
     torch.testing.assert_close(back[0, 0, :, 2, 2], -0.6 * line, atol=1e-2, rtol=0)
 
 
+def test_a_large_field_is_inverted_by_way_of_a_coarser_one():
+    there = torch.tensor(smooth((3, 40, 36, 38), 3.0, 0, 4.0))[None].repeat(2, 1, 1, 1, 1)
+    there[1] *= -0.5
+    back = invert(there)
+    rest = compose(back, there)[(..., *[slice(5, -5)] * 3)]
+    assert rest.abs().amax((1, 2, 3, 4)).max() < 2e-3
+    assert torch.equal(invert(there[1:]), back[1:]), "each field of a batch by itself"
+
+
 def test_midway_of_inverse_fields_changes_nothing_and_of_unlike_ones_is_between():
     there = field(1.5)
     inner = (..., *[slice(4, -4)] * 3)
@@ -75,6 +85,16 @@ def test_one_sided_folds_are_seen():
     ddf[0, 0, 4, 4, 4] = 1.5
     assert smallest_determinants(ddf)[0, 0, 4, 4, 4] == 1
     assert smallest_determinants(ddf, one_sided=True)[0, 0, 4, 4, 4] == -0.5  # 1 + (0 - 1.5)
+
+
+def test_the_cheapest_offset_is_that_of_all_sums():
+    """Of 5^3 offsets and 7 cells, against a search through all of them in one table."""
+    made = torch.Generator().manual_seed(0)
+    cost, mean = torch.rand(125, 7, generator=made), torch.rand(3, 7, generator=made)
+    offsets = torch.cartesian_prod(*[torch.arange(-2.0, 3.0)] * 3)
+    apart = (offsets[:, :, None] - mean).square().sum(1)
+    wanted = offsets[(cost + 0.2 * apart).argmin(0)].T
+    assert torch.equal(_cheapest(cost.reshape(25, 5, 7), mean, 0.2), wanted)
 
 
 def test_a_level_stops_when_nothing_is_gained():

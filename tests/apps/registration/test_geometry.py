@@ -9,7 +9,7 @@ import torch
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import Volume
 from medloss.apps.registration.config import PairConfig
-from medloss.apps.registration.geometry import INITIALISERS, grid_points, pull
+from medloss.apps.registration.geometry import INITIALISERS, grid_points, points_through, pull
 from medloss.apps.registration.pair import register
 
 
@@ -52,3 +52,9 @@ def test_the_optimisation_stops_on_what_is_not_finite():
     config = PairConfig(lr=1000, pyramid=[1], iterations=[3], loss={"image": {"mse": {"weight": 1e40}}, "field": {}})
     with pytest.raises(UserError, match="the loss is not finite at level 1"):
         register(image * 1e6, image, config)
+
+
+def test_points_through_a_map_are_the_mapped_grid():
+    matrix = np.array([[0.9, 0.1, -0.2, 3.0], [0.0, 1.1, 0.3, -2.0], [0.2, 0.0, 1.0, 0.5], [0, 0, 0, 1]])
+    wanted = np.einsum("ab,bijk->aijk", matrix[:3, :3], np.indices((4, 5, 3))) + matrix[:3, 3].reshape(3, 1, 1, 1)
+    np.testing.assert_allclose(points_through(matrix, (4, 5, 3)).numpy(), wanted, atol=1e-12)

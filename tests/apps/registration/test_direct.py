@@ -1,0 +1,62 @@
+"""The usual losses of a pair without autograd: the same terms and gradient as with it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from registration_phantoms import SHAPE, smooth
+
+from medloss.apps.registration.config import Losses, PairConfig
+from medloss.apps.registration.direct import Direct, known
+from medloss.apps.registration.losses import RegistrationLoss, numbers, total
+from medloss.apps.registration.transform import warp
+
+DEFAULT = PairConfig().loss
+FIELDS = {
+    "default": DEFAULT.field,
+    "folding up to the border": {"jacobian": {"weight": 3.0, "stencil": "all"}},
+    "bending and logarithm": {
+        "bending_energy": {"weight": 0.5, "border": "interior"},
+        "jacobian": {"penalty": "log", "weight": 0.2},
+    },
+    "curvature": {"curvature": {"weight": 2.0}},
+}
+
+
+def setting(amplitude: float = 2.0):
+    images = [torch.tensor(smooth((1, *SHAPE), 1.0, seed, 2.0))[None] for seed in (1, 2)]
+    return *images, torch.tensor(smooth((3, *SHAPE), amplitude, 3, 2.0))[None]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", FIELDS)
+def test_terms_and_gradient_are_those_of_autograd(name, masked):
+    fixed, moving, field = setting()
+    image = {"lncc": {"kernel_size": 5, "border": "renormalise", "weight": 2.0}, "local": {"name": "lncc"}}
+    loss = RegistrationLoss(Losses(image=image, field=FIELDS[name]))
+    mask = (torch.rand(fixed.shape, generator=torch.Generator().manual_seed(0)) > 0.3).float() if masked else None
+    spacing = (1.0, 2.5, 0.8)
+    terms, value, gradient = Direct(loss, fixed, moving, mask, spacing)(field)
+
+    field.requires_grad_(True)
+    wanted = loss.terms(images=(warp(moving, field), fixed), field=field, spacing=spacing, mask=mask)
+    total(wanted).backward()
+    assert known(loss) and terms == pytest.approx(numbers(wanted), rel=1e-4) and list(terms) == list(numbers(wanted))
+    assert value == pytest.approx(total(wanted).item(), rel=1e-5)
+    torch.testing.assert_close(gradient, field.grad, rtol=1e-4, atol=1e-5 * float(field.grad.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"image": {"mind_ssc": {}}, "field": {"diffusion": {}}},
+        {"image": {"lncc": {"signed": True}}},
+        {"image": {"lncc": {}}, "field": {"jacobian": {"penalty": "sdlog"}}},
+        {"image": {"lncc": {}}, "field": {"field_total_variation": {}}},
+        {"image": {"lncc": {}}, "field": {"linear_elasticity": {}}},
+        {"image": {"lncc": {}}, "label": {"dice": {}}},
+    ],
+)
+def test_other_losses_go_by_autograd(groups):
+    assert not known(RegistrationLoss(Losses(**groups)))
+    assert known(RegistrationLoss(DEFAULT))
