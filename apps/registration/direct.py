@@ -82,7 +82,8 @@ class Direct:
 
         def sweep(warped: Tensor) -> Swept:
             args = (warped, self.fixed, self.mask, *options, True)
-            return scale * float(LOCAL_MOMENTS(*args).sum()), LOCAL_MOMENTS.gradient(upstream, *args)
+            sums, gradient = LOCAL_MOMENTS.with_gradient(upstream, *args)
+            return scale * float(sums.sum()), gradient
 
         return sweep
 
@@ -107,7 +108,8 @@ class Direct:
         upstream = self._share(loss, 1).expand(1)
 
         def sweep(field: Tensor) -> Swept:
-            return float(PENALTY(field, *args) * upstream), PENALTY.gradient(upstream, field, *args)
+            sums, gradient = PENALTY.with_gradient(upstream, field, *args)
+            return float(sums * upstream), gradient
 
         return sweep
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -42,6 +42,14 @@ class PathOfSeveral(FastPath, Protocol):
 
     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient with respect to the tensor at a place among the arguments."""
+
+
+@runtime_checkable
+class PathOfBoth(Protocol):
+    """A fast path that knows value and gradient in one sweep, for who minimises without a graph."""
+
+    def both(self, grad: Tensor, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        """The statistic, and the gradient with respect to the operator's first tensor for that of the statistic."""
 
 
 class KeepingPath:

@@ -82,6 +82,13 @@ static FIELD NAME(volume)(const FIELD *first, int64_t volume) {
     return f;
 }
 
+/* The costs of a row of stencils, from its growths, times their weights. */
+static void NAME(weighed_costs)(WORK *w, const REAL *weight, int64_t n) {
+    if (w->f->mode != HYPERELASTIC) NAME(costs)(w, n);
+    if (weight)
+        for (int64_t x = 0; x < n; ++x) w->cost[x] = w->keep[x] ? w->cost[x] * weight[x] : 0;
+}
+
 /* A plane of stencils into the map, and what it adds up to: a sum, or mass, mean and squared deviations. */
 static void NAME(plane)(WORK *w, int64_t z, REAL *map, double *found) {
     const FIELD *f = w->f;
@@ -101,9 +108,7 @@ static void NAME(plane)(WORK *w, int64_t z, REAL *map, double *found) {
         } else if (f->mode == SDLOG) {
             NAME(add_moments)(w, weight, n, found);
         } else {
-            if (f->mode != HYPERELASTIC) NAME(costs)(w, n);
-            if (weight)
-                for (int64_t x = 0; x < n; ++x) w->cost[x] = w->keep[x] ? w->cost[x] * weight[x] : 0;
+            NAME(weighed_costs)(w, weight, n);
             if (to) memcpy(to, w->cost, (size_t)n * sizeof(REAL));
             else found[0] += NAME(row_sum)(w->cost, n);
         }
@@ -149,14 +154,16 @@ MEDLOSS_EXPORT int NAME(jacobian_forward)(const REAL *u, const REAL *mask, int64
     return failed;
 }
 
-/* The gradient of planes low to high, from an upstream map or, without one, one number for the volume. */
+/* The gradient of planes low to high, from an upstream map or, without one, one number for the volume; and
+ * into `costs`, where there are any, what each of their planes of stencils costs. */
 static void NAME(slab)(WORK *w, int64_t low, int64_t high, const REAL *grad, REAL all, double centre,
-                       REAL *out) {
+                       double *costs, REAL *out) {
     const FIELD *f = w->f;
     const Scheme *s = f->s;
     const int64_t n = f->inner[2], plane = f->size[1] * f->size[2], inner = f->inner[0] * f->inner[1] * n;
     const int64_t behind = s->replicate ? s->behind[0] : s->before[0] + s->behind[0];
     const int64_t last = least(high + (s->replicate ? s->before[0] : 0), f->inner[0]);
+    const int64_t shift = s->replicate ? 0 : s->before[0];
     int64_t ready = low;
     for (int64_t z = most(low - behind, 0); z < last || ready < high; ++z) {
         for (; ready < least(z + behind + 1, high); ++ready)
@@ -171,8 +178,12 @@ static void NAME(slab)(WORK *w, int64_t low, int64_t high, const REAL *grad, REA
                 NAME(energies_back)(w, n);
             } else {
                 if (f->mode != DETERMINANT) {
-                    NAME(upstream)(weight, above, all, n, w->cost);
                     NAME(growths)(w, n);
+                    if (costs && low <= z + shift && z + shift < high) {
+                        NAME(weighed_costs)(w, weight, n);
+                        costs[z] += NAME(row_sum)(w->cost, n);
+                    }
+                    NAME(upstream)(weight, above, all, n, w->cost);
                 }
                 NAME(rates)(w, above, inner, n, centre);
                 if (NAME(idle)(w, n)) continue; /* as most rows of a field that hardly folds */
@@ -184,12 +195,12 @@ static void NAME(slab)(WORK *w, int64_t low, int64_t high, const REAL *grad, REA
 }
 
 /* The gradient of the field. `grad`: of the map; `all`: of each volume's sum; `centre`: for SDLOG, the
- * mean of each volume. */
+ * mean of each volume. `costs`: for each volume and plane of stencils zero, to which its cost is added, or NULL. */
 MEDLOSS_EXPORT int NAME(jacobian_backward)(const REAL *u, const REAL *mask, int64_t volumes,
                                            const int64_t *size, const int64_t *options,
                                            const int64_t *offset, const double *numbers, int64_t mode,
-                                           const REAL *grad, const REAL *all, const double *centre, REAL *out,
-                                           int threads) {
+                                           const REAL *grad, const REAL *all, const double *centre,
+                                           double *costs, REAL *out, int threads) {
     Scheme s;
     const FIELD any = NAME(field)(u, mask, size, options, offset, numbers, mode, &s);
     const int64_t depth = size[0], voxels = s.rank * depth * size[1] * size[2];
@@ -210,7 +221,7 @@ MEDLOSS_EXPORT int NAME(jacobian_backward)(const REAL *u, const REAL *mask, int6
             if (!failed)
                 NAME(slab)(&w, depth * slab / slabs, depth * (slab + 1) / slabs,
                            grad ? grad + v * entries : NULL, all ? all[v] : 1, centre ? centre[v] : 0,
-                           out + v * voxels);
+                           costs ? costs + v * any.inner[0] : NULL, out + v * voxels);
         }
         NAME(work_free)(&w);
     }

@@ -113,8 +113,21 @@ class NativeJacobian(native.NativePath):
             centre = mean.contiguous()
         upstream = (None, grad) if call.reduce or call.mode == "sdlog" else (grad, None)
         result = torch.empty(call.field.shape, dtype=dtype, device="cpu")
-        native.call("jacobian_backward", dtype, *_operands(call), *upstream, centre, result)
+        native.call("jacobian_backward", dtype, *_operands(call), *upstream, centre, None, result)
         return result.to(call.field.dtype)
+
+    def both(self, grad: Tensor, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        """The sums, and the gradient of the field, in one sweep where there is one."""
+        call = self.call(args)
+        if not call.reduce or call.mode in ("determinant", "sdlog", "hyperelastic"):
+            return self.forward(args), self.backward(grad, args)
+        dtype = accumulation_dtype(call.field)
+        planes = _placed(interior_sizes(call.field, call.stencil, call.axis_scale, call.border), 1)[0]
+        costs = torch.zeros((call.field.shape[0], planes), dtype=torch.float64, device="cpu")
+        result = torch.empty(call.field.shape, dtype=dtype, device="cpu")
+        upstream = grad.to(dtype).contiguous()
+        native.call("jacobian_backward", dtype, *_operands(call), None, upstream, None, costs, result)
+        return costs.sum(1).to(dtype), result.to(call.field.dtype)
 
 
 class Scheme(NamedTuple):

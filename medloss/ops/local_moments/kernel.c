@@ -70,7 +70,7 @@ enum { ROUNDING = 32 };            /* as in reference.py */
 
 #include "sweep.h"
 
-/* All that a call says: values where `out` is NULL, else the gradient. `skip_`: windows that do not count, at
+/* All that a call says: values where `out` is NULL, else the gradient, and the `sums` beside it where asked for. `skip_`: windows that do not count, at
  * either end of an axis; `plain`: a mask weighs the windows' voxels, but no value. */
 MEDLOSS_EXPORT int NAME(local_moments)(const REAL *x, const REAL *y, const REAL *weight, int64_t volumes,
                                        int64_t shared, int64_t depth, int64_t height, int64_t width,

@@ -89,6 +89,18 @@ class NativeLocalMoments(native.NativePath):
         input, *_, reduce = args
         return backward(self._operands(args), grad, input, reduce)
 
+    def both(self, grad: Tensor, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        """The sums, and the gradient of input, in one sweep; of the map in two."""
+        input, *_, reduce = args
+        if not reduce:
+            return self.forward(args), self.backward(grad, args)
+        dtype = accumulation_dtype(input)
+        sums = torch.empty(input.shape[:2], dtype=torch.float64, device="cpu")
+        result = torch.empty(input.shape, dtype=dtype, device="cpu")
+        upstream = grad.to(dtype).contiguous()
+        native.call("local_moments", dtype, *self._operands(args), None, sums, None, upstream, result)
+        return sums.to(dtype), result.to(input.dtype)
+
     def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
         """The gradient of target, as which the statistic sees either image."""
         return self.backward(grad, swapped(index, args)).to(args[1].dtype)

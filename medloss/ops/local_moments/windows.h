@@ -114,7 +114,9 @@ static inline void NAME(statistic_row)(const TASK *t, int64_t z, int64_t y, int 
         if (plan->slopes == 3) row.c = NAME(slope_plane)(t, z, 2) + y * plan->pitch;
     }
     NAME(evaluate)(plan, t->pair, &row);
-    if (t->sums) t->sums[z] += NAME(total)(row.value + a[2].low, a[2].high - a[2].low);
+    /* windows beyond the task's planes, whose slopes the gradient asks for, are another's to count */
+    if (t->sums && t->planes.low <= z && z < t->planes.high)
+        t->sums[z] += NAME(total)(row.value + a[2].low, a[2].high - a[2].low);
 }
 
 /* The gradient of row (z, y), from the window sums of the gradient maps. */
