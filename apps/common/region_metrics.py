@@ -9,12 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics import (
-    compute_average_surface_distance,
-    compute_dice,
-    compute_hausdorff_distance,
-    compute_surface_dice,
-)
 
 MEASURES = ("dice", "hd95_mm", "asd_mm", "surface_dice")
 VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
@@ -24,6 +18,8 @@ STATES = ("found", "missed", "invented", "absent")
 
 def dice(prediction: torch.Tensor, reference: torch.Tensor, classes: int) -> list[float]:
     """Dice of each foreground channel of two index maps (i, j, k); NaN where both are empty, 0 where one is."""
+    from monai.metrics import compute_dice  # seconds, for who has labels
+
     found = compute_dice(
         prediction[None, None], reference[None, None], include_background=False, ignore_empty=True, num_classes=classes
     )[0].tolist()
@@ -60,6 +56,8 @@ def region_measures(
     Two empty regions agree on nothing that can be measured: all NaN. With one empty region the overlaps are 0 and the
     distances infinite.
     """
+    from monai import metrics  # seconds, for who has labels
+
     if not prediction.any() or not reference.any():
         nothing = not prediction.any() and not reference.any()
         return dict(zip(MEASURES, [math.nan] * 4 if nothing else [0.0, math.inf, math.inf, 0.0], strict=True))
@@ -69,10 +67,10 @@ def region_measures(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI warns of single-channel input, which is meant here
         values = (
-            compute_dice(found, true, include_background=True),
-            compute_hausdorff_distance(found, true, percentile=95, **options),
-            compute_average_surface_distance(found, true, symmetric=True, **options),
-            compute_surface_dice(found, true, class_thresholds=[tolerance], use_subvoxels=True, **options),
+            metrics.compute_dice(found, true, include_background=True),
+            metrics.compute_hausdorff_distance(found, true, percentile=95, **options),
+            metrics.compute_average_surface_distance(found, true, symmetric=True, **options),
+            metrics.compute_surface_dice(found, true, class_thresholds=[tolerance], use_subvoxels=True, **options),
         )
     return {name: float(value) for name, value in zip(MEASURES, values, strict=True)}
 

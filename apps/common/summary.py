@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 
 DEFINITIONS = {
     "dice": "Dice overlap 2|A and B| / (|A| + |B|), 0 to 1, higher is better; not defined when both regions are empty",
@@ -71,6 +70,8 @@ def _statistics(values: np.ndarray, seed: int) -> dict[str, Any]:
 
 def _bootstrap(values: np.ndarray, seed: int, resamples: int = 2000) -> list[float]:
     """Percentile interval of the mean: it always exists, unlike the bias-corrected one on constant data."""
+    from scipy.stats import bootstrap  # half a second, for who asks for an interval
+
     drawn = np.random.default_rng(seed)
     found = bootstrap((values,), np.mean, n_resamples=resamples, method="percentile", random_state=drawn)
     return [float(limit) for limit in found.confidence_interval]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medloss.apps.registration.adam import Adam
 from medloss.apps.registration.config import Affine
 from medloss.apps.registration.pyramid import coarser_shape, resize
 from medloss.config import build_loss
@@ -102,20 +103,19 @@ class _Comparison:
 
 def _optimise(compare: _Comparison, model: str, iterations: int, lr: float) -> Tensor:
     """The best map that Adam met, 4 x 4; the identity is the first."""
-    parameters = torch.zeros(6 if model == "rigid" else 12, device=compare.points.device, requires_grad=True)
-    optimiser = torch.optim.Adam([parameters], lr=lr, eps=1e-12)
+    parameters = torch.zeros(6 if model == "rigid" else 12, device=compare.points.device)
+    adam = Adam(parameters)
     best, chosen = float("inf"), torch.eye(4)
     for iteration in range(iterations + 1):
+        parameters.requires_grad_(True)
         matrix = _matrix(parameters, model)
         value = compare(matrix)
         if value is None:
             break
         if float(value.detach()) < best:
             best, chosen = float(value.detach()), matrix.detach().cpu()
-        optimiser.param_groups[0]["lr"] = lr * (1 - 0.9 * iteration / max(iterations, 1))
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        optimiser.step()
+        (gradient,) = torch.autograd.grad(value, parameters)
+        adam.step(gradient, lr * (1 - 0.9 * iteration / max(iterations, 1)))
     return chosen
 
 

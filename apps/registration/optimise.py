@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from medloss.apps.common.errors import UserError
+from medloss.apps.registration.adam import Adam
 from medloss.apps.registration.config import PairConfig, by_lncc
 from medloss.apps.registration.direct import Direct, known
 from medloss.apps.registration.losses import Landmarks, RegistrationLoss, numbers, total
@@ -104,25 +105,24 @@ class _Run:
 
     def _level(self, number: int, level: Level, views: Views, field: Tensor, backward: bool = False) -> Tensor:
         """The field after the iterations of a level in one direction."""
-        field = field.detach().clone().requires_grad_(True)
+        field = field.detach().clone()
         steps = grid_spacing(level.shape, level.spacing, field.shape[2:])
-        evaluate = self._evaluation(views, level, steps, field.detach())
+        evaluate = self._evaluation(views, level, steps, field)
         lr, values = self.config.step, []
-        optimiser = torch.optim.Adam([field], lr=lr, eps=1e-12, fused=True)  # gradients are small: a mean over voxels
+        adam = Adam(field)
         for iteration in range(level.iterations):
-            optimiser.param_groups[0]["lr"] = lr * (1 - DECAY * iteration / level.iterations)
-            terms, value, field.grad = evaluate(field)
+            terms, value, gradient = evaluate(field)
             values.append(value)
             if not abs(value) < float("inf"):
                 raise UserError(_not_finite(number, iteration, terms))
-            optimiser.step()
+            adam.step(gradient, lr * (1 - DECAY * iteration / level.iterations))
             row = {"level": number, "iteration": iteration, "backward": float(backward), "loss": value}
             self.history.append(row | terms)
             if self.report:
                 self.report(self.history[-1])
             if _stalled(values, self.config.tolerance):
                 break
-        return field.detach()
+        return field
 
     def _evaluation(self, views: Views, level: Level, spacing: Sequence[float], start: Tensor) -> Evaluate:
         """The terms of a level's field, their sum and its gradient: without a graph where the losses are known."""

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Generic, TypeVar
 
-import torch
-
 T = TypeVar("T")
 
 
@@ -54,10 +52,12 @@ class Blocks(Generic[T]):
         """The value of the caller's innermost block, or the default. A compiler sees what holds while it traces."""
         return self._innermost(default) if self.somewhere else default
 
-    @torch._dynamo.assume_constant_result
     def _innermost(self, default: T) -> T:
         found = self._open.get()
         return found[-1].value if found else default
+
+    # all that torch.compiler.assume_constant_result does, at whose call torch imports its compiler: a second or more
+    _innermost._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def _counted(self, step: int) -> None:
         with self._lock:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from registration_phantoms import SHAPE, smooth
 
+from medloss.apps.registration.adam import Adam
 from medloss.apps.registration.config import Losses, PairConfig
 from medloss.apps.registration.direct import Direct, known
 from medloss.apps.registration.losses import RegistrationLoss, numbers, total
@@ -60,3 +64,30 @@ def test_terms_and_gradient_are_those_of_autograd(name, masked):
 def test_other_losses_go_by_autograd(groups):
     assert not known(RegistrationLoss(Losses(**groups)))
     assert known(RegistrationLoss(DEFAULT))
+
+
+def test_adam_is_torchs():
+    start, made = torch.randn(4, 3), torch.Generator().manual_seed(0)
+    theirs = start.clone().requires_grad_()
+    ours, optimiser = start.clone(), torch.optim.Adam([theirs], eps=1e-12)
+    adam = Adam(ours)
+    for lr in (0.3, 0.2, 0.1):
+        theirs.grad = torch.randn(4, 3, generator=made)
+        optimiser.param_groups[0]["lr"] = lr
+        optimiser.step()
+        adam.step(theirs.grad, lr)
+    torch.testing.assert_close(ours, theirs.detach())
+
+
+def test_a_pair_needs_neither_torchs_compiler_nor_monai(tmp_path):
+    """Seconds of processor time at each start of the command."""
+    code = (
+        "import sys, torch\n"
+        "from medloss.apps.registration.pair import register\n"
+        "from medloss.apps.registration.config import PairConfig\n"
+        "images = torch.rand(2, 12, 12, 12)\n"
+        "register(*images, PairConfig(iterations=[1, 1, 1], device='cpu'))\n"
+        "print([name for name in ('torch._dynamo', 'monai', 'scipy.stats') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert found.stdout.strip() == "[]"
