@@ -11,6 +11,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("same examples in every run", derandomize=True)
+settings.load_profile("same examples in every run")
 
 # Triton reads this once, when it is first imported, be it by torch.compile in another test: where there is no GPU its
 # kernels are interpreted. Compiled CPU code does not care.

@@ -119,7 +119,7 @@ def _without_times(found: Any) -> Any:
 
 def assert_equal_folders(found: Path, expected: Path) -> None:
     """Both folders hold the same files with the same content, but for times, logs, and what describes the machine."""
-    assert names_of(found) == names_of(expected)
+    assert sorted(names_of(found)) == sorted(names_of(expected)), set(names_of(found)) ^ set(names_of(expected))
     for name in names_of(expected):
         if not name.endswith((".png", ".html", "environment.json")):  # pictures and pages show times
             assert same(_read(found / name), _read(expected / name)), name

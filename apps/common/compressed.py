@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from medloss.apps.common.formats import has_suffix
+from medloss.apps.common.unreadable import UnfitImage
 
 CHUNK = 1 << 20
 LONGEST_HEADER = 1 << 20
@@ -23,7 +24,7 @@ def check_compressed_voxels(path: Path) -> None:
     Files without compression have no checksum and pass.
 
     Raises:
-        ValueError: the voxels are damaged or cut short.
+        UnfitImage: the voxels are damaged or cut short.
         OSError: the file that a header names cannot be read.
     """
     found = _nrrd_voxels(path) if has_suffix(path, (".nrrd", ".nhdr")) else _meta_image_voxels(path)
@@ -44,9 +45,9 @@ def _read_to_the_end(stream: BinaryIO, file: Path) -> None:
                 chunk = decoder.unconsumed_tail
         decoder.flush()
     except zlib.error as error:
-        raise ValueError(f"the compressed voxels in {file.name} are damaged ({error})") from error
+        raise UnfitImage(f"the compressed voxels in {file.name} are damaged ({error})") from error
     if not decoder.eof:
-        raise ValueError(f"the compressed voxels in {file.name} are cut short")
+        raise UnfitImage(f"the compressed voxels in {file.name} are cut short")
 
 
 def _meta_image_voxels(path: Path) -> tuple[Path, int] | None:

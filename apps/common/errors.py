@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -25,8 +26,23 @@ def fault_of_the_input(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
         name = f" {os.fspath(error.filename)!r}" if isinstance(error.filename, (str, os.PathLike)) else ""
-        return f"cannot read or write{name}: {error.strerror}; free some space, or give another place with --output"
+        return f"cannot read or write{name}: {error.strerror}; {_fix_of(error)}"
     if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
         told = str(error).splitlines()[0] if str(error) else "no more memory"
         return f"out of memory ({told}); use smaller patches, batches or images (patch, batch, spacing), or more memory"
     return None
+
+
+def _fix_of(error: OSError) -> str:
+    """The likely fix of what the operating system refused."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "a file stands where a folder is to be: give another place with --output"
+    if isinstance(error, FileNotFoundError):
+        return "check the path"
+    if isinstance(error, PermissionError):
+        return "give another place with --output, or change who may read and write it"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, or give another place with --output"
+    if error.errno == errno.ENAMETOOLONG:
+        return "give a shorter name"
+    return "free some space, or give another place with --output"

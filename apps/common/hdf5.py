@@ -13,6 +13,7 @@ import numpy as np
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.nifti import Stored
+from medloss.apps.common.unreadable import UnfitImage
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -47,16 +48,16 @@ def read_hdf5(path: Path) -> Stored:
     without one they are of 1 mm.
 
     Raises:
-        ValueError: no such volume, or no numbers.
+        UnfitImage: no such volume, or no numbers.
         OSError: damaged.
     """
     h5py = _h5py()
     with h5py.File(path.parent, "r") as stored:
         if path.name not in stored or not isinstance(stored[path.name], h5py.Dataset):
-            raise ValueError(f"it holds no volume {path.name}")
+            raise UnfitImage(f"it holds no volume {path.name}")
         data = stored[path.name]
         if data.dtype.kind not in "iufb":
-            raise ValueError(f"its voxels are {data.dtype}, expected numbers")
+            raise UnfitImage(f"its voxels are {data.dtype}, expected numbers")
         array, affine = np.asarray(data[()]), _affine(data)
     return Stored(array.astype(np.uint8) if array.dtype.kind == "b" else array, affine)
 

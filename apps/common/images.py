@@ -25,10 +25,21 @@ from medloss.apps.common.formats import (
 )
 from medloss.apps.common.hdf5 import is_in_hdf5, read_hdf5
 from medloss.apps.common.itk_files import itk_place, read_dicom_folder, read_itk, write_itk
-from medloss.apps.common.nifti import Forms, Stored, apart, has_size, nifti_image, read_nibabel, same_place, voxel_sizes
+from medloss.apps.common.nifti import (
+    Forms,
+    Stored,
+    apart,
+    has_size,
+    nifti_image,
+    quiet,
+    read_nibabel,
+    same_place,
+    voxel_sizes,
+)
 from medloss.apps.common.notes import note
 from medloss.apps.common.output import atomic_write
 from medloss.apps.common.reading import DEFAULT, Reading
+from medloss.apps.common.unreadable import why_unreadable
 
 SAME_GRID = 0.01
 SIMILAR_GRID = 0.1
@@ -132,9 +143,10 @@ def look(path: Path | str) -> None:
         _reader(path)
         return
     try:
-        nib.load(path)
+        with quiet():
+            nib.load(path)
     except Exception as error:  # as in :func:`_read`
-        raise UserError(f"cannot read {path} as an image: {_first_line(error)}") from error
+        raise UserError(f"cannot read {path} as an image: {why_unreadable(path, error)}") from error
 
 
 def _finite(volume: Volume, path: Path | str, reading: Reading) -> Volume:
@@ -143,14 +155,24 @@ def _finite(volume: Volume, path: Path | str, reading: Reading) -> Volume:
     finite = np.isfinite(volume.array)
     odd = int(volume.array.size - np.count_nonzero(finite))
     if not odd:
-        return volume
+        return _in_range(volume, path)
     if reading.nan == "refuse":
         raise UserError(
             f"image {path} holds {odd} NaN or infinite values of {volume.array.size}; replace them first, or read them "
             "as 0 with nan=zero (see the options for reading)"
         )
     note(f"{path}: {odd} NaN or infinite values are read as 0")
-    return volume._replace(array=np.where(finite, volume.array, 0).astype(volume.array.dtype))
+    return _in_range(volume._replace(array=np.where(finite, volume.array, 0).astype(volume.array.dtype)), path)
+
+
+def _in_range(volume: Volume, path: Path | str) -> Volume:
+    """The volume, whose values must fit into 32-bit floats, in which networks and losses compute."""
+    if volume.array.dtype.itemsize > 4 and np.abs(volume.array).max(initial=0) > np.finfo(np.float32).max:
+        raise UserError(
+            f"image {path} holds values up to {np.abs(volume.array).max():.3g}, expected at most 3.4e38, the largest "
+            "of 32-bit floats: divide its intensities first"
+        )
+    return volume
 
 
 def save_volume(path: Path | str, array: np.ndarray, like: Volume) -> None:
@@ -213,7 +235,7 @@ def _read(path: Path) -> Stored:
     try:
         return reader(path)
     except Exception as error:  # nibabel, gzip and ITK raise almost anything at a damaged file
-        raise UserError(f"cannot read {path} as an image: {_first_line(error)}") from error
+        raise UserError(f"cannot read {path} as an image: {why_unreadable(path, error)}") from error
 
 
 def _reader(path: Path) -> Callable[[Path], Stored]:
@@ -290,8 +312,3 @@ def _storable(array: np.ndarray) -> np.ndarray:
         low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
         return array.astype(np.int32) if low >= -(2**31) and high < 2**31 else array
     return array
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -11,6 +11,7 @@ from medloss.apps.common.compressed import check_compressed_voxels
 from medloss.apps.common.itk_runtime import import_itk
 from medloss.apps.common.nifti import Stored, native
 from medloss.apps.common.slicer import is_layered, read_layers
+from medloss.apps.common.unreadable import UnfitImage
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """ITK's axes point left, posterior, superior; ours right, anterior, superior."""
@@ -23,7 +24,7 @@ def read_itk(path: Path) -> Stored:
     """Read a MetaImage or NRRD file to its last byte, in its stored dtype.
 
     Raises:
-        ValueError: the voxels are no real numbers, or are damaged.
+        UnfitImage: the voxels are no real numbers, or are damaged.
         Exception: of ITK.
     """
     itk = import_itk()
@@ -40,7 +41,7 @@ def read_itk(path: Path) -> Stored:
     array = native(itk.array_from_image(image).T)  # ITK's arrays come as (k, j, i)
     if kind is itk.D:
         if np.abs(array).max(initial=0) > LARGEST_EXACT:
-            raise ValueError("it holds 64-bit integers above 2^53; store it as int32 or as NIfTI")
+            raise UnfitImage("it holds 64-bit integers above 2^53; store it as int32 or as NIfTI")
         array = array.astype(np.int64)
     return Stored(array, _affine_of(image, len(image.GetSpacing())))
 
@@ -49,7 +50,7 @@ def read_itk_vectors(path: Path) -> Stored:
     """Read a MetaImage or NRRD file of three numbers per voxel to its last byte: (i, j, k, 3), float32, as stored.
 
     Raises:
-        ValueError: other voxels, or damaged ones.
+        UnfitImage: other voxels, or damaged ones.
         Exception: of ITK.
     """
     itk = import_itk()
@@ -57,7 +58,7 @@ def read_itk_vectors(path: Path) -> Stored:
     header = _header(path)
     axes, components = header.GetNumberOfDimensions(), header.GetNumberOfComponents()
     if axes != 3 or components != 3:
-        raise ValueError(f"it has {axes} axes and {components} numbers per voxel, expected 3 and 3")
+        raise UnfitImage(f"it has {axes} axes and {components} numbers per voxel, expected 3 and 3")
     image = itk.imread(str(path), itk.Vector[itk.F, 3])
     return Stored(itk.array_from_image(image).transpose(2, 1, 0, 3), _affine_of(image, 3))
 
@@ -66,7 +67,7 @@ def read_dicom_folder(folder: Path) -> Stored:
     """Read the one scan that a folder of DICOM slices holds, rescaled as its headers say.
 
     Raises:
-        ValueError: no scan, several scans, or slices at uneven distances (one may be missing).
+        UnfitImage: no scan, several scans, or slices at uneven distances (one may be missing).
         Exception: of ITK.
     """
     itk = import_itk()
@@ -75,7 +76,7 @@ def read_dicom_folder(folder: Path) -> Stored:
     names.SetDirectory(str(folder))
     series = list(names.GetSeriesUIDs())
     if len(series) != 1:
-        raise ValueError(
+        raise UnfitImage(
             f"the folder holds {len(series)} DICOM series, expected one: move each series into a folder of its own"
         )
     files = list(names.GetFileNames(series[0]))
@@ -87,7 +88,7 @@ def read_dicom_folder(folder: Path) -> Stored:
     places = np.array([[_header(Path(file)).GetOrigin(axis) for axis in range(3)] for file in files])
     steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
     if len(steps) and np.ptp(steps) > UNEVEN_SLICES * max(float(np.median(steps)), 1e-6):
-        raise ValueError(
+        raise UnfitImage(
             f"its {len(files)} slices lie {steps.min():.3g} to {steps.max():.3g} mm apart, expected one distance: "
             "is a slice missing, or are there two scans in the folder?"
         )
@@ -122,7 +123,7 @@ def _header(path: Path) -> Any:
     itk = import_itk()
     reader = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if reader is None:
-        raise ValueError("ITK knows no such file format")
+        raise ValueError("ITK knows no such format")
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     return reader
@@ -132,7 +133,7 @@ def _check_scalar(header: Any) -> None:
     kind = header.GetPixelTypeAsString(header.GetPixelType())
     if kind == "scalar" and header.GetNumberOfComponents() == 1:
         return
-    raise ValueError(
+    raise UnfitImage(
         f"its voxels are {kind} with {header.GetNumberOfComponents()} components, expected one real number each: "
         "convert it to a scalar image first"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from medloss.apps.common.formats import FREESURFER, PAIRED_NIFTI, has_suffix
+from medloss.apps.common.unreadable import UnfitImage
 
 MILLIMETRES = {1: 1000.0, 3: 0.001}
 """What one unit of a header's ``xyzt_units`` is in mm, where it is not mm (2) or unknown (0), which is read as mm."""
@@ -54,19 +57,31 @@ class Stored(NamedTuple):
     intent: int = 0
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what nibabel prints of odd headers: what matters of that is in our own messages."""
+    logger = nib.imageglobals.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def read_nibabel(path: Path) -> Stored:
     """Read a NIfTI, Analyze or FreeSurfer file to its last byte, in its stored dtype.
 
     Compressed files are read to their checksum. Scaled integers whose slope and intercept are whole stay integers.
 
     Raises:
-        ValueError: what is stored is no volume of real numbers.
+        UnfitImage: what is stored is no volume of real numbers.
         Exception: of nibabel or gzip, where the file is damaged.
     """
-    image = _open(path)
+    with quiet():
+        image = _open(path)
     intent = int(image.header["intent_code"]) if "intent_code" in image.header else 0
     if intent in CIFTI:
-        raise ValueError("it is a CIFTI file: values on a surface, which have no grid; export a volume (.nii.gz)")
+        raise UnfitImage("it is a CIFTI file: values on a surface, which have no grid; export a volume (.nii.gz)")
     array, step = _values(image)
     if isinstance(image, nib.MGHImage):
         return Stored(array, np.asarray(image.affine, np.float64), None, step)
@@ -103,7 +118,7 @@ def _values(image: Any) -> tuple[np.ndarray, float]:
     dtype = image.get_data_dtype()
     if dtype.kind not in "iuf":
         kind = "colours (RGB)" if dtype.fields else "complex numbers" if dtype.kind == "c" else f"of type {dtype}"
-        raise ValueError(f"its voxels are {kind}, expected one real number each: convert it to a scalar image first")
+        raise UnfitImage(f"its voxels are {kind}, expected one real number each: convert it to a scalar image first")
     slope, inter = (getattr(image.dataobj, name, None) for name in ("slope", "inter"))
     slope, inter = 1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter)
     if dtype.kind == "f" or (slope, inter) == (1.0, 0.0):
@@ -131,7 +146,7 @@ def _forms(image: Any, scale: float) -> Forms:
     for name, code in codes.items():
         form = getattr(header, f"get_{name}")() if code > 0 else None
         if form is not None and not has_size(form):
-            raise ValueError(f"its {name} gives the voxels no size: repair the header (write one affine as both forms)")
+            raise UnfitImage(f"its {name} gives the voxels no size: repair the header (write one affine as both forms)")
         forms[name] = None if form is None else in_mm(form, scale)
     return Forms(forms["sform"], codes["sform"], forms["qform"], codes["qform"], tuple(image.shape))
 

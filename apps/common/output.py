@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from typing import Any
 from medloss.apps.common.errors import UserError
 
 UNFINISHED = ".medloss-unfinished-"
-"""How the folders begin in which files are written; what is left of a killed process carries this name."""
+"""How the folders begin in which files are written, before the machine and the process that write them."""
 PACKAGES = ("medloss", "torch", "monai", "pytorch-ignite", "numpy", "nibabel", "itk-io")
 
 
@@ -37,7 +38,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_own_prefix()}{os.getpid()}-", dir=path.parent))
     try:
         yield folder / path.name  # the same name, so that writers see the suffix (.nii.gz) they go by
         for other in sorted(each for each in folder.iterdir() if each.name != path.name):
@@ -53,6 +54,28 @@ def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left of unfinished files below ``folder``, to which nobody else writes."""
     for left in folder.rglob(f"{UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove unfinished files below ``folder`` of processes of this machine that no longer run; others may write it."""
+    for left in folder.rglob(f"{_own_prefix()}*"):
+        number = left.name.removeprefix(_own_prefix()).split("-")[0]
+        if number.isdigit() and not _is_running(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _own_prefix() -> str:
+    return f"{UNFINISHED}{re.sub(r'[^A-Za-z0-9]', '', platform.node())[:40]}-"
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs, as another user
+        return True
+    return True
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from medloss.apps.common.formats import SLICER_SEGMENTATION
 from medloss.apps.common.itk_runtime import import_itk
 from medloss.apps.common.notes import note
+from medloss.apps.common.unreadable import UnfitImage
 
 LAYERS = {"unsigned_char": "UC", "short": "SS", "unsigned_short": "US"}
 """ITK's names of the types in which 3D Slicer stores layers."""
@@ -36,12 +37,12 @@ def read_layers(path: Path, header: Any) -> tuple[np.ndarray, Any]:
     A segment keeps its value where no other segment has it; else all are numbered in their order, with a note.
 
     Raises:
-        ValueError: segments that overlap, or a header that does not describe the layers.
+        UnfitImage: segments that overlap, or a header that does not describe the layers.
     """
     itk = import_itk()
     stored = header.GetComponentTypeAsString(header.GetComponentType())
     if header.GetNumberOfDimensions() != 3 or stored not in LAYERS:
-        raise ValueError(f"its layers are {header.GetNumberOfDimensions()}D of type {stored}: {ADVICE}")
+        raise UnfitImage(f"its layers are {header.GetNumberOfDimensions()}D of type {stored}: {ADVICE}")
     reader = itk.ImageFileReader[itk.VectorImage[getattr(itk, LAYERS[stored]), 3]].New(FileName=str(path))
     reader.Update()
     image = reader.GetOutput()
@@ -58,15 +59,15 @@ def _segments(fields: Any, layers: int) -> list[Segment]:
         try:
             segment = Segment(name, int(fields[f"{key}Layer"]), int(fields[f"{key}LabelValue"]))
         except (RuntimeError, KeyError, ValueError) as error:
-            raise ValueError(f"its header does not say where segment {name!r} is stored: {ADVICE}") from error
+            raise UnfitImage(f"its header does not say where segment {name!r} is stored: {ADVICE}") from error
         if not 0 <= segment.layer < layers or segment.value < 1:
-            raise ValueError(
+            raise UnfitImage(
                 f"its header stores segment {name!r} as value {segment.value} of layer {segment.layer}, "
                 f"expected a value from 1 in one of the layers 0 to {layers - 1}: {ADVICE}"
             )
         found.append(segment)
     if not found:
-        raise ValueError(f"it has {layers} layers, and its header names no segments: {ADVICE}")
+        raise UnfitImage(f"it has {layers} layers, and its header names no segments: {ADVICE}")
     return found
 
 
@@ -87,12 +88,12 @@ def _merged(layers: np.ndarray, segments: Sequence[Segment], numbers: Sequence[i
         shared = int(np.count_nonzero(labels[inside]))
         if shared:
             other = segments[list(numbers).index(int(labels[inside][labels[inside] != 0][0]))].name
-            raise ValueError(
+            raise UnfitImage(
                 f"its segments {other!r} and {segment.name!r} overlap ({shared} voxels), expected one label per voxel: "
                 f"remove the overlap, then {ADVICE}"
             )
         labels[inside] = number
         unnamed -= int(np.count_nonzero(inside))
     if unnamed:
-        raise ValueError(f"{unnamed} of its voxels belong to no segment of its header: {ADVICE}")
+        raise UnfitImage(f"{unnamed} of its voxels belong to no segment of its header: {ADVICE}")
     return labels

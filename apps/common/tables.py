@@ -19,6 +19,8 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How .xlsx and .ods, and the older .xls, begin."""
 
 
 class Row(NamedTuple):
@@ -52,8 +54,16 @@ def read_table(path: Path, needed: tuple[str, ...]) -> list[Row]:
     absent = [name for name in needed if name not in columns]
     if absent or len(set(columns)) < len(columns):
         told = "each once, " if not absent else ""
-        raise UserError(f"{path} needs the columns {' and '.join(needed)}, {told}got {', '.join(read[0]) or 'none'}")
+        got = ", ".join(read[0])[:200] or "none"
+        raise UserError(
+            f"{path} needs the columns {' and '.join(needed)}, {told}got {got}; the first line must name the columns"
+        )
     return [_row(path, columns, number, cells) for (number, _), cells in zip(lines[1:], read[1:])]
+
+
+def path_from(folder: Path, cell: str) -> Path:
+    """The path in a cell: a relative one begins at the table's folder, and ``~`` is the user's home."""
+    return folder / Path(cell).expanduser()
 
 
 def _counts(line: str) -> bool:
@@ -71,6 +81,8 @@ def _row(path: Path, columns: list[str], line: int, cells: list[str]) -> Row:
 
 def _decode(path: Path) -> str:
     raw = path.read_bytes()
+    if raw.startswith(WORKBOOKS):
+        raise UserError(f"{path} is a workbook of Excel or LibreOffice, not text; save it as CSV UTF-8")
     encoding = next((name for mark, name in MARKS if raw.startswith(mark)), "utf-8")
     try:
         text = raw.decode(encoding)

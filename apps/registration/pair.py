@@ -149,7 +149,7 @@ def verdict(metrics: dict, config: PairConfig) -> str | None:
 
     Of images of one modality alone, which is what LNCC compares.
     """
-    if not by_lncc(config.loss.image) or not metrics["ncc"] < LEAST_CORRELATION:
+    if not by_lncc(config.loss.image) or metrics["ncc"] >= LEAST_CORRELATION:
         return None
     return (
         f"nothing was found: the correlation of the fixed and the moved image is {metrics['ncc']:.2f}. Is it the same "

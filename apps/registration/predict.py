@@ -20,7 +20,7 @@ from medloss.apps.common.config import load_config, validate
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.hdf5 import is_in_hdf5
 from medloss.apps.common.notes import note
-from medloss.apps.common.output import RunFolder, digest_of, read_json, write_json
+from medloss.apps.common.output import RunFolder, digest_of, read_json, remove_abandoned, write_json
 from medloss.apps.common.progress import hidden
 from medloss.apps.registration.config import PairConfig, RegistrationConfig
 from medloss.apps.registration.data import NEIGHBOURS, prepare
@@ -148,6 +148,7 @@ def predict(
     folder = Path(output) if output else run.predictions / _name_of(pairs.stem if pairs else split, refine)
     record = {"checkpoint": digest_of(predictor.checkpoint), "refine": refine, "settings": settings or {}}
     _check_folder(folder, record, overwrite)
+    remove_abandoned(folder)
     pending = [each for each in files if overwrite or not (folder / each.name / "metrics.json").is_file()]
     if len(pending) < len(files):
         note(f"{len(files) - len(pending)} of {len(files)} pairs are in {folder} already; --overwrite makes them anew")
@@ -156,9 +157,9 @@ def predict(
         write_json(folder / RECORD_FILE, record)
         result, seconds = predictor.register(pair)
         start = result.initial if config.data.initialise == "resize" else np.eye(4)
-        write_pair(folder / pair.name, pair, result, start, loss, seconds)
         if config.model.output == "affine" and not refine:
             write_affine(folder / pair.name / "affine.tfm", result, pair.fixed.affine)
+        write_pair(folder / pair.name, pair, result, start, loss, seconds)  # last: its end says that the pair is done
     return summarise_cases(folder)
 
 

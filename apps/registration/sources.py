@@ -145,7 +145,7 @@ def listed(path: Path, split: str, needed: tuple[str, ...]) -> list[tuple[str, d
 
 def _entries(path: Path, split: str) -> list[dict[str, str]]:
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist, expected a JSON list") from None
     except (ValueError, OSError) as error:

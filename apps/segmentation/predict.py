@@ -18,7 +18,7 @@ from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import look, save_volume
 from medloss.apps.common.notes import note
 from medloss.apps.common.origin import FILE as ORIGIN
-from medloss.apps.common.output import RunFolder, digest_of, read_json, write_json
+from medloss.apps.common.output import RunFolder, digest_of, read_json, remove_abandoned, write_json
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import Reading
 from medloss.apps.segmentation.cached import PREPARING
@@ -91,6 +91,7 @@ def predict(
     pending = [job for job in jobs if overwrite or not _is_done(job.mask, probabilities)]
     for path in (path for job in pending for path in job.sources):  # headers alone: the voxels are read once
         look(path)
+    remove_abandoned(target)
     write_json(target / RECORD_FILE, record)
     write_classes(target, model.classes)
     _write_all(model, pending, probabilities, previews, progress)

@@ -11,7 +11,7 @@ import pytest
 from medloss.apps.common.case_names import check_case_name, check_distinct
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import list_images, match, tell_left_out
-from medloss.apps.common.tables import read_table
+from medloss.apps.common.tables import path_from, read_table
 
 
 def touch(*paths: Path) -> None:
@@ -92,7 +92,9 @@ def test_tables_as_excel_writes_them(tmp_path, encoding, delimiter, ending):
     [
         (b"", "holds no rows"),
         (b"\n\n", "holds no rows"),
-        (b"a,b\n1,2\n", "needs the columns image and label"),
+        (b"a,b\n1,2\n", "needs the columns image and label, got a, b; the first line must name the columns"),
+        (b"PK\x03\x04 xlsx", "workbook.*save it as CSV"),
+        (b"\xd0\xcf\x11\xe0 xls", "workbook.*save it as CSV"),
         (b"image,label\nx,y,z\n", "line 2: 3 cells under 2 columns"),
         (b"image,image,label\nx,y,z\n", "each once"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "no text"),
@@ -103,6 +105,12 @@ def test_tables_that_are_none(tmp_path, raw, told):
     (tmp_path / "x.csv").write_bytes(raw)
     with pytest.raises(UserError, match=told):
         read_table(tmp_path / "x.csv", ("image", "label"))
+
+
+def test_paths_of_a_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    paths = [path_from(tmp_path, cell) for cell in ("a.nii.gz", "/data/a.nii.gz", "~/a.nii.gz")]
+    assert [str(path) for path in paths] == [f"{tmp_path}/a.nii.gz", "/data/a.nii.gz", "/home/me/a.nii.gz"]
 
 
 def test_no_damaged_table_ends_in_a_traceback(tmp_path):

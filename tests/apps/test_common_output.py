@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.output import RunFolder, atomic_write, read_csv, write_csv, write_json
+from medloss.apps.common.output import RunFolder, atomic_write, read_csv, remove_abandoned, write_csv, write_json
 
 
 def test_atomic_write_keeps_the_old_file_on_failure(tmp_path):
@@ -26,6 +29,23 @@ def test_atomic_write_replaces_on_success(tmp_path):
         temporary.write_text("new")
     assert (tmp_path / "new" / "a.txt").read_text() == "new"
     assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_what_a_killed_process_left_is_removed_and_no_more(tmp_path):
+    """Another process that runs, or that of another machine, may still be writing."""
+    with atomic_write(tmp_path / "case" / "a.txt") as mine:
+        own, number = mine.parent.name.split("-"), str(os.getpid())
+        assert number in own
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        left = mine.parent.with_name("-".join(str(dead.pid) if part == number else part for part in own))
+        elsewhere = mine.parent.with_name(f".medloss-unfinished-othernode-{dead.pid}-x")
+        for folder in (left, elsewhere):
+            folder.mkdir()
+            (folder / "b.txt").write_text("half")
+        remove_abandoned(tmp_path)
+        assert not left.exists() and elsewhere.exists() and mine.parent.exists()
+        mine.write_text("whole")
 
 
 def test_json_has_no_nan(tmp_path):

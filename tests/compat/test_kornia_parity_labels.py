@@ -188,13 +188,14 @@ def test_mutual_information(seed, normalised, suffix, leading, kernel, bins, rad
         options = (one, other, package.MIKernel[kernel], bins, radius)
         return lambda *tensors: getattr(package, name)(*tensors, *options)
 
-    assert same(function, *pair, rtol=1e-3).shape == leading
+    rtol = 1e-3 if dtype == torch.float64 else 5e-3  # a logarithm of shares near 0: both lose digits in float32
+    assert same(function, *pair, rtol=rtol).shape == leading
 
     def module(package):
         loss = getattr(package, kind)(pair[1], other, package.MIKernel[kernel], bins, radius)
         return lambda signal: loss(signal, one)
 
-    same(module, pair[0], rtol=1e-3)
+    same(module, pair[0], rtol=rtol)
 
 
 def test_entropies_and_buffers():

@@ -54,6 +54,29 @@ def test_msd_brings_its_label_names(dataset):
     assert ids(found.cases) == ["case_1"] and found.names == {"shell": 2, "ball": 4}
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "no valid JSON: .*line 1"),
+        ("[]", r"holds \[\]; expected that of the Decathlon"),
+        ("null", "holds null; expected"),
+        ('{"labels": {"0": "b"}}', "neither training cases nor channels; expected"),
+        ('{"labels": {"0": "b"}, "training": ["a", "b"]}', r'training cases \["a", "b"\]; expected'),
+        ('{"labels": {"0": "b"}, "training": {"image": "a"}}', "training cases .*; expected"),
+        ('{"labels": {"0": "b"}, "training": [{"image": "a"}]}', "training cases .*; expected"),
+        ('{"labels": ["b", "x"], "training": []}', r'labels \["b", "x"\]; expected'),
+        ('{"labels": {"liver": "one"}, "training": []}', "another form than expected .*liver.*; expected"),
+        ('{"labels": {"liver": null}, "channel_names": {"0": "CT"}}', "another form than expected .*; expected"),
+        ('{"labels": {"liver": 1}, "channel_names": ["CT"]}', "another form than expected .*; expected"),
+    ],
+)
+def test_a_dataset_json_that_is_none(dataset, content, told):
+    (dataset / "dataset.json").write_text(content)
+    with pytest.raises(UserError, match=f"dataset.json.*{told}") as caught:
+        find_cases(Data(kind="msd", root=dataset))
+    assert "Error(" not in str(caught.value)  # no exception of Python's
+
+
 def test_missing_files_are_told_together(dataset):
     pairs = [{"image": f"{n}.nii.gz", "label": "labels/case_1.nii.gz"} for n in (7, 8)]
     (dataset / "dataset.json").write_text(json.dumps({"training": pairs}))
