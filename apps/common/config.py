@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,7 +15,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from medloss.apps.common.errors import UserError
 
-LossMapping = dict[str, Any]
+
+def by_name(losses: Any) -> Any:
+    """``dice`` and ``[dice, {focal: {gamma: 1}}]`` as the mapping that they stand for."""
+    if isinstance(losses, str):
+        return {losses: {}}
+    if isinstance(losses, (list, tuple)):
+        found: dict[str, Any] = {}
+        for each in losses:
+            found |= each if isinstance(each, Mapping) else {str(each): {}}
+        return found
+    return losses
+
+
+LossMapping = Annotated[dict[str, Any], pydantic.BeforeValidator(by_name)]
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 """What every generator takes, NumPy's too."""
 

@@ -10,7 +10,7 @@ from medloss.apps.common.compute import Device, Threads
 from medloss.apps.common.config import LossMapping, Model, Seed
 from medloss.apps.common.training import TrainConfig
 from medloss.apps.segmentation.data_config import Data, Intensity, Size, Split
-from medloss.apps.segmentation.losses import Facts, by_name, check_losses
+from medloss.apps.segmentation.losses import Facts, check_losses
 
 __all__ = ["Config", "Data", "DeepSupervision", "Inference", "Intensity", "Network", "SegmentationTrain", "Split"]
 
@@ -153,7 +153,6 @@ def _check_losses(mapping: LossMapping, info: pydantic.ValidationInfo) -> LossMa
 
 Losses = Annotated[
     LossMapping,
-    pydantic.BeforeValidator(by_name),
     pydantic.Field(min_length=1),
     pydantic.AfterValidator(_check_losses),
 ]

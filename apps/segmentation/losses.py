@@ -42,18 +42,6 @@ class Facts:
     spacing: Sequence[float] | None = None
 
 
-def by_name(losses: Any) -> Any:
-    """``dice`` and ``[dice, {focal: {gamma: 1}}]`` as the mapping that they stand for."""
-    if isinstance(losses, str):
-        return {losses: {}}
-    if isinstance(losses, (list, tuple)):
-        found: dict[str, Any] = {}
-        for each in losses:
-            found |= each if isinstance(each, Mapping) else {str(each): {}}
-        return found
-    return losses
-
-
 def check_losses(mapping: LossMapping, facts: Facts) -> None:
     """Raise ValueError with all faults of a mapping at once, as far as they show before the data are read."""
     from medloss.config import build_loss  # imports torch: only when a configuration is read

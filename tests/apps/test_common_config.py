@@ -81,3 +81,10 @@ def test_missing_file_suggests_a_neighbour(tmp_path):
     write(tmp_path / "train.yaml", "")
     with pytest.raises(UserError, match=r"did you mean .*train\.yaml"):
         load_config(Settings, [tmp_path / "trian.yaml"])
+
+
+@pytest.mark.parametrize("given", ["lncc", ["lncc"], [{"lncc": {}}], {"lncc": {}}])
+def test_losses_by_their_names_alone(given):
+    from medloss.apps.registration.config import PairConfig
+
+    assert PairConfig.model_validate({"loss": {"image": given}}).loss.image == {"lncc": {}}

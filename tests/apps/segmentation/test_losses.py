@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medloss.apps.common.config import load_config
+from medloss.apps.common.config import by_name, load_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Config
-from medloss.apps.segmentation.losses import AUXILIARY, Facts, by_name, complete_losses, settle_losses
+from medloss.apps.segmentation.losses import AUXILIARY, Facts, complete_losses, settle_losses
 from medloss.apps.segmentation.terms import loss_terms
 from medloss.config import WRAPPERS, LossConfigError, build_loss
 from medloss.names import losses
