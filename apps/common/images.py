@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from medloss.apps.common.errors import UserError
+from medloss.apps.common.finite import finite_values
 from medloss.apps.common.formats import (
     FREESURFER,
     ITK,
@@ -150,29 +151,7 @@ def look(path: Path | str) -> None:
 
 
 def _finite(volume: Volume, path: Path | str, reading: Reading) -> Volume:
-    if volume.array.dtype.kind != "f":
-        return volume
-    finite = np.isfinite(volume.array)
-    odd = int(volume.array.size - np.count_nonzero(finite))
-    if not odd:
-        return _in_range(volume, path)
-    if reading.nan == "refuse":
-        raise UserError(
-            f"image {path} holds {odd} NaN or infinite values of {volume.array.size}; replace them first, or read them "
-            "as 0 with nan=zero (see the options for reading)"
-        )
-    note(f"{path}: {odd} NaN or infinite values are read as 0")
-    return _in_range(volume._replace(array=np.where(finite, volume.array, 0).astype(volume.array.dtype)), path)
-
-
-def _in_range(volume: Volume, path: Path | str) -> Volume:
-    """The volume, whose values must fit into 32-bit floats, in which networks and losses compute."""
-    if volume.array.dtype.itemsize > 4 and np.abs(volume.array).max(initial=0) > np.finfo(np.float32).max:
-        raise UserError(
-            f"image {path} holds values up to {np.abs(volume.array).max():.3g}, expected at most 3.4e38, the largest "
-            "of 32-bit floats: divide its intensities first"
-        )
-    return volume
+    return volume._replace(array=finite_values(volume.array, path, reading))
 
 
 def save_volume(path: Path | str, array: np.ndarray, like: Volume) -> None:

@@ -108,9 +108,9 @@ def test_tables_that_are_none(tmp_path, raw, told):
 
 
 def test_paths_of_a_table(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/of/mine")
     paths = [path_from(tmp_path, cell) for cell in ("a.nii.gz", "/data/a.nii.gz", "~/a.nii.gz")]
-    assert [str(path) for path in paths] == [f"{tmp_path}/a.nii.gz", "/data/a.nii.gz", "/home/me/a.nii.gz"]
+    assert [str(path) for path in paths] == [f"{tmp_path}/a.nii.gz", "/data/a.nii.gz", "/of/mine/a.nii.gz"]
 
 
 def test_no_damaged_table_ends_in_a_traceback(tmp_path):
