@@ -6,6 +6,9 @@ import errno
 import os
 import sys
 
+NO_MEMORY = ("not enough memory", "out of memory", "can't allocate memory", "Storage size calculation overflowed")
+"""How torch's errors tell that memory is short."""
+
 
 class UserError(Exception):
     """A fault in what the user gave: the message says what was given, what was expected and the likely fix.
@@ -27,7 +30,7 @@ def fault_of_the_input(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         name = f" {os.fspath(error.filename)!r}" if isinstance(error.filename, (str, os.PathLike)) else ""
         return f"cannot read or write{name}: {error.strerror}; {_fix_of(error)}"
-    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
+    if isinstance(error, MemoryError) or any(each in str(error) for each in NO_MEMORY):
         told = str(error).splitlines()[0] if str(error) else "no more memory"
         return f"out of memory ({told}); use smaller patches, batches or images (patch, batch, spacing), or more memory"
     return None

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -48,6 +48,12 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         for left in folder.iterdir():
             left.unlink()
         folder.rmdir()
+
+
+def check_no_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Raise UserError where the output would replace a file that it is made of."""
+    if output.resolve() in {each.resolve() for each in inputs}:
+        raise UserError(f"{output} would replace its own input; give another place with --output")
 
 
 def remove_unfinished(folder: Path) -> None:

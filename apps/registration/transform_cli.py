@@ -1,5 +1,7 @@
 """The commands ``medloss register warp | compose | invert | convert``."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +10,7 @@ import typer
 
 from medloss.apps.common.commands import Nan, Space, Threads, reading_options
 from medloss.apps.common.interrupt import interruptible
-from medloss.apps.common.output import atomic_write
+from medloss.apps.common.output import atomic_write, check_no_input
 
 # torch is imported inside the commands: ``medloss --help`` answers at once.
 
@@ -81,14 +83,13 @@ def warp(
     from medloss.apps.registration.warp_files import check_input_and_output, warp_image_file, warp_points_file
 
     check_input_and_output(source, output, points is not None)
-    with interruptible(STOPPED), atomic_write(output) as temporary:
+    with _written(output, transform, source) as temporary:
         chain = read_chain(transform)
         if points is not None:
             typer.echo(f"moved {warp_points_file(source, temporary, chain, points.value)} points")
         else:
             kind = "label-linear" if label_linear else "label" if label else "image"
             warp_image_file(source, temporary, chain, _grid(like, space), kind, background, _reading(nan, space))
-    typer.echo(f"wrote {output}")
 
 
 def compose(
@@ -104,9 +105,8 @@ def compose(
     from medloss.apps.registration.transform_files import check_output, read_chain, write_transform
 
     check_output(output)
-    with interruptible(STOPPED), atomic_write(output) as temporary:
+    with _written(output, transform) as temporary:
         write_transform(temporary, read_chain(transform), _grid(like, space))
-    typer.echo(f"wrote {output}")
 
 
 def invert(
@@ -128,7 +128,7 @@ def invert(
     from medloss.apps.registration.transform_files import check_output, grid_of, read_chain, write_transform
 
     check_output(output)
-    with interruptible(STOPPED), atomic_write(output) as temporary:
+    with _written(output, [source]) as temporary:
         forward, grid = read_chain([source]), _grid(like, space)
         if grid is None and not isinstance(forward, Affine):
             grid = grid_of(forward, None)
@@ -136,8 +136,7 @@ def invert(
         told = "an affine map: the inverse is exact"
         if not isinstance(forward, Affine):
             told = str(inversion_error(forward, written, grid))
-    typer.echo(told)
-    typer.echo(f"wrote {output}")
+        typer.echo(told)
 
 
 def convert(
@@ -165,13 +164,23 @@ def convert(
     from medloss.apps.registration.transform_files import check_output, read_chain, write_transform
 
     check_output(output, to_learn2reg)
-    with interruptible(STOPPED), atomic_write(output) as temporary:
+    with _written(output, [source]) as temporary:
         fixed, other = _grid(like, space), _grid(moving, space)
         if from_learn2reg or source.lower().endswith(SUFFIX):
             transform: Transform = read_learn2reg(Path(source), fixed, other)
         else:
             transform = read_chain([source])
         write_transform(temporary, transform, fixed, other, to_learn2reg)
+
+
+@contextmanager
+def _written(output: Path, transforms: Iterable[str], *sources: Path) -> Iterator[Path]:
+    """Where to write so that the output is there whole or not at all; it may be none of the inputs."""
+    from medloss.apps.registration.transform_files import file_and_direction
+
+    check_no_input(output, [*sources, *(file_and_direction(each)[0] for each in transforms)])
+    with interruptible(STOPPED), atomic_write(output) as temporary:
+        yield temporary
     typer.echo(f"wrote {output}")
 
 

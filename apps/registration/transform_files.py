@@ -80,14 +80,19 @@ def read_transform(path: Path | str) -> Transform:
 
 def read_given(given: str) -> Transform:
     """A transform as it is given to a command: ``FILE``, ``inverse:FILE``, or ANTs' ``[FILE,0]`` and ``[FILE,1]``."""
-    inverse, name = given.startswith(INVERSE), given.removeprefix(INVERSE)
+    path, inverse = file_and_direction(given)
+    transform = read_transform(path)
+    return transform.inverse() if inverse else transform
+
+
+def file_and_direction(given: str) -> tuple[Path, bool]:
+    """The file of a transform as it is given to a command, and whether its inverse is meant."""
     if given.startswith("[") and given.endswith("]"):
         name, _, flag = given[1:-1].rpartition(",")
         if flag.strip() not in ("0", "1"):
             raise UserError(f"transform {given}: expected [FILE,0], [FILE,1] for the inverse, or {INVERSE}FILE")
-        inverse = flag.strip() == "1"
-    transform = read_transform(name.strip())
-    return transform.inverse() if inverse else transform
+        return Path(name.strip()), flag.strip() == "1"
+    return Path(given.removeprefix(INVERSE).strip()), given.startswith(INVERSE)
 
 
 def read_chain(given: list[str]) -> Transform:

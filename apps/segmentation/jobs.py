@@ -11,7 +11,7 @@ from medloss.apps.common.errors import UserError
 from medloss.apps.common.formats import has_suffix, image_suffix, is_dicom_folder, strip_suffix
 from medloss.apps.common.listing import channel_files, list_images, split_channel, tell_left_out
 from medloss.apps.common.notes import note
-from medloss.apps.common.output import read_json
+from medloss.apps.common.output import check_no_input, read_json
 from medloss.apps.segmentation.case import in_order
 
 RECORD_FILE = "predict.json"
@@ -44,9 +44,9 @@ def plan_jobs(
     jobs = [Job(sources, target / _mask_name(name, sources[0])) for name, sources in scans.items()]
     masks = [job.mask for job in jobs]
     written = masks + [probability_file(mask) for mask in masks if record["probabilities"]]
-    same = {path.resolve() for job in jobs for path in job.sources} & {each.resolve() for each in written}
-    if same:
-        raise UserError(f"the mask would replace its own input {sorted(same)[0]}; give another folder with --output")
+    files = [path for job in jobs for path in job.sources]
+    for each in written:
+        check_no_input(each, files)
     standing = [each for each in written if each.exists()]
     if standing and not overwrite:
         if read_json(target / RECORD_FILE) != record:

@@ -99,3 +99,9 @@ def test_values_that_no_float32_holds(tmp_path):
 def test_what_the_operating_system_refuses(number, told):
     message = fault_of_the_input(OSError(number, os.strerror(number), "/some/place"))
     assert "/some/place" in message and told in message
+
+
+def test_memory_that_is_not_there():
+    told = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4e18"
+    assert "smaller patches" in fault_of_the_input(RuntimeError(told))
+    assert fault_of_the_input(RuntimeError("shapes do not match")) is None

@@ -238,14 +238,19 @@ def _faults(folder):
     yield ["convert", field, "-o", folder / "out.tfm"], "not affine"
     yield ["compose", "-t", field, "-o", folder / "out.png"], "says no format"
     yield ["invert", affine, "-o", out], "say --like"
+    yield ["warp", image, "-t", field, "-o", image], "would replace its own input"
+    yield ["warp", image, "-t", f"[{field}, 1]", "-o", field], "would replace its own input"
+    yield ["compose", "-t", affine, "-t", f"inverse:{field}", "-o", field], "would replace its own input"
+    yield ["invert", field, "-o", field], "would replace its own input"
+    yield ["convert", field, "-o", field], "would replace its own input"
 
 
 def test_faults_are_the_users_and_nothing_is_left(tmp_path, capsys):
     for arguments, told in list(_faults(tmp_path)):
-        before = sorted(tmp_path.iterdir())
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
         assert run(*arguments) == 2, arguments
         assert told in capsys.readouterr().err, arguments
-        assert sorted(tmp_path.iterdir()) == before, arguments
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before, arguments
 
 
 def test_a_shape_of_one_slice_can_be_inverted():
