@@ -120,7 +120,8 @@ def predict(
 ) -> None:
     """Register pairs with a trained network: for each what ``pair`` writes, and a table over all of them.
 
-    With --refine the field of the network is where an optimisation as in ``pair`` begins, by the image losses.
+    With --refine the field of the network is where an optimisation as in ``pair`` begins, by the image and field
+    losses of the training.
 
     Example: medloss register predict runs/prostate --split test
     """

@@ -101,7 +101,9 @@ class Predictor:
         return conclude(field, to_displacement(config), moving, pair.moving_label, geometry)
 
     def _refinement(self, iterations: int, settings: dict[str, Any]) -> PairConfig:
-        """The optimisation after the network: by the training's image losses, or those of ``pair``."""
+        """The optimisation after the network, by the image and field losses of its training: a field that these held
+        smooth is not torn by the freer one of ``pair``, whose losses serve where the training compared no images.
+        """
         first, second = (round(share * iterations) for share in REFINE_SHARES)
         chosen: dict[str, Any] = {
             "transform": "ddf",
@@ -111,8 +113,11 @@ class Predictor:
             "device": str(self.device),
             "seed": self.config.seed,
         }
-        if self.config.loss.image:
-            chosen["loss"] = {"image": self.config.loss.image}
+        trained = self.config.loss
+        if trained.image:
+            chosen["loss"] = {"image": trained.image} | ({"field": trained.field} if trained.field else {})
+        else:
+            note("the training compared no images: --refine goes by the losses of pair, an LNCC of the intensities")
         return validate(PairConfig, chosen | settings, "--refine")
 
 

@@ -6,6 +6,7 @@ Sets, each half for choosing settings (``tune``) and half for reporting (``repor
 * ``brain``: OASIS at half resolution, both ways, 2 crude labels. One pair of people: its direction A to B is ``tune``.
 * ``painted``: anatomies of SynthSeg, 2 mm, painted like T1, with noise and a bias field, without skull; some 30 labels.
 * ``lung``: one lung CT, warped twice by known maps of unlike poses and unlike grey scales; both lungs, and TRE.
+* ``cord``: T1 of a spinal cord, warped by a known map, to T2 of the same person; the cord. Unlike modalities.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
-SETS = ("hippocampus", "brain", "painted", "lung")
+SETS = ("hippocampus", "brain", "painted", "lung", "cord")
 T1 = {
     2: 110, 3: 75, 4: 28, 5: 30, 7: 95, 8: 68, 10: 92, 11: 82, 12: 84, 13: 98, 14: 30, 15: 30, 16: 92, 17: 72, 18: 70,
     24: 32, 26: 84, 28: 96, 41: 110, 42: 75, 43: 28, 44: 30, 46: 95, 47: 68, 49: 92, 50: 82, 51: 84, 52: 98, 53: 72,
@@ -105,6 +106,21 @@ def _painted(data: Path):
     return [lambda number=number, pair=pair: make(number, *pair) for number, pair in pairs]
 
 
+def _warp(
+    grid: np.ndarray, random: np.random.Generator, angle: float, shift: float, scale: float, *bumps: float
+) -> np.ndarray:
+    """Where a turn by up to ``angle`` degrees, a scaling, a shift and bumps of so many mm take places of a grid."""
+    centre = grid[:, -1, -1, -1] / 2
+    turned = Rotation.from_euler("xyz", random.uniform(-angle, angle, 3), degrees=True).as_matrix()
+    matrix = turned @ np.diag(1 + random.uniform(-scale, scale, 3))
+    moved = np.einsum("ab,bijk->aijk", matrix, grid - centre[:, None, None, None]) + centre[:, None, None, None]
+    moved += random.uniform(-shift, shift, 3)[:, None, None, None]
+    for height, sigma in zip(bumps, (10, 5)):
+        field = gaussian_filter(random.standard_normal(grid.shape), (0, sigma, sigma, sigma))
+        moved += height * field / np.abs(field).max()
+    return moved
+
+
 def _lung(data: Path):
     from medloss.apps.common.itk_runtime import import_itk
 
@@ -116,22 +132,12 @@ def _lung(data: Path):
     step = 2 * centre / (np.array(LUNG_SHAPE) - 1)
     grid = np.stack(np.meshgrid(*[np.arange(n) * each for n, each in zip(LUNG_SHAPE, step)], indexing="ij"))
 
-    def places(random: np.random.Generator, angle: float, shift: float, scale: float, *bumps: float) -> np.ndarray:
-        turned = Rotation.from_euler("xyz", random.uniform(-angle, angle, 3), degrees=True).as_matrix()
-        matrix = turned @ np.diag(1 + random.uniform(-scale, scale, 3))
-        moved = np.einsum("ab,bijk->aijk", matrix, grid - centre[:, None, None, None]) + centre[:, None, None, None]
-        moved += random.uniform(-shift, shift, 3)[:, None, None, None]
-        for height, sigma in zip(bumps, (10, 5)):
-            field = gaussian_filter(random.standard_normal((3, *LUNG_SHAPE)), (0, sigma, sigma, sigma))
-            moved += height * field / np.abs(field).max()
-        return moved
-
     def read(array: np.ndarray, at: np.ndarray) -> np.ndarray:
         return map_coordinates(array, at / size[:, None, None, None], order=1, mode="nearest")
 
     def make(number: int) -> Case:
         random = np.random.default_rng(100 + number)
-        both = places(random, 3, 3, 0.03, 6, 4), places(random, 14, 14, 0.12, 22, 10)
+        both = _warp(grid, random, 3, 3, 0.03, 6, 4), _warp(grid, random, 14, 14, 0.12, 22, 10)
         images, labels = [], []
         for at in both:
             grey = np.clip((read(arrays[0], at) + 1000) / 1100, 0, 1.2) ** random.uniform(0.7, 1.4)
@@ -142,4 +148,25 @@ def _lung(data: Path):
     return [lambda number=number: make(number) for number in range(4)]
 
 
-MAKERS = {"hippocampus": _hippocampus, "brain": _brain, "painted": _painted, "lung": _lung}
+def _cord(data: Path):
+    def read(name: str) -> nib.Nifti1Image:
+        return nib.as_closest_canonical(nib.load(data / "spinal_cord_sct" / f"{name}.nii.gz"))
+
+    def make(number: int) -> Case:
+        fixed, fixed_label, moving, moving_label = map(
+            read, ("t2/t2", "t2/t2_seg-manual", "t1/t1w", "t1/t1w_seg-manual")
+        )
+        size = np.array(fixed.header.get_zooms()[:3], float)
+        grid = np.indices(fixed.shape) * size.reshape(3, 1, 1, 1)
+        at = _warp(grid, np.random.default_rng(200 + number), 8, 4, 0.05, 5) / size.reshape(3, 1, 1, 1)
+        to_moving = np.linalg.inv(moving.affine) @ fixed.affine
+        voxels = np.einsum("ab,bijk->aijk", to_moving[:3, :3], at) + to_moving[:3, 3].reshape(3, 1, 1, 1)
+        image = map_coordinates(np.asarray(moving.dataobj, np.float32), voxels, order=1)
+        label = map_coordinates(np.asarray(moving_label.dataobj), voxels, order=0)
+        whole = np.asarray(fixed.dataobj, np.float32)
+        return Case(f"cord_{number}", whole, image, np.asarray(fixed_label.dataobj), label, tuple(size))
+
+    return [lambda number=number: make(number) for number in range(4)]
+
+
+MAKERS = {"hippocampus": _hippocampus, "brain": _brain, "painted": _painted, "lung": _lung, "cord": _cord}

@@ -2,8 +2,9 @@
 
     python benchmarks/registration/run.py DATA --method medloss ants_syn --set hippocampus --part report --threads 2
 
-DATA is a folder of volumes as `pairs.py` names them. ANTs comes with ``pip install --target FOLDER antspyx``, beside
-PYTHONPATH=FOLDER. Each pair runs in a process of its own, so that its peak memory is its own.
+DATA is a folder of volumes as `pairs.py` names them. ANTs comes with ``pip install --target FOLDER antspyx``, FireANTs
+with ``pip install --target FOLDER --no-deps fireants SimpleITK``, beside PYTHONPATH=FOLDER. Each pair runs in a process
+of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def one(case: Case, method: str, threads: int, answers: Any) -> None:
     if method.startswith("medloss"):
         register(method, case.fixed[middle], case.moving[middle], case.spacing, threads)
     else:
-        import ants  # noqa: F401  not counted
+        __import__("ants" if method.startswith("ants") else "fireants.registration.greedy")  # not counted
     begin, processor = time.perf_counter(), time.process_time()
     ddf = register(method, case.fixed, case.moving, case.spacing, threads)
     seconds = {"seconds": time.perf_counter() - begin, "processor_seconds": time.process_time() - processor}

@@ -12,14 +12,15 @@ from registration_phantoms import load, oblique, save, warp_by_itk
 
 from medloss.apps.common.config import dump_config, load_config
 from medloss.apps.common.errors import UserError
+from medloss.apps.common.notes import note
 from medloss.apps.registration import loading
-from medloss.apps.registration.config import Data, Network, RegistrationConfig
+from medloss.apps.registration.config import Data, Network, PairConfig, RegistrationConfig
 from medloss.apps.registration.data import PairDataset, collate, prepare
 from medloss.apps.registration.evaluate import evaluate
 from medloss.apps.registration.files import find_pairs, train_and_valid
 from medloss.apps.registration.loading import Files
 from medloss.apps.registration.networks import NETWORKS, build_network, nearest_affine
-from medloss.apps.registration.predict import predict
+from medloss.apps.registration.predict import Predictor, predict
 from medloss.apps.registration.train import dry_run, train
 
 
@@ -84,6 +85,25 @@ def test_refinement_begins_with_the_network(trained, tmp_path):
     assert refined.summary["field"]["ncc"]["mean"] > network["ncc"]["mean"]
     with pytest.raises(UserError, match="these settings"):
         predict(trained[0].path, tmp_path / "b", progress=False)
+
+
+def test_refinement_holds_the_field_as_the_training_did(training, tmp_path, trained, capsys):
+    """With pair's weights, a fraction of the training's, it would go on to fit noise, and leave a good field worse."""
+    losses = {
+        "image": {"lncc": {"weight": 0.5, "kernel_size": 7, "border": "renormalise"}},
+        "label": {"dice": {}},
+        "field": {
+            "diffusion": {"weight": 1.0, "stencil": "forward"},
+            "jacobian": {"weight": 100.0, "penalty": "hinge"},
+        },
+    }
+    config = RegistrationConfig.model_validate(training | {"loss": losses, "train": {"epochs": 1}})
+    run = train(config, tmp_path / "run", progress=False)
+    chosen = Predictor(run, refine=10).refinement.loss
+    assert chosen.image == config.loss.image and chosen.field == config.loss.field and not chosen.label
+    note.cache_clear()
+    assert Predictor(trained[0], refine=10).refinement.loss == PairConfig().loss
+    assert "compared no images" in capsys.readouterr().err
 
 
 def test_the_page_shows_the_worst_pair_first(trained):
