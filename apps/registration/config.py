@@ -15,6 +15,8 @@ from medloss.apps.registration.data_config import Augment, Data, Initialise
 Positive = Annotated[float, pydantic.Field(gt=0, le=1000)]
 Millimetres = Annotated[float, pydantic.Field(ge=0.01, le=1000)]
 Factor = Annotated[float, pydantic.Field(ge=1, le=1000)]
+CONTROL_MM = 2.0
+"""Of the grid that carries a displacement, by default."""
 
 
 def of_memberships(mapping: LossMapping) -> LossMapping:
@@ -152,8 +154,9 @@ class PairConfig(_Registration):
     tolerance: float = pydantic.Field(0.0, ge=0, lt=1)
     """A level stops early where its last 10 iterations brought less than this share of all that it has brought."""
     control: Factor | None = None
-    """Voxel of the grid that carries the field, in voxels of its level; none: 1 for a ddf, and 2 for a dvf, which is
-    smoother and 8 times cheaper.
+    """Voxel of the grid that carries the field, in voxels of its level. None: 2 for a dvf; for a ddf 2 mm (or two
+    voxels of the finest level, where these are less), but never less than the level's voxel: anatomy differs smoothly
+    at that length, and a finer field follows noise and what one person has and the other has not.
     """
     lr: Positive | None = None
     """Adam's step in voxels of the control grid; it decays to a tenth within each level. None: 0.2 for a ddf, 0.1 for
@@ -172,10 +175,16 @@ class PairConfig(_Registration):
         },
     )
 
-    @property
-    def voxel_of_control(self) -> float:
-        """``control``, or what the transform takes."""
-        return self.control or (1 if self.transform == "ddf" else 2)
+    def control_mm(self, voxel: float, finest: float) -> float:
+        """The voxel of the grid that carries the field at a level, in mm.
+
+        Args:
+            voxel: mm, of the level.
+            finest: mm, of the finest level.
+        """
+        if self.control or self.transform == "dvf":
+            return voxel * (self.control or 2)
+        return max(voxel, min(CONTROL_MM, 2 * finest))
 
     @property
     def step(self) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from medloss.apps.registration.losses import RegistrationLoss
+from medloss.apps.registration.pyramid import Carrier
 from medloss.apps.registration.transform import warp
 from medloss.ops.differences import OPERATOR as DIFFERENCES
 from medloss.ops.jacobian import PENALTY
@@ -28,19 +29,28 @@ Swept = tuple[float, Tensor]
 
 
 class Direct:
-    """The terms of a displacement ``(1, 3, *spatial)`` in voxels, as `RegistrationLoss.terms` has them.
+    """The terms of a displacement in voxels, as `RegistrationLoss.terms` has them.
 
     Args:
         loss: all of its losses are known: see `known`.
         fixed, moving: ``(1, C, *spatial)``.
         mask: ``(1, 1, *spatial)``: where the images are compared, or None.
-        spacing: mm per axis.
+        control: shape of the grid that carries the displacement ``(1, 3, *control)``, in voxels of that grid.
+        spacing: its mm per axis.
     """
 
     def __init__(
-        self, loss: RegistrationLoss, fixed: Tensor, moving: Tensor, mask: Tensor | None, spacing: Sequence[float]
+        self,
+        loss: RegistrationLoss,
+        fixed: Tensor,
+        moving: Tensor,
+        mask: Tensor | None,
+        control: Sequence[int],
+        spacing: Sequence[float],
     ) -> None:
         self.fixed, self.moving, self.mask, self.spacing = fixed, moving, mask, [float(size) for size in spacing]
+        self.control, shape = tuple(control), tuple(fixed.shape[2:])
+        self.carrier = None if self.control == shape else Carrier(self.control, shape, fixed)
         self.of_image = self._planned(loss, "image")
         self.of_field = self._planned(loss, "field")
 
@@ -49,8 +59,9 @@ class Direct:
         field = field.detach()
         raw, weighted = {}, {}
         slope = None
+        ddf = field if self.carrier is None or not self.of_image else self.carrier(field)
         if self.of_image:
-            warped = warp(self.moving, field)
+            warped = warp(self.moving, ddf)
         for name, weight, sweep in self.of_image:
             raw[name], found = sweep(warped)
             weighted[f"{name}_weighted"] = weight * raw[name]
@@ -58,7 +69,8 @@ class Direct:
         if slope is None:
             gradient = torch.zeros_like(field)
         else:
-            gradient = RESAMPLE.gradient(slope, self.moving, field, [1.0] * field.shape[1], of=1)
+            gradient = RESAMPLE.gradient(slope, self.moving, ddf, [1.0] * field.shape[1], of=1)
+            gradient = gradient if self.carrier is None else self.carrier.adjoint(gradient)
         for name, weight, sweep in self.of_field:
             raw[name], found = sweep(field)
             weighted[f"{name}_weighted"] = weight * raw[name]
@@ -115,7 +127,8 @@ class Direct:
 
     def _share(self, loss: Any, maps: int) -> Tensor:
         """What the loss makes of each unit of its sums."""
-        return loss._reduced(self.fixed.new_ones(()), self.fixed, None, maps)
+        field = self.fixed.new_zeros(()).expand(1, maps, *self.control)
+        return loss._reduced(self.fixed.new_ones(()), field, None, maps)
 
 
 PLANS: dict[type, Callable[[Direct, Any], Callable[[Tensor], Swept]]] = {

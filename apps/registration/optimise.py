@@ -89,7 +89,8 @@ class _Run:
         forward = backward = self.views.fixed.new_zeros(1, 3, 2, 2, 2)
         for number, level in enumerate(self.levels):
             self.loss.set_epoch(number)
-            control = coarser_shape(level.shape, level.spacing, min(level.spacing) * self.config.voxel_of_control)
+            voxel, finest = min(level.spacing), min(self.levels[-1].spacing)
+            control = coarser_shape(level.shape, level.spacing, self.config.control_mm(voxel, finest))
             forward = _carried(forward, start, control, number == 0)
             backward = _carried(backward, back, control, number == 0)
             here = self.views.at(level.shape)
@@ -127,8 +128,8 @@ class _Run:
     def _evaluation(self, views: Views, level: Level, spacing: Sequence[float], start: Tensor) -> Evaluate:
         """The terms of a level's field, their sum and its gradient: without a graph where the losses are known."""
         terms = _Terms(views, level, spacing, self.loss, self.config, start)
-        if self.config.transform == "ddf" and start.shape[2:] == level.shape and known(self.loss):
-            return Direct(self.loss, views.fixed, views.moving, terms.mask, spacing)
+        if self.config.transform == "ddf" and known(self.loss):
+            return Direct(self.loss, views.fixed, views.moving, terms.mask, start.shape[2:], spacing)
         return lambda field: _by_autograd(terms, field)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -70,3 +71,40 @@ def resize_field(field: Tensor, shape: Sequence[int]) -> Tensor:
         return field
     ratio = [(new - 1) / max(old - 1, 1) for old, new in zip(field.shape[2:], shape)]
     return resize(field, shape, smooth=False) * field.new_tensor(ratio).reshape(1, -1, *(1,) * len(ratio))
+
+
+class Carrier:
+    """`resize_field` from a coarse grid to a finer one, and its adjoint, which carries gradients back.
+
+    Products with a matrix for each axis: on a CPU several times faster than torch's interpolation and its gradient.
+
+    Args:
+        coarse, fine: shapes of the grids, whose corner voxels coincide.
+        like: of the fields' dtype and device.
+    """
+
+    def __init__(self, coarse: Sequence[int], fine: Sequence[int], like: Tensor) -> None:
+        self.matrices = [_linear(old, new).to(like) for old, new in zip(coarse, fine)]
+        ratio = [(new - 1) / max(old - 1, 1) for old, new in zip(coarse, fine)]
+        self.ratio = like.new_tensor(ratio).reshape(1, -1, 1, 1, 1)
+
+    def __call__(self, field: Tensor) -> Tensor:
+        """A field ``(B, 3, *coarse)`` in voxels as ``(B, 3, *fine)`` in voxels of the fine grid."""
+        return _along(self.ratio * field, self.matrices)
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """The gradient in the coarse field, ``(B, 3, *coarse)``, from that in the fine one."""
+        return self.ratio * _along(gradient, [matrix.T for matrix in self.matrices])
+
+
+def _linear(old: int, new: int) -> Tensor:
+    """Weights of ``old`` points for ``new`` ones between the same ends, ``(new, old)``."""
+    place = torch.arange(new, dtype=torch.float64) * (old - 1) / max(new - 1, 1)
+    apart = (place[:, None] - torch.arange(old, dtype=torch.float64)).abs()
+    return (1 - apart).clamp(min=0)
+
+
+def _along(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """``(B, C, i, j, k)`` with each spatial axis multiplied by its matrix."""
+    volume = matrices[1] @ (volume @ matrices[2].T)
+    return (matrices[0] @ volume.flatten(3)).unflatten(3, volume.shape[3:])

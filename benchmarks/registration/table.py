@@ -32,10 +32,10 @@ HEAD = """<!-- written by benchmarks/registration/table.py; do not edit -->
 # Registration of pairs beside ANTs and FireANTs
 
 One setting for each method and for all sets, none chosen by pair; where settings were chosen, it was on other pairs
-(`--part tune`) than those of this table (`--part report`, see `benchmarks/registration/pairs.py`). Each method was given
-the same two arrays and voxel sizes, and one thread. Dice is the mean over all labels, read by nearest neighbour through
-the displacement; folding is the share of voxels whose Jacobian determinant, by central differences, is not above 0;
-TRE is the mean distance in mm inside the lungs, known for phantoms alone.
+(`--part tune`) than those of this table (`--part report`, see `benchmarks/registration/pairs.py`). Each method was
+given the same two arrays and voxel sizes, and one thread. Dice is the mean over all labels, read by nearest neighbour
+through the displacement; folding is the share of voxels whose Jacobian determinant, by central differences, is not
+above 0; TRE is the mean distance in mm inside the lungs, known for phantoms alone.
 
 **Seconds are processor seconds** of the registration alone (imports and files left out), on a virtual machine with two
 cores that other work shared at the time: a busy neighbour makes them longer, by up to a half. Compare them within a set
