@@ -76,7 +76,7 @@ def test_gradients(case: LossCase, rank: int, masked: bool) -> None:
     first = tensors[0].clone().requires_grad_()
     # entry by entry for one loss of each preparation, in a random direction for the others
     torch.autograd.gradcheck(function, first, fast_mode=case.name not in ENTRY_BY_ENTRY)
-    if "second derivative" not in case.row.without:
+    if masked and "second derivative" not in case.row.without:  # the harder half
         torch.autograd.gradgradcheck(function, first, fast_mode=True)  # in random directions: autograd made it
 
 
