@@ -24,7 +24,7 @@ from medloss.apps.registration.config import PairConfig, RegistrationConfig  # n
 from medloss.apps.segmentation.config import Config  # noqa: E402
 from medloss.compat.authors import authors_differences  # noqa: E402
 from medloss.compat.differences import KNOWN_DIFFERENCES  # noqa: E402
-from medloss.names import losses, snake_case  # noqa: E402
+from medloss.registry import losses, snake_case  # noqa: E402
 
 TITLES = {
     "label": "Segmentations",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from medloss.base import Loss
 from medloss.functional import tensors_of
-from medloss.names import losses
 from medloss.options import REQUIRED, options
+from medloss.registry import losses
 
 STUB = Path(__file__).resolve().parent.parent / "medloss" / "functional.pyi"
 HEAD = '''"""Losses as functions. Written by docs/stub.py; do not edit."""

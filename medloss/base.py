@@ -14,8 +14,8 @@ from medloss.forms import RegionForm, Share, read
 from medloss.labels import LabelView, view_labels
 from medloss.masks import shows_in_value
 from medloss.ops import Terms, region_loss, region_sums
-from medloss.ops.operator import unobserved
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
+from medloss.ops.operator import is_plain_eager
 from medloss.options import Configured
 from medloss.reduction import REDUCTIONS, reduce
 from medloss.sums import RegionSums, all_reduced
@@ -157,8 +157,8 @@ class LabelLoss(Loss):
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss. See the class for shapes and errors."""
         view = view_labels(input, target, mask, **self.sweep)
-        value = at_once(view, [(1.0, self)])
-        return self.evaluate(view, swept(view, [self])) if value is None else value
+        value = fused_loss(view, [(1.0, self)])
+        return self.evaluate(view, compute_region_sums(view, [self])) if value is None else value
 
     def closed_form(self, classes: int) -> RegionForm | Share | None:
         """What :meth:`evaluate` is on the sums of an input of so many classes, where ``region_loss`` knows it."""
@@ -203,16 +203,16 @@ def _sweep(view: LabelView, losses: Sequence[LabelLoss]) -> dict[str, Any]:
     }
 
 
-def swept(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
+def compute_region_sums(view: LabelView, losses: Sequence[LabelLoss]) -> RegionSums:
     """What the losses want to know of the voxels, from one sweep."""
     columns = region_sums(view.input, view.target, view.mask, **_sweep(view, losses))
     return RegionSums(columns, target_grad=view.target_grad(), whole=view.whole())
 
 
-def at_once(view: LabelView, parts: Sequence[tuple[float, LabelLoss]]) -> Tensor | None:
+def fused_loss(view: LabelView, parts: Sequence[tuple[float, LabelLoss]]) -> Tensor | None:
     """The weighted sum of the losses by one operator; None where their formulas are not of its kind."""
     tensors = [tensor for tensor in (view.target, view.mask) if tensor is not None]
-    if not unobserved(view.input, *tensors) or any(tensor.requires_grad for tensor in tensors):
+    if not is_plain_eager(view.input, *tensors) or any(tensor.requires_grad for tensor in tensors):
         return None  # a compiler fuses the arithmetic itself; the operator has no gradient of a target
     terms: dict[str, Any] = {}
     for weight, loss in parts:

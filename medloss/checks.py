@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.contexts import Blocks
-from medloss.ops.voxels import accumulation_dtype, holds
+from medloss.ops.masking import accumulation_dtype, holds
 from medloss.options import frozen
 
 SIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medloss import checks
-from medloss.base import LabelLoss, Loss, Term, swept
+from medloss.base import LabelLoss, Loss, Term, compute_region_sums
 from medloss.labels import view_labels
 from medloss.options import Configured
 from medloss.reduction import times
@@ -129,7 +129,7 @@ class WeightedSum(nn.Module):
             losses: list[Any] = [self._losses[name] for name in group]
             options: dict[str, Any] = kwargs | losses[0].sweep
             view = view_labels(*args, **options)
-            sums = swept(view, losses)
+            sums = compute_region_sums(view, losses)
             raw |= {name: loss.evaluate(view, sums) for name, loss in zip(group, losses)}
         return raw
 

@@ -26,9 +26,9 @@ from torch import nn
 from medloss.base import FieldPairLoss, Loss
 from medloss.composite import Schedule, WeightedSum
 from medloss.multiscale import MultiScaleLoss
-from medloss.names import ALIASES, losses
 from medloss.options import REQUIRED, Configured, suggestion
 from medloss.options import options as options_of
+from medloss.registry import ALIASES, losses
 from medloss.segmentation import BlobLoss, ConnectedComponentLoss
 
 NOT_IN_YAML = ("other_act", "process_group", "loss")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.ops.voxels import accumulation_dtype, added
+from medloss.ops.masking import accumulation_dtype, added
 
 SIZES = (512, 513)
 """Stand-ins for a size of 0, more than any window needs. Tensors on meta have no memory."""

@@ -17,8 +17,8 @@ from typing import Any
 from torch import Tensor
 
 from medloss.base import Loss
-from medloss.names import losses
 from medloss.options import options
+from medloss.registry import losses
 
 
 def tensors_of(cls: type[Loss]) -> list[str]:

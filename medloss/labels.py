@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.checks import ShapeError, shape
-from medloss.ops.voxels import holds
+from medloss.ops.masking import holds
 
 
 class LabelView(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from medloss import checks
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.masking import accumulation_dtype
 
 
 def shows_in_value(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -12,11 +12,11 @@ from medloss import checks
 from medloss.base import ImageLoss, LabelLoss, Loss, RegionLoss
 from medloss.composite import MaskedLoss, WeightedSum
 from medloss.labels import view_labels
-from medloss.maps import MapLoss, label_maps
+from medloss.map_loss import MapLoss, label_maps
 from medloss.ops import Terms
 from medloss.ops.local_moments.reference import smooth
+from medloss.ops.masking import accumulation_dtype, blank
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank
 from medloss.options import KW_ONLY, Configured, twin
 from medloss.reduction import REDUCTIONS, reduce
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from medloss import checks
 from medloss.base import LabelLoss, Term
-from medloss.ops.voxels import holds
+from medloss.ops.masking import holds
 from medloss.options import KW_ONLY, Configured, twin
 from medloss.reduction import times
 

@@ -10,17 +10,17 @@ from torch import Tensor
 from medloss import backend
 
 
-def swept_by(operator: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """``swept(backend, input, target, **options)``: value, and the input's gradient under a random cotangent."""
+def runner_of(operator: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """``run(backend, input, target, **options)``: value, and the input's gradient under a random cotangent."""
 
-    def swept(name: str, input: Tensor, target: Tensor, **options) -> tuple[Tensor, Tensor]:
+    def run(name: str, input: Tensor, target: Tensor, **options) -> tuple[Tensor, Tensor]:
         leaf = input.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         with backend(name):
             value = operator(leaf, target, **options)
             cotangent = torch.randn(value.shape, generator=torch.Generator().manual_seed(3)).to(value.dtype)
             return value.detach(), torch.autograd.grad(value, leaf, cotangent)[0]
 
-    return swept
+    return run
 
 
 def close(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: float) -> None:

@@ -21,8 +21,8 @@ from row import CELLS, Row
 from torch import Tensor
 
 import medloss
-from medloss.names import losses
 from medloss.options import options
+from medloss.registry import losses
 
 CLASSES = 3
 SHAPES = {1: (24,), 2: (9, 10), 3: (9, 8, 10)}

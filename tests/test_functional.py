@@ -13,7 +13,7 @@ import torch
 from cases import LossCase, cases, is_first
 
 import medloss
-from medloss.names import losses, snake_case
+from medloss.registry import losses, snake_case
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = [case for case in cases() if is_first(case)]

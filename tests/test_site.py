@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from medloss.names import losses, snake_case
+from medloss.registry import losses, snake_case
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ("medloss", "medloss.transforms", "medloss.ops", "medloss.compat.monai", "medloss.compat.kornia")

@@ -15,7 +15,7 @@ To add a kernel, write ``tests/ops/triton/test_<operator>.py`` with
        def test_ahead_of_time(capability: int, compile_ahead) -> None:
            check(LAUNCHES, compile_ahead(__file__, capability))
 
-Launch kernels inside ``with triton_path.on_device(tensor):`` and import ``kernel.py`` inside the path's methods.
+Launch kernels inside ``with triton_path.on_device(tensor):`` and import ``triton_kernels`` inside its methods.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def time_loss(
     import torch
 
     from medloss.apps.losses.show import loss_named, timed
-    from medloss.names import snake_case
+    from medloss.registry import snake_case
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medloss.base import FieldPairLoss, Loss
-from medloss.names import KINDS
 from medloss.options import options
+from medloss.registry import KINDS
 
 SHAPE = (96, 96)
 CLASSES = 3

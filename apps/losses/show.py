@@ -17,7 +17,7 @@ from medloss.apps.losses.describe import (
     text_of,
 )
 from medloss.base import Loss
-from medloss.names import losses
+from medloss.registry import losses
 
 TITLES = {
     "label": "Segmentations",
@@ -70,7 +70,7 @@ def listed(kind: str | None = None) -> Iterator[str]:
 
 def shown(cls: type[Loss]) -> Iterator[str]:
     """Everything about one loss: what it measures, formula, options in words, which path runs here and why."""
-    from medloss.names import snake_case
+    from medloss.registry import snake_case
 
     text = text_of(cls)
     yield f"medloss.{cls.__name__}, in YAML {snake_case(cls.__name__)}"

@@ -14,8 +14,8 @@ from medloss.apps.losses.describe import from_where, options_in_words
 from medloss.apps.losses.phantom import kind_of, made
 from medloss.base import Loss
 from medloss.config import NOT_IN_YAML
-from medloss.names import losses, snake_case
 from medloss.options import options
+from medloss.registry import losses, snake_case
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -12,7 +12,7 @@ import medloss
 from medloss.apps.losses.choice import questions_of
 from medloss.apps.losses.chooser import ADVICE, TASKS, Advice
 from medloss.config import loss_names
-from medloss.names import losses, snake_case
+from medloss.registry import losses, snake_case
 
 MODULES = {
     "library": ("medloss", "Around the losses", "What finds, joins, checks and explains losses."),

@@ -10,7 +10,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import ImageLoss
 from medloss.ops import adjacent_differences
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import mass, reduce
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.base import ImageLoss
+from medloss.ops.masking import accumulation_dtype, blank, present
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank, present
 from medloss.reduction import mass, ratio, reduce
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import ImageLoss
 from medloss.ops import pointwise
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import mass, ratio, reduce
 
 

@@ -12,7 +12,7 @@ from medloss.base import ImageLoss
 from medloss.image.residual import above_zero
 from medloss.image.windows import map_shape, window
 from medloss.ops import local_error, local_ssim
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.masking import accumulation_dtype
 from medloss.reduction import voxel_mean
 
 TINY = 1e-12

@@ -12,8 +12,8 @@ from medloss.checks import ShapeError
 from medloss.image.ssim import StructuralLoss
 from medloss.image.windows import by, least_voxels, map_shape
 from medloss.ops import local_ssim
+from medloss.ops.masking import accumulation_dtype, blank, present
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank, present
 from medloss.reduction import mass, ratio, reduce
 
 

@@ -9,7 +9,7 @@ from medloss import checks
 from medloss.base import ImageLoss
 from medloss.image.residual import above_zero
 from medloss.ops import pointwise
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import mass, ratio, reduce
 
 

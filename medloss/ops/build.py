@@ -1,4 +1,4 @@
-"""Compiles every ``kernel.c`` into the one shared library. Standard library only: ``setup.py`` runs this file alone.
+"""Compiles every ``cpu_kernel.c`` into one shared library. Standard library only: ``setup.py`` runs this file alone.
 
 Each kernel is compiled once per instruction set, with a suffix to its names, and the loader picks by the processor.
 The library's name carries a digest of its sources, so that an edited kernel never meets a stale library.
@@ -69,7 +69,7 @@ def holds(kernel: str, level: str) -> bool:
 
 def sources(ops: Path) -> list[Path]:
     """Every kernel, in a fixed order."""
-    return sorted(ops.glob("*/kernel.c"))
+    return sorted(ops.glob("*/cpu_kernel.c"))
 
 
 def sources_digest(ops: Path) -> str:

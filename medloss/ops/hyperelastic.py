@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from medloss.ops.differences.reference import Stencil, interior_sizes, interior_weight
-from medloss.ops.jacobian import native, triton
+from medloss.ops.jacobian import cpu, triton_launch
+from medloss.ops.masking import accumulation_dtype, added, blank
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype, added, blank
 
 __all__ = ["hyperelastic"]
 
@@ -73,7 +73,7 @@ def _fake(
     return field.new_empty((field.shape[0], *spatial), dtype=accumulation_dtype(field))
 
 
-OPERATOR = Operator("hyperelastic", reference, _fake, (native.HYPERELASTIC, triton.HYPERELASTIC))
+OPERATOR = Operator("hyperelastic", reference, _fake, (cpu.HYPERELASTIC, triton_launch.HYPERELASTIC))
 
 
 def hyperelastic(

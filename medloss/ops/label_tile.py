@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.masking import accumulation_dtype
 
 ACTIVATIONS = {"none": 0, "sigmoid": 1, "softmax": 2}
 TYPES = {torch.float32: 0, torch.float64: 0, torch.bfloat16: 1, torch.float16: 2}

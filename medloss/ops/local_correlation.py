@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.ops.local_moments.native import NativeLocalCorrelation
+from medloss.ops.local_moments.cpu import NativeLocalCorrelation
 from medloss.ops.local_moments.reference import smooth, variance
 from medloss.ops.local_moments.ssim_reference import framed, level
-from medloss.ops.local_moments.triton import TritonLocalCorrelation
+from medloss.ops.local_moments.triton_launch import TritonLocalCorrelation
+from medloss.ops.masking import accumulation_dtype, spatial_axes
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype, spatial_axes
 
 __all__ = ["local_correlation"]
 

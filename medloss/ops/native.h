@@ -1,4 +1,4 @@
-/* What every kernel.c shares: names with the suffix of the instruction set, labels of any width, half precision, exp and
+/* What every cpu_kernel.c shares: names with the suffix of the instruction set, labels of any width, half precision, exp and
  * log that the compiler can vectorise and that keep NaN. */
 #ifndef MEDLOSS_NATIVE_H
 #define MEDLOSS_NATIVE_H

@@ -37,10 +37,10 @@ def transformed() -> bool:
     return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def eager(args: tuple[Any, ...]) -> bool:
-    """Whether nobody looks on: plain tensors, no tracer and no dispatch mode, so that the dispatcher can be spared.
+def can_bypass_dispatcher(args: tuple[Any, ...]) -> bool:
+    """Whether a call may skip PyTorch's dispatcher: plain tensors, no tracer and no dispatch mode.
 
-    It cannot where a tensor is not what its memory holds: the dispatcher knows lazy negation, lazy zeros and meta.
+    Tensors whose memory does not hold their values need the dispatcher: lazy negation, lazy zeros, meta tensors.
     """
     if torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
         return False
@@ -52,9 +52,9 @@ def eager(args: tuple[Any, ...]) -> bool:
     return True
 
 
-def unobserved(*tensors: Tensor) -> bool:
-    """Whether the tensors are plain ones, and nobody traces, transforms or compiles what is done to them."""
-    return not torch.compiler.is_compiling() and not transformed() and eager(tensors)
+def is_plain_eager(*tensors: Tensor) -> bool:
+    """Whether the tensors are plain ones, and no compiler, tracer or ``torch.func`` transform is active."""
+    return not torch.compiler.is_compiling() and not transformed() and can_bypass_dispatcher(tensors)
 
 
 class Kept(NamedTuple):
@@ -149,7 +149,7 @@ class Operator:
         if transformed():
             with without_autocast(args[0].device.type):
                 return self.reference(*args)
-        return self.eagerly(*args) if eager(args) else self._call(*args)
+        return self.eagerly(*args) if can_bypass_dispatcher(args) else self._call(*args)
 
     def eagerly(self, *args: Any) -> Tensor:
         """The operator on plain tensors that nobody traces."""

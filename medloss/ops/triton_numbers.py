@@ -3,7 +3,7 @@
 A tensor made of Python's numbers is copied from the host, which waits; kept, it would lie in the memory of whichever
 CUDA graph was recorded at the time. Arguments do neither. Triton takes tuples of them, in which a float has single
 precision and a whole number that is 1 or a multiple of 16 is compiled in: so doubles go as bits, in words that are
-neither (see ``kernel.py: number``).
+neither (see ``triton_kernels.py: number``).
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def table(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -
     """Numbers where a kernel may look for any of them, written on the device: one launch, or a few for very many."""
     if device.type == "cpu":
         return torch.tensor(values, dtype=dtype)
-    from medloss.ops import kernel
+    from medloss.ops import triton_functions
 
     result = torch.empty(len(values), dtype=dtype, device=device)
     with triton_path.on_device(result):
         for start, count, words, palette in _launches(values, dtype):
-            kernel.write_numbers[(1,)](result, words, palette, start, count, WORDS=len(words), num_warps=1)
+            triton_functions.write_numbers[(1,)](result, words, palette, start, count, WORDS=len(words), num_warps=1)
     return result
 
 

@@ -1,7 +1,7 @@
 """What the Triton paths share: whether Triton is there, and which tensors it may be given.
 
-A ``kernel.py`` is imported at its first call, never before: importing Triton takes a second, and whether its kernels
-are compiled or interpreted (``TRITON_INTERPRET=1``, the test of a machine without a GPU) is settled at that import.
+A ``triton_kernels.py`` is imported at its first call, never before: importing Triton takes a second, and that import
+settles whether kernels are compiled or interpreted (``TRITON_INTERPRET=1``, for tests on a machine without a GPU).
 """
 
 from __future__ import annotations

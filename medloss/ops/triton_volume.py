@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.masking import accumulation_dtype
 
 MOST_VOXELS = 2**30
 """Of one sample: a voxel's number is an int32. Offsets have 64 bits."""
@@ -120,12 +120,12 @@ def add_rows(partials: Tensor, sums: Tensor, columns: int = 1, written: int = 1)
 
     ``written`` has a bit for each of the ``columns`` of the last axis that the programs filled; the others become zero.
     """
-    from medloss.ops import kernel
+    from medloss.ops import triton_functions
 
     batch, programs = partials.shape[:2]
     width = sums[0].numel()
     # few columns are for few programs: of many rows each reads many at once, as it waits for memory and nothing else
     rows, wide, warps = (128, 32, 8) if programs > 64 else (16, 128, 4)
-    kernel.add_rows[(-(-width // wide), batch)](
+    triton_functions.add_rows[(-(-width // wide), batch)](
         partials, sums, programs, width, COLUMNS=columns, WRITTEN=written, ROWS=rows, WIDTH=wide, num_warps=warps
     )

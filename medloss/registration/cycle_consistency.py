@@ -9,8 +9,8 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.base import FieldPairLoss
+from medloss.ops.masking import accumulation_dtype, blank
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank
 from medloss.reduction import ratio
 from medloss.registration.inverse_consistency import paired
 from medloss.registration.warp import there_and_back, warp

@@ -12,7 +12,7 @@ from medloss import checks
 from medloss.base import FieldLoss
 from medloss.ops import differences
 from medloss.ops.differences import interior_weight
-from medloss.ops.voxels import accumulation_dtype, present
+from medloss.ops.masking import accumulation_dtype, present
 from medloss.reduction import ratio, reduce
 from medloss.registration.smoothness import SmoothnessLoss, joint
 

@@ -12,8 +12,8 @@ from medloss import checks
 from medloss.base import ImageLoss
 from medloss.ops import joint_histogram
 from medloss.ops.joint_histogram import KERNELS, LEAST_BINS
+from medloss.ops.masking import accumulation_dtype, constants, present
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, constants, present
 from medloss.reduction import reduce
 
 FROM_DATA = ("image", "batch")

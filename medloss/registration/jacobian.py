@@ -10,7 +10,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.ops.differences import interior_weight
 from medloss.ops.jacobian import PENALTIES, jacobian_penalty
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import reduce
 from medloss.registration.smoothness import StencilLoss
 

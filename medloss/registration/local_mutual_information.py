@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.registration.mutual_information import GlobalMutualInformationLoss
 
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from medloss.base import ImageLoss
 from medloss.ops import global_moments
+from medloss.ops.masking import present
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import present
 from medloss.reduction import reduce
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.ops.voxels import accumulation_dtype, present
+from medloss.ops.masking import accumulation_dtype, present
 from medloss.registration.warp import moved
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops import resample
+from medloss.ops.masking import accumulation_dtype, blank, constants
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank, constants
 
 
 def warp(values: Tensor, field: Tensor, spacing: Sequence[float]) -> Tensor:

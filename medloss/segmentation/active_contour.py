@@ -11,7 +11,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import RegionLoss
 from medloss.labels import LabelView, view_labels
-from medloss.maps import label_maps
+from medloss.map_loss import label_maps
 from medloss.ops import adjacent_differences
 from medloss.ops.operator import without_autocast
 from medloss.reduction import ratio

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.maps import LabelMaps
+from medloss.map_loss import LabelMaps
 from medloss.ops import signed_distance
 from medloss.reduction import ratio
 from medloss.segmentation.distances import DistanceLoss, counted, inside

@@ -8,7 +8,7 @@ from torch import Tensor
 from medloss.base import RegionLoss
 from medloss.labels import LabelView
 from medloss.ops import Terms
-from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
+from medloss.ops.masking import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 from medloss.reduction import small_or_rest
 from medloss.sums import RegionSums
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import LabelView
-from medloss.maps import MapLoss, label_maps
+from medloss.map_loss import MapLoss, label_maps
 from medloss.ops import boundary_sums
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import ratio, reduce
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import view_labels
-from medloss.maps import LabelMaps, SummedMapLoss
+from medloss.map_loss import LabelMaps, SummedMapLoss
 from medloss.ops import border_distance, soft_skeleton
+from medloss.ops.masking import present
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import present
 from medloss.segmentation.distances import inside
 from medloss.segmentation.skeletons import warn_where_lost
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor, nn
 
 from medloss import checks
-from medloss.base import LabelLoss, RegionLoss, Term, at_once, swept
+from medloss.base import LabelLoss, RegionLoss, Term, compute_region_sums, fused_loss
 from medloss.labels import LabelView, view_labels
 from medloss.options import options
 from medloss.reduction import times
@@ -58,12 +58,12 @@ class CompoundLoss(RegionLoss):
 
     def _sums(self, view: LabelView) -> RegionSums:
         """What the parts share of the voxels."""
-        return swept(view, list(self._parts.values()))
+        return compute_region_sums(view, list(self._parts.values()))
 
     def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The sum of the weighted terms."""
         view = view_labels(input, target, mask, **self.sweep)
-        value = at_once(view, [(self._weights[name], part) for name, part in self._parts.items()])
+        value = fused_loss(view, [(self._weights[name], part) for name, part in self._parts.items()])
         if value is not None:
             return value
         values = [term.value for term in self._terms(view).values()]

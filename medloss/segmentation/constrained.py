@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.base import swept
+from medloss.base import compute_region_sums
 from medloss.labels import LabelView, view_labels
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import without_autocast
 from medloss.ops.probabilities import finite
-from medloss.ops.voxels import accumulation_dtype
 from medloss.reduction import ratio, times
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
 from medloss.sums import RegionSums, all_reduced
@@ -36,7 +36,7 @@ class ConstrainedCrossEntropyLoss(CrossEntropyLoss):
         view = view_labels(input, target, mask, **self.sweep)
         # the gradients of both terms may cancel: they meet before they are rounded to half precision
         view = view._replace(input=finite(view.input.to(accumulation_dtype(view.input))))
-        return self._both(view, swept(view, [self]))
+        return self._both(view, compute_region_sums(view, [self]))
 
     def evaluate(self, view: LabelView, sums: RegionSums) -> Tensor:
         """Cross-entropy and constraint, each the mean over what it counts."""

@@ -11,7 +11,7 @@ from medloss.base import LabelLoss
 from medloss.forms import Share
 from medloss.labels import LabelView
 from medloss.ops import Column, Terms, pointwise
-from medloss.ops.voxels import membership, voxel_weight
+from medloss.ops.masking import membership, voxel_weight
 from medloss.reduction import ratio, times
 from medloss.sums import RegionSums, all_reduced
 

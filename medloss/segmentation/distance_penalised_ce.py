@@ -11,8 +11,8 @@ from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops import border_distance, pointwise
+from medloss.ops.masking import accumulation_dtype, blank, membership, voxel_weight
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 from medloss.reduction import ratio
 from medloss.segmentation.distances import inside
 

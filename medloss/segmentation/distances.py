@@ -10,9 +10,9 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import view_labels
-from medloss.maps import LabelMaps, MapLoss
+from medloss.map_loss import LabelMaps, MapLoss
+from medloss.ops.masking import accumulation_dtype, blank
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank
 
 INSIDE = 0.5
 """Above this membership or probability a voxel lies inside a region, where a border is drawn around it."""

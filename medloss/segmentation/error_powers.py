@@ -8,8 +8,8 @@ from medloss import checks
 from medloss.base import RegionLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops import power_sums
+from medloss.ops.masking import added
 from medloss.ops.region_sums import COLUMNS
-from medloss.ops.voxels import added
 from medloss.reduction import ratio, small_or_rest
 from medloss.sums import RegionSums
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.base import RegionLoss, swept
+from medloss.base import RegionLoss, compute_region_sums
 from medloss.labels import LabelView, view_labels
-from medloss.maps import label_maps
+from medloss.map_loss import label_maps
+from medloss.ops.masking import accumulation_dtype, voxel_weight
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, voxel_weight
 from medloss.reduction import ratio
 from medloss.segmentation.partial_labels import check_labelled, counting, labelled_classes, of_label, per_voxel
 from medloss.sums import RegionSums
@@ -108,7 +108,7 @@ class ExclusionLoss(RegionLoss):
         weight = voxel_weight(view.target, view.mask, view.indexed, view.ignore_index, dtype)
         known = known.to(dtype).expand(view.input.shape)
         view = view._replace(target=known, mask=weight, indexed=False, ignore_index=None)
-        sums = swept(view, [self]) if self.form == "dice" else _logarithms(view)
+        sums = compute_region_sums(view, [self]) if self.form == "dice" else _logarithms(view)
         return super().evaluate(view, counting(sums, ~present))
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import small_or_rest
 from medloss.segmentation.overlap import SampleLoss
 from medloss.sums import RegionSums

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import LabelView
-from medloss.maps import LabelMaps, label_maps
+from medloss.map_loss import LabelMaps, label_maps
 from medloss.ops import signed_distance
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import ratio, reduce
 from medloss.segmentation.distances import DistanceLoss, counted, inside
 

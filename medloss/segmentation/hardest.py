@@ -10,7 +10,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.labels import LabelView
 from medloss.ops import nth_largest, pointwise
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import ratio, reduce
 from medloss.segmentation.voxelwise import VoxelwiseLoss
 

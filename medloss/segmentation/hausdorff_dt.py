@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import LabelView
-from medloss.maps import label_maps
+from medloss.map_loss import label_maps
 from medloss.ops import border_distance, squared_errors
 from medloss.reduction import ratio
 from medloss.segmentation.distances import DistanceLoss, counted, inside

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss import checks
-from medloss.maps import LabelMaps, MapLoss
+from medloss.map_loss import LabelMaps, MapLoss
 from medloss.ops import erosion_hausdorff
 from medloss.reduction import ratio
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import LabelView, view_labels
-from medloss.maps import LabelMaps, MapLoss, label_maps
+from medloss.map_loss import LabelMaps, MapLoss, label_maps
+from medloss.ops.masking import present
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import present
 from medloss.reduction import ratio
 from medloss.segmentation.distances import inside
 from medloss.segmentation.instances import cells, fitting_instances, of_classes, own_instances, sums_by

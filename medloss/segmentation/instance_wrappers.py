@@ -11,7 +11,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
-from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
+from medloss.ops.masking import accumulation_dtype, blank, membership, voxel_weight
 from medloss.options import KW_ONLY, Configured
 from medloss.reduction import times
 from medloss.segmentation.distances import inside

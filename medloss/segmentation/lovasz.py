@@ -11,7 +11,7 @@ from medloss import checks
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops import jaccard_extension
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import ratio, reduce
 from medloss.sums import RegionSums
 

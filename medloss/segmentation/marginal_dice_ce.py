@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from medloss.base import Term, swept
+from medloss.base import Term, compute_region_sums
 from medloss.labels import view_labels
 from medloss.ops.operator import without_autocast
 from medloss.reduction import times
@@ -83,7 +83,7 @@ class MarginalDiceCELoss(CompoundLoss):
         with without_autocast(view.input.device.type):
             present = labelled_classes(view, self.labelled, class_present)
             view = merged(view, present)
-        sums = counting(swept(view, list(self._parts.values())), present)
+        sums = counting(compute_region_sums(view, list(self._parts.values())), present)
         raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
         return {
             name: Term(value, self._weights[name], times(self._weights[name], value)) for name, value in raw.items()

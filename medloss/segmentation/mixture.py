@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from medloss import checks
 from medloss.base import LabelLoss, Term
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.masking import accumulation_dtype
 from medloss.reduction import times
 from medloss.segmentation.compound import Part, part_of
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss.labels import LabelView
 from medloss.ops.local_moments.reference import pad, smooth
-from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
+from medloss.ops.masking import accumulation_dtype, blank, membership, voxel_weight
 
 
 def mean_window(size: int) -> list[float]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from medloss.base import RegionLoss
 from medloss.labels import LabelView
 from medloss.ops import Terms
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import reduce
 from medloss.sums import RegionSums, all_reduced
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from medloss import checks
 from medloss.labels import LabelView
 from medloss.ops import Column
+from medloss.ops.masking import accumulation_dtype, blank, holds, voxel_weight
 from medloss.ops.probabilities import finite
-from medloss.ops.voxels import accumulation_dtype, blank, holds, voxel_weight
 from medloss.sums import RegionSums
 
 GONE = -1e20

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from medloss import checks
 from medloss.labels import view_labels
-from medloss.maps import LabelMaps, SummedMapLoss
+from medloss.map_loss import LabelMaps, SummedMapLoss
 from medloss.ops import soft_skeleton
+from medloss.ops.masking import blank, membership
 from medloss.ops.operator import without_autocast
 from medloss.ops.tubes import TUBES, widened
-from medloss.ops.voxels import blank, membership
 
 
 class SkeletonRecallLoss(SummedMapLoss):

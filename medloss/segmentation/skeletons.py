@@ -8,7 +8,7 @@ from functools import lru_cache
 from torch import Tensor
 
 from medloss import checks
-from medloss.ops.operator import unobserved
+from medloss.ops.operator import is_plain_eager
 
 
 def warn_where_lost(region: Tensor, line: Tensor, iterations: int) -> None:
@@ -17,7 +17,7 @@ def warn_where_lost(region: Tensor, line: Tensor, iterations: int) -> None:
     Looking makes a GPU wait: there it is done under :func:`~medloss.check_values` alone.
     """
     waits = region.device.type != "cpu"
-    if not unobserved(region, line) or region.is_meta or (waits and not checks.checking_values()):
+    if not is_plain_eager(region, line) or region.is_meta or (waits and not checks.checking_values()):
         return
     lost = region.flatten(2).any(-1) & ~line.flatten(2).any(-1)
     if bool(lost.any()):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.base import swept
+from medloss.base import compute_region_sums
 from medloss.labels import LabelView, view_labels
 from medloss.ops.operator import without_autocast
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
@@ -75,7 +75,7 @@ class SpatiallyVaryingLabelSmoothingLoss(CrossEntropyLoss):
         with without_autocast(view.input.device.type):
             labels, weight = self._smoothed(view)
         view = view._replace(target=labels, mask=weight, indexed=False, ignore_index=None)
-        return super().evaluate(view, swept(view, [self]))
+        return super().evaluate(view, compute_region_sums(view, [self]))
 
     def _smoothed(self, view: LabelView) -> tuple[Tensor, Tensor | None]:
         members, weight = seen(view)

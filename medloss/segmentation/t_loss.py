@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from medloss.base import RegionLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops import power_sums
-from medloss.ops.voxels import accumulation_dtype, spatial_axes, voxel_weight
+from medloss.ops.masking import accumulation_dtype, spatial_axes, voxel_weight
 from medloss.reduction import ratio
 from medloss.sums import RegionSums
 

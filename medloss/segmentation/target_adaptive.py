@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from medloss.base import swept
+from medloss.base import compute_region_sums
 from medloss.labels import view_labels
 from medloss.ops.operator import without_autocast
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
@@ -72,4 +72,4 @@ class TargetAdaptiveLoss(CrossEntropyLoss):
         view = view_labels(input, target, mask, **self.sweep)
         with without_autocast(view.input.device.type):
             view = merged(view, labelled_classes(view, self.labelled, class_present))
-        return self.evaluate(view, swept(view, [self]))
+        return self.evaluate(view, compute_region_sums(view, [self]))

@@ -10,8 +10,8 @@ from torch import Tensor
 from medloss.base import LabelLoss
 from medloss.labels import LabelView, view_labels
 from medloss.ops import pointwise
+from medloss.ops.masking import accumulation_dtype, blank, membership, voxel_weight
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 from medloss.reduction import mass, ratio
 from medloss.sums import RegionSums, all_reduced
 

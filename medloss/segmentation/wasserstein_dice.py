@@ -13,7 +13,7 @@ from medloss.base import RegionLoss
 from medloss.constants import held
 from medloss.labels import LabelView, view_labels
 from medloss.ops import confusion
-from medloss.ops.voxels import present
+from medloss.ops.masking import present
 from medloss.reduction import reduce, small_or_rest
 from medloss.sums import RegionSums, all_reduced
 

@@ -22,7 +22,7 @@ from cases import (
 )
 
 import medloss
-from medloss.names import losses
+from medloss.registry import losses
 
 
 def test_every_exported_loss_has_a_case() -> None:

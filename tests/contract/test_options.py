@@ -16,8 +16,8 @@ from cases import LossCase, cases, is_first, representatives
 from tried import CHOICES, TRIED, made, outcome, same
 
 import medloss
-from medloss.names import losses
 from medloss.options import changed, options
+from medloss.registry import losses
 
 FIRST = [case for case in cases(cell="options") if is_first(case)]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import medloss
 from medloss.ops import backend, joint_histogram
-from medloss.ops.joint_histogram.triton import TritonJointHistogram
+from medloss.ops.joint_histogram.triton_launch import TritonJointHistogram
 
 OF_DATA = {"intensity_range": "image", "target_range": "image", "smooth_nr": 0.0, "smooth_dr": 1e-15}
 

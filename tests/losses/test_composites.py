@@ -10,8 +10,8 @@ import torch
 import medloss
 from medloss import functional
 from medloss.config import LossConfigError, build_loss, loss_names
-from medloss.names import losses
 from medloss.ops.dispatch import listen
+from medloss.registry import losses
 
 LABELS = {"softmax": True, "to_onehot_y": True}
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import medloss
-from medloss.names import losses
+from medloss.registry import losses
 
 SIZE = 24
 WRONG = ("empty slice", "false branch", "missed lesion", "false lesion")

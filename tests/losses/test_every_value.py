@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medloss.names import losses
+from medloss.registry import losses
 
 FOLDER = Path(__file__).parent
 SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("test_*.py"))}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import medloss
-from medloss.names import losses
+from medloss.registry import losses
 
 C1, C2 = 0.01**2, 0.03**2
 MINE = ["SSIMLoss", "MultiScaleSSIMLoss", "MSSSIML1Loss"]

@@ -76,7 +76,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     (broken / "statistic").mkdir(parents=True)
     shutil.copy(OPS / "native.h", broken)
     (broken / "native.c").write_text("int medloss_level(void) { return 0; }")
-    (broken / "statistic" / "kernel.c").write_text("this is no C")
+    (broken / "statistic" / "cpu_kernel.c").write_text("this is no C")
     with pytest.raises(build.BuildError, match=r"kernel\.c"):
         build.build(broken, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())

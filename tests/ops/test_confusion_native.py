@@ -6,13 +6,13 @@ import itertools
 
 import pytest
 import torch
-from by_backend import close, swept_by
+from by_backend import close, runner_of
 
 from medloss.ops import confusion, native
 from medloss.ops.dispatch import listen
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
-swept = swept_by(confusion)
+run = runner_of(confusion)
 
 SHAPES = [(1,), (63,), (17, 31), (11, 13, 17)]
 MANY = (26, 27, 29)  # more than one block of the kernel
@@ -38,8 +38,8 @@ def test_the_kernel_is_the_reference(activation: str, classes: int, shape: tuple
         (torch.rand(2, classes, *shape, dtype=dtype), {"mask": mask > 0}),
     ]
     for target, options in targets:
-        expected = swept("reference", logits.double(), target, activation=activation, **options)
-        found = swept("native", logits, target, activation=activation, **options)
+        expected = run("reference", logits.double(), target, activation=activation, **options)
+        found = run("native", logits, target, activation=activation, **options)
         close(found, expected, 1e-12 if dtype == torch.float64 else 1e-5)
 
 
@@ -52,8 +52,8 @@ def test_types_and_layouts(dtype: torch.dtype, layout: str) -> None:
         logits = logits.to(memory_format=torch.channels_last_3d)
     logits = logits[::2] if layout == "batch sliced" else logits[:2]
     labels = torch.randint(0, 3, (2, 1, 5, 6, 131))
-    expected = swept("reference", logits.double(), labels, activation="softmax", indexed=True)
-    matrix, gradient = swept("native", logits, labels, activation="softmax", indexed=True)
+    expected = run("reference", logits.double(), labels, activation="softmax", indexed=True)
+    matrix, gradient = run("native", logits, labels, activation="softmax", indexed=True)
     assert gradient.dtype == dtype
     close((matrix,), expected[:1], 1e-5)
     close((gradient,), expected[1:], {torch.float16: 1e-3, torch.bfloat16: 8e-3}.get(dtype, 1e-5))
@@ -71,19 +71,19 @@ def test_labels_of_any_type_and_out_of_range(kind: torch.dtype, classes: int) ->
             labels[0, 0, 3 * at] = odd
     if kind.is_floating_point:
         labels[0, 0, 50], labels[0, 0, 51] = torch.nan, 1.5
-    expected = swept("reference", logits.double(), labels, activation="softmax", indexed=True)
-    close(swept("native", logits, labels, activation="softmax", indexed=True), expected, 1e-5)
+    expected = run("reference", logits.double(), labels, activation="softmax", indexed=True)
+    close(run("native", logits, labels, activation="softmax", indexed=True), expected, 1e-5)
 
 
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf])
 def test_nothing_under_a_mask_is_looked_at(poison: float) -> None:
     logits, labels = torch.randn(1, 3, 600), torch.randint(0, 3, (1, 1, 600))
     mask = (torch.arange(600) < 500).view(1, 1, -1)
-    expected = swept("native", logits[..., :500], labels[..., :500], activation="softmax", indexed=True)
+    expected = run("native", logits[..., :500], labels[..., :500], activation="softmax", indexed=True)
     logits[..., 500:] = poison
     for options in ({"mask": mask}, {"mask": mask.float().masked_fill(~mask, 0)}, {"ignore_index": 9}):
         target = torch.where(mask, labels, 9) if "ignore_index" in options else labels
-        matrix, gradient = swept("native", logits, target, activation="softmax", indexed=True, **options)
+        matrix, gradient = run("native", logits, target, activation="softmax", indexed=True, **options)
         close((matrix, gradient[..., :500]), expected, 1e-6)
         assert not gradient[..., 500:].any()
 
@@ -92,7 +92,7 @@ def test_a_nan_that_counts_stays_a_nan() -> None:
     for classes in (3, 40):
         logits, labels = torch.randn(1, classes, 300), torch.arange(300).view(1, 1, -1) % classes
         logits[0, 1, 7] = torch.nan
-        matrix, gradient = swept("native", logits, labels, activation="softmax", indexed=True)
+        matrix, gradient = run("native", logits, labels, activation="softmax", indexed=True)
         assert matrix[0, 7 % classes].isnan().all()
         assert gradient[0, :, 7].isnan().all()
         assert gradient[0, :, torch.arange(300) != 7].isfinite().all()
@@ -105,7 +105,7 @@ def test_the_number_of_threads_changes_nothing(classes: int) -> None:
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append(swept("native", logits, labels, activation="softmax", indexed=True))
+            results.append(run("native", logits, labels, activation="softmax", indexed=True))
     finally:
         torch.set_num_threads(before)
     for matrix, gradient in results[1:]:
@@ -135,7 +135,7 @@ def test_logits_of_any_size(layout: str, scale: float, offset: float) -> None:
         logits = logits.bfloat16()
     labels, mask = torch.randint(-1, 4, (1, 1, 20, 30, 40)), torch.rand(1, 1, 20, 30, 40) > 0.3
     for given in (None, mask):
-        expected = swept("reference", logits.double(), labels, activation="softmax", indexed=True, mask=given)
-        found = swept("native", logits, labels, activation="softmax", indexed=True, mask=given)
+        expected = run("reference", logits.double(), labels, activation="softmax", indexed=True, mask=given)
+        found = run("native", logits, labels, activation="softmax", indexed=True, mask=given)
         close((found[0],), expected[:1], 1e-5)
         close((found[1],), expected[1:], 8e-3 if layout == "half" else 1e-5)

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from medloss.ops import backend, jaccard_extension, native
-from medloss.ops.jaccard_extension.native import NativeJaccardExtension
+from medloss.ops.jaccard_extension.cpu import NativeJaccardExtension
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 SHAPE = (33, 34, 35)  # from 2^15 voxels on there are bins, and no whole number of blocks

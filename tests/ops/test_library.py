@@ -49,7 +49,7 @@ def ops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "components").mkdir(parents=True)
     for name in ("native.c", "native.h"):
         shutil.copy(OPS / name, folder)
-    (folder / "components" / "kernel.c").write_text(KERNEL)
+    (folder / "components" / "cpu_kernel.c").write_text(KERNEL)
     for name in ("CC", "OBJECTS", "CACHE", "LEVEL", "WITHOUT_NATIVE", "BUILD_FLAGS", "BUILD_LEVELS"):
         monkeypatch.delenv(name if name == "CC" else f"MEDLOSS_{name}", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -159,7 +159,7 @@ def test_unreadable_sources_do_not_hide_the_shipped_library(
     shipped = built(ops)
 
     def unreadable(_: Path) -> str:
-        raise PermissionError(13, "Permission denied", "kernel.c")
+        raise PermissionError(13, "Permission denied", "cpu_kernel.c")
 
     monkeypatch.setattr(build, "sources_digest", unreadable)
     assert again(monkeypatch).path == shipped
@@ -340,7 +340,7 @@ def test_a_path_is_believed_only_below_folders_of_ours(tmp_path: Path) -> None:
 
 def test_a_library_of_other_sources_is_refused(ops: Path, built: Callable[[Path], Path]) -> None:
     path = built(ops)
-    (ops / "components" / "kernel.c").write_text(KERNEL + "/* edited */")
+    (ops / "components" / "cpu_kernel.c").write_text(KERNEL + "/* edited */")
     path.rename(ops / "_native" / build.library_name(ops))
     assert library._shipped(faults := library.Faults()) is None
     assert "was built from other sources" in faults.told[0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from by_backend import close, swept_by
+from by_backend import close, runner_of
 
 from medloss.ops import backend, native, pointwise
 from medloss.ops.dispatch import listen
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
-swept = swept_by(pointwise)
+run = runner_of(pointwise)
 
 PENALTIES = [
     *((name, gamma) for name in ("softmax", "sigmoid") for gamma in (0.0, 1.0, 2.0, 0.5, 3.3)),
@@ -46,8 +46,8 @@ def test_the_kernel_is_the_reference(penalty: str, gamma: float, dtype: torch.dt
             form = GIVEN[(at + classes * (dtype == torch.float64)) % 4]
             rest = {"penalty": penalty, "gamma": gamma, **form, **options}
             exact = target.double() if target.is_floating_point() else target
-            expected = swept("reference", x.double(), exact, **rest)
-            close(swept("native", x, target, **rest), expected, 1e-11 if dtype == torch.float64 else 2e-5)
+            expected = run("reference", x.double(), exact, **rest)
+            close(run("native", x, target, **rest), expected, 1e-11 if dtype == torch.float64 else 2e-5)
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -56,7 +56,7 @@ def test_the_kernel_is_the_reference(penalty: str, gamma: float, dtype: torch.dt
 def test_more_than_one_block(penalty: str, gamma: float, options: dict[str, bool]) -> None:
     logits, labels = torch.randn(2, 3, 27, 29, 43), torch.randint(0, 3, (2, 1, 27, 29, 43))
     options = {"penalty": penalty, "gamma": gamma, "indexed": True, **options}
-    close(swept("native", logits, labels, **options), swept("reference", logits.double(), labels, **options), 1e-5)
+    close(run("native", logits, labels, **options), run("reference", logits.double(), labels, **options), 1e-5)
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -77,8 +77,8 @@ def test_types_and_layouts(dtype: torch.dtype, layout: str) -> None:
         ("reverse_softmax", labels, {"indexed": True, "gamma": 2.0}),
     ):
         options = {"penalty": penalty, **options}
-        expected = swept("reference", logits.double(), target, **options)
-        value, gradient = swept("native", logits, target, **options)
+        expected = run("reference", logits.double(), target, **options)
+        value, gradient = run("native", logits, target, **options)
         assert gradient.dtype == dtype
         close((value,), expected[:1], 1e-5)
         close((gradient,), expected[1:], {torch.float16: 1e-3, torch.bfloat16: 8e-3}.get(dtype, 1e-5))
@@ -98,7 +98,7 @@ def test_labels_of_any_type_and_out_of_range(penalty: str, kind: torch.dtype) ->
         labels[0, 0, 50], labels[0, 0, 51] = torch.nan, 1.5
     for given in GIVEN:
         options = {"penalty": penalty, "indexed": True, "gamma": 2.0, **given}
-        close(swept("native", logits, labels, **options), swept("reference", logits.double(), labels, **options), 1e-5)
+        close(run("native", logits, labels, **options), run("reference", logits.double(), labels, **options), 1e-5)
 
 
 @pytest.mark.parametrize("penalty", ["softmax", "sigmoid", "poly_softmax", "power_softmax", "margin"])
@@ -107,12 +107,12 @@ def test_certain_and_excluded_classes(penalty: str) -> None:
     labels = torch.arange(3).repeat(90).view(1, 1, -1)
     logits = 60 * torch.nn.functional.one_hot((labels[:, 0] + torch.arange(270) // 90) % 3, 3).movedim(-1, 1).float()
     options = {"penalty": penalty, "gamma": 0.5, "indexed": True}
-    close(swept("native", logits, labels, **options), swept("reference", logits.double(), labels, **options), 1e-5)
+    close(run("native", logits, labels, **options), run("reference", logits.double(), labels, **options), 1e-5)
     if penalty != "margin":
         logits[0, 0, 1::3] = -torch.inf
         options["gamma"] = 1.0
-        value, gradient = swept("native", logits, labels, **options)
-        close((value,), swept("reference", logits.double(), labels, **options)[:1], 1e-5)
+        value, gradient = run("native", logits, labels, **options)
+        close((value,), run("reference", logits.double(), labels, **options)[:1], 1e-5)
         assert gradient.isfinite().all()
 
 
@@ -122,14 +122,14 @@ def test_nothing_under_a_mask_is_looked_at(penalty: str, poison: float) -> None:
     logits, labels = torch.randn(1, 3, 600), torch.randint(0, 3, (1, 1, 600))
     mask = (torch.arange(600) < 500).view(1, 1, -1)
     options = {"penalty": penalty, "gamma": 1.5, "indexed": True}
-    value, slope = swept("reference", logits.masked_fill(~mask, 0), labels, mask=mask, **options)
+    value, slope = run("reference", logits.masked_fill(~mask, 0), labels, mask=mask, **options)
     logits[..., 500:] = poison
     leaf = logits.clone().requires_grad_()
     pointwise(leaf, labels, mask, **options).backward(torch.where(mask, 1.0, poison).expand(1, 3, 600))
     assert not leaf.grad[..., 500:].any()
     for rest in ({"mask": mask}, {"mask": mask.double()}, {"ignore_index": 9}):
         target = torch.where(mask, labels, 9) if "ignore_index" in rest else labels
-        found, gradient = swept("native", logits, target, **options, **rest)
+        found, gradient = run("native", logits, target, **options, **rest)
         close((found, gradient), (value, slope), 1e-5)
         assert not found[..., 500:].any()
         assert not gradient[..., 500:].any()
@@ -144,7 +144,7 @@ def test_a_nan_that_counts_stays_a_nan(penalty: str) -> None:
     for target, indexed in ((labels, True), (soft, False)):
         for gamma in (0.0, 1.5) if "sigmoid" in penalty or penalty == "softmax" else (1.5,):
             options = {"penalty": penalty, "gamma": gamma or (0.5 if "power" in penalty else 0.0), "indexed": indexed}
-            value, gradient = swept("native", logits, target, joined=True, **options)
+            value, gradient = run("native", logits, target, joined=True, **options)
             assert value[0, 0, 7].isnan()
             assert value[0, 0, others].isfinite().all()
             assert gradient[0, 1, 7].isnan()
@@ -159,7 +159,7 @@ def test_the_number_of_threads_changes_nothing(penalty: str) -> None:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             for given in GIVEN[::2]:
-                results.append(swept("native", logits, labels, penalty=penalty, indexed=True, **given))
+                results.append(run("native", logits, labels, penalty=penalty, indexed=True, **given))
     finally:
         torch.set_num_threads(before)
     for at, (value, gradient) in enumerate(results):

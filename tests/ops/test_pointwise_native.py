@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from medloss.ops import backend, native, pointwise
-from medloss.ops.pointwise.native import CODES
+from medloss.ops.pointwise.cpu import CODES
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 

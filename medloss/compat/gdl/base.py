@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss import checks
-from medloss.ops.voxels import holds
+from medloss.ops.masking import holds
 
 BINARY_MODE: str = "binary"
 MULTICLASS_MODE: str = "multiclass"

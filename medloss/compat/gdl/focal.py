@@ -11,7 +11,7 @@ from medloss import checks
 from medloss.compat.gdl.base import BINARY_MODE, MULTICLASS_MODE, check_mode, flattened
 from medloss.constants import held
 from medloss.ops import Terms, pointwise, region_sums
-from medloss.ops.voxels import accumulation_dtype, membership
+from medloss.ops.masking import accumulation_dtype, membership
 from medloss.reduction import ratio
 from medloss.sums import RegionSums
 
@@ -56,7 +56,7 @@ class FocalLoss(_Loss):
         input, target, mask = flattened(self.mode, self._logits(y_pred), y_true, self.ignore_index)
         plain = not self.normalized and self.reduced_threshold is None and not target.is_floating_point()
         if plain and self.reduction in ("mean", "sum"):
-            values = self._swept(input, target, mask)
+            values = self._map_by_operator(input, target, mask)
         else:
             values = self._looked(input, target, mask, y_pred.shape)
             if self.mode == BINARY_MODE:
@@ -70,7 +70,7 @@ class FocalLoss(_Loss):
         p = checks.plain("y_pred", y_pred).clamp(self.eps, 1 - self.eps)
         return p.log() if self.mode == MULTICLASS_MODE else torch.logit(p)
 
-    def _swept(self, input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    def _map_by_operator(self, input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """The value of each class, from one sweep."""
         columns = region_sums(
             input,

@@ -10,7 +10,7 @@ from torch.nn.modules.loss import _Loss
 from medloss import segmentation
 from medloss.compat.gdl.base import MULTICLASS_MODE, check_mode, flattened
 from medloss.ops import sorted_errors
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.masking import accumulation_dtype, blank
 
 SOFTMAX = {one: segmentation.LovaszSoftmaxLoss(to_onehot_y=True, per_image=one) for one in (True, False)}
 

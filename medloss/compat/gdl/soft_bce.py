@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from medloss import checks
 from medloss.compat.gdl.base import floating
 from medloss.ops import pointwise
-from medloss.ops.voxels import holds
+from medloss.ops.masking import holds
 
 
 class SoftBCEWithLogitsLoss(nn.Module):

@@ -9,7 +9,7 @@ from torch import nn
 from medloss import checks
 from medloss.compat.gdl.base import MisfitError, floating, within
 from medloss.ops import pointwise
-from medloss.ops.voxels import holds
+from medloss.ops.masking import holds
 
 
 class SoftCrossEntropyLoss(nn.Module):

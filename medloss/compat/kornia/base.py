@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medloss import checks
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.masking import accumulation_dtype
 from medloss.reduction import REDUCTIONS, reduce
 
 

@@ -41,7 +41,7 @@ def dice_loss(
     pred, target = plane(pred, target)
     check(average in ("micro", "macro"), f"average={average!r} is unknown: choose 'micro' or 'macro'")
     factors = per_class("weight", weight, pred)
-    columns = swept(pred, target, ignore_index).columns
+    columns = region_sums_of(pred, target, ignore_index).columns
     factors = factors.to(columns.dtype)
     if average == "micro":
         columns = (columns * factors.view(-1, 1)).sum(1, keepdim=True)
@@ -86,7 +86,7 @@ def plane(pred: Any, target: Any, fault: type[Exception] | None = None) -> tuple
     return pred, target
 
 
-def swept(pred: Tensor, target: Tensor, ignore_index: int | None) -> RegionSums:
+def region_sums_of(pred: Tensor, target: Tensor, ignore_index: int | None) -> RegionSums:
     """The sums of each sample and class."""
     target = indices(target, pred.shape[1], ignore_index)
     return RegionSums(region_sums(pred, target, activation="softmax", indexed=True, ignore_index=ignore_index))

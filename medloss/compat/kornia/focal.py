@@ -22,7 +22,7 @@ from medloss.compat.kornia.base import (
     together,
 )
 from medloss.ops import Terms, pointwise, region_sums
-from medloss.ops.voxels import holds
+from medloss.ops.masking import holds
 from medloss.sums import RegionSums
 
 

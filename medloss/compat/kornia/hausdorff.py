@@ -9,7 +9,7 @@ from torch import nn
 
 from medloss.compat.kornia.base import alike, check, plain, ranked, reduced
 from medloss.ops import erosion_hausdorff
-from medloss.ops.voxels import accumulation_dtype, membership
+from medloss.ops.masking import accumulation_dtype, membership
 
 
 class _HausdorffERLossBase(nn.Module):

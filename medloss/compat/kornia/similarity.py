@@ -11,8 +11,8 @@ from medloss import checks
 from medloss.compat.kornia.base import MisfitError, check, reduced
 from medloss.image import windows
 from medloss.ops import local_ssim
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import without_autocast
-from medloss.ops.voxels import accumulation_dtype
 
 BORDERS = {"same": "reflect", "valid": "valid"}
 SLIGHT = 1e-4

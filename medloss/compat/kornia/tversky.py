@@ -8,7 +8,7 @@ from typing import Optional
 import torch
 from torch import nn
 
-from medloss.compat.kornia.dice import plane, swept
+from medloss.compat.kornia.dice import plane, region_sums_of
 from medloss.reduction import ratio
 from medloss.segmentation.tversky import tversky_index
 
@@ -26,7 +26,7 @@ def tversky_loss(
     The mean over the classes that the sample has; a sample of ignored voxels alone costs 1.
     """
     pred, target = plane(pred, target, TypeError)
-    sums = swept(pred, target, ignore_index)
+    sums = region_sums_of(pred, target, ignore_index)
     overlap, present = sums.overlap, sums.target > 0
     # a class that the sample lacks has no index, and without a smoothing no quotient either
     smooth = torch.where(present, eps, 1.0).to(overlap.dtype)

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from medloss import checks
-from medloss.base import LabelLoss, RegionLoss, swept
+from medloss.base import LabelLoss, RegionLoss, compute_region_sums
 from medloss.checks import ShapeError
 from medloss.constants import held
 from medloss.labels import LabelView, view_labels
+from medloss.ops.masking import holds
 from medloss.ops.probabilities import probabilities
-from medloss.ops.voxels import holds
 from medloss.reduction import REDUCTIONS, reduce
 from medloss.sums import RegionSums
 
@@ -167,7 +167,7 @@ class LabelDropIn(MonaiLoss):
 
     def _values(self, seen: Seen, loss: RegionLoss, sums: RegionSums | None = None) -> Tensor:
         """The loss of each sample and class B N; N for the batch as one; a scalar without spatial axes."""
-        sums = (swept(seen.view, [loss]) if sums is None else sums).classes_from(seen.first)
+        sums = (compute_region_sums(seen.view, [loss]) if sums is None else sums).classes_from(seen.first)
         if self.batch:
             return loss.finalise(sums.over_batch())[0]
         if seen.rank == 2:  # MONAI sums over no axes, which to PyTorch means over all

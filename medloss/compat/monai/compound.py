@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medloss import checks, segmentation
-from medloss.base import RegionLoss, swept
+from medloss.base import RegionLoss, compute_region_sums
 from medloss.checks import ShapeError
 from medloss.compat.monai.base import (
     LossReduction,
@@ -142,7 +142,7 @@ class DiceCELoss(CompoundDropIn):
         seen = self.dice._see(input, target)
         if seen.view.activation == "softmax":  # both look at the voxels alike: once is enough
             entropy = self._entropy(seen.view)
-            sums = swept(seen.view, [self.dice.formula, entropy])
+            sums = compute_region_sums(seen.view, [self.dice.formula, entropy])
             ce = self._evaluated(entropy, seen.view, sums)
             return self.lambda_dice * self.dice.of(seen, sums) + self.lambda_ce * ce
         return self.lambda_dice * self.dice.of(seen) + self.lambda_ce * self.ce(input, target)
@@ -153,7 +153,7 @@ class DiceCELoss(CompoundDropIn):
         target = indices(target, input.shape[1]) if indexed else target
         view = view_labels(input, target, activation="softmax", to_onehot_y=indexed)
         entropy = self._entropy(view)
-        return self._evaluated(entropy, view, swept(view, [entropy]))
+        return self._evaluated(entropy, view, compute_region_sums(view, [entropy]))
 
     def bce(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The cross-entropy of one channel."""
@@ -191,7 +191,7 @@ def _looked_at(
     view = seen.view
     sweep = focal.sweep(voxels, input.shape[1]) if view.input is input else None
     if sweep is None:
-        return swept(view, [formula]), None
+        return compute_region_sums(view, [formula]), None
     columns, likelihoods = joined_sums(input, [Sweep(view, 0, int(formula.needs), 0.0), sweep])
     return RegionSums(columns, target_grad=view.target_grad(), whole=view.whole()), likelihoods
 

@@ -28,7 +28,7 @@ from medloss.compat.peers import earlier_order, handing_on
 from medloss.constants import held
 from medloss.labels import LabelView
 from medloss.ops import Terms, pointwise
-from medloss.ops.voxels import accumulation_dtype, spatial_axes
+from medloss.ops.masking import accumulation_dtype, spatial_axes
 from medloss.reduction import ratio
 from medloss.sums import RegionSums
 
@@ -101,7 +101,7 @@ class FocalLoss(LabelDropIn):
         return Sweep(seen.view, classes - seen.classes, Terms.FOCAL, float(self.gamma))
 
     def of(self, seen: Seen, columns: Tensor | None = None) -> Tensor:
-        """The loss of what was seen, reduced; the columns if somebody else has swept."""
+        """The loss of what was seen, reduced. The caller may pass sums that it has computed already."""
         checks.choice("reduction", self.reduction, ("mean", "sum", "none"))
         view, classes = seen.view, seen.classes
         dtype = accumulation_dtype(view.input)

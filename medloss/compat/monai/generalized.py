@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from medloss import checks, segmentation
-from medloss.base import swept
+from medloss.base import compute_region_sums
 from medloss.compat.monai.base import (
     LabelDropIn,
     LossReduction,
@@ -65,9 +65,9 @@ class GeneralizedDiceLoss(LabelDropIn):
         )
 
     def of(self, seen: Seen, sums: RegionSums | None = None) -> torch.Tensor:
-        """The loss of what was seen, reduced; the sums if somebody else has swept."""
+        """The loss of what was seen, reduced. The caller may pass sums that it has computed already."""
         formula = self.formula
-        sums = (swept(seen.view, [formula]) if sums is None else sums).classes_from(seen.first)
+        sums = (compute_region_sums(seen.view, [formula]) if sums is None else sums).classes_from(seen.first)
         sums = sums.over_batch() if self.batch else sums
         values = formula.combine(sums, torch.ones_like(sums.target))  # B, or 1
         return self._broadcastable(values if self.batch else values.unsqueeze(1), seen.rank)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medloss.labels import LabelView
 from medloss.ops import region_sums
-from medloss.ops.operator import unobserved
+from medloss.ops.operator import is_plain_eager
 from medloss.ops.region_sums import OPERATOR
 
 LEAST = 1 << 16
@@ -48,7 +48,7 @@ def joined_sums(input: Tensor, sweeps: Sequence[Sweep]) -> list[Tensor]:
     """The columns of each sweep over an input B C [spatial]."""
     others = [tensor for sweep in sweeps for tensor in (sweep.view.target, sweep.view.mask) if tensor is not None]
     wanted = torch.is_grad_enabled() and input.requires_grad and input.ndim > 2
-    if wanted and unobserved(input, *others) and not any(tensor.requires_grad for tensor in others):
+    if wanted and is_plain_eager(input, *others) and not any(tensor.requires_grad for tensor in others):
         return list(_Joined.apply(input, tuple(sweeps)))
     return [sweep.columns(input) for sweep in sweeps]
 

@@ -57,7 +57,7 @@ class DiceLoss(LabelDropIn):
         )
 
     def of(self, seen: Seen, sums: RegionSums | None = None) -> torch.Tensor:
-        """The loss of what was seen, reduced; the sums if somebody else has swept."""
+        """The loss of what was seen, reduced. The caller may pass sums that it has computed already."""
         values = weighted(self._values(seen, self.formula, sums), self.class_weight, seen.classes)
         return self._broadcastable(values, seen.rank)
 

@@ -12,7 +12,7 @@ from medloss.checks import ShapeError
 from medloss.compat.monai.base import LossReduction, MonaiLoss, floating, indices, kept, multiplied, native
 from medloss.compat.peers import handing_on
 from medloss.ops import region_sums
-from medloss.ops.voxels import membership
+from medloss.ops.masking import membership
 from medloss.sums import RegionSums
 
 __getattr__ = handing_on(__name__, "monai.losses.unified_focal_loss")

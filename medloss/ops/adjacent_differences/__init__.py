@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.adjacent_differences import reference
-from medloss.ops.adjacent_differences.native import NativeAdjacentDifferences
-from medloss.ops.adjacent_differences.triton import TritonAdjacentDifferences
+from medloss.ops.adjacent_differences.cpu import NativeAdjacentDifferences
+from medloss.ops.adjacent_differences.triton_launch import TritonAdjacentDifferences
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["PENALTIES", "adjacent_differences"]
 

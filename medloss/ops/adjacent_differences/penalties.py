@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.ops.voxels import fits
+from medloss.ops.masking import fits
 
 CODES = {("absolute", None): 0, ("magnitude", 1.0): 1, ("magnitude", 2.0): 2, ("isotropic", None): 3}
 """Penalties and exponents as the kernels number them."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.calibration_error import reference
-from medloss.ops.calibration_error.native import NativeCalibrationError
-from medloss.ops.calibration_error.triton import TritonCalibrationError
+from medloss.ops.calibration_error.cpu import NativeCalibrationError
+from medloss.ops.calibration_error.triton_launch import TritonCalibrationError
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["calibration_error"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
+from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
 
 
 def calibration_error(input: Tensor, target: Tensor, mask: Tensor | None, bins: int) -> Tensor:

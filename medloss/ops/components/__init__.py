@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops.components import reference
-from medloss.ops.components.native import NativeComponents
-from medloss.ops.components.triton import TritonComponents
+from medloss.ops.components.cpu import NativeComponents
+from medloss.ops.components.triton_launch import TritonComponents
 from medloss.ops.operator import Operator
 
 __all__ = ["components"]

@@ -8,10 +8,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.confusion import reference
-from medloss.ops.confusion.native import NativeConfusion
-from medloss.ops.confusion.triton import TritonConfusion
+from medloss.ops.confusion.cpu import NativeConfusion
+from medloss.ops.confusion.triton_launch import TritonConfusion
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["confusion"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype, blank, membership, voxel_weight
 from medloss.ops.probabilities import likelihoods
-from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 
 
 def confusion(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.differences import reference
-from medloss.ops.differences.native import NativeDifferences
+from medloss.ops.differences.cpu import NativeDifferences
 from medloss.ops.differences.reference import JOINT, REACH, interior_weight, reach_of
-from medloss.ops.differences.triton import TritonDifferences
+from medloss.ops.differences.triton_launch import TritonDifferences
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = [
     "BORDERS",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype, added, blank, constants, spatial_axes
+from medloss.ops.masking import accumulation_dtype, added, blank, constants, spatial_axes
 
 REACH = {
     "central": (1, 1), "forward": (0, 1), "backward": (1, 0), "compact": (1, 1), "wide": (2, 2), "all": (0, 1),

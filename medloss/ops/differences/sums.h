@@ -1,4 +1,4 @@
-/* Weighted sums of rows, four vectors at a time. Included by kernel.c once per precision.
+/* Weighted sums of rows, four vectors at a time. Included by cpu_kernel.c once per precision.
  *
  * The last block of a row overlaps the one before it. A row shorter than a block is taken by single
  * vectors, one shorter than these voxel by voxel.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops.distance_map import reference
-from medloss.ops.distance_map.native import LONGEST_SEARCH, NativeDistanceMap
-from medloss.ops.distance_map.triton import TritonDistanceMap
+from medloss.ops.distance_map.cpu import LONGEST_SEARCH, NativeDistanceMap
+from medloss.ops.distance_map.triton_launch import TritonDistanceMap
 from medloss.ops.operator import Operator
 
 __all__ = ["border_distance", "distance_map", "nearest_source", "signed_distance"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import spatial_axes
+from medloss.ops.masking import spatial_axes
 
 CHUNK = 2**20
 """Candidates looked at together: 8 MiB of float64, whatever the volume."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.global_moments import reference
-from medloss.ops.global_moments.native import NativeGlobalMoments
-from medloss.ops.global_moments.triton import TritonGlobalMoments
+from medloss.ops.global_moments.cpu import NativeGlobalMoments
+from medloss.ops.global_moments.triton_launch import TritonGlobalMoments
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["global_moments"]
 

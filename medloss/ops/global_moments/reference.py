@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.local_moments.reference import variance
-from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
+from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
 
 
 def global_moments(input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.gradient_alignment import reference
-from medloss.ops.gradient_alignment.native import NativeGradientAlignment
-from medloss.ops.gradient_alignment.triton import TritonGradientAlignment
+from medloss.ops.gradient_alignment.cpu import NativeGradientAlignment
+from medloss.ops.gradient_alignment.triton_launch import TritonGradientAlignment
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["gradient_alignment"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medloss.ops.voxels import fits
+from medloss.ops.masking import fits
 
 
 def misfits(args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:

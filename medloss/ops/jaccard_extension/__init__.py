@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.jaccard_extension import reference
-from medloss.ops.jaccard_extension.native import NativeJaccardExtension
-from medloss.ops.jaccard_extension.triton import TritonJaccardExtension
+from medloss.ops.jaccard_extension.cpu import NativeJaccardExtension
+from medloss.ops.jaccard_extension.triton_launch import TritonJaccardExtension
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["jaccard_extension"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype, blank, membership, voxel_weight
 from medloss.ops.probabilities import finite, likelihoods
 from medloss.ops.region_sums.reference import difference
 from medloss.ops.sorted_errors.reference import sorted_errors
-from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 
 
 def jaccard_extension(

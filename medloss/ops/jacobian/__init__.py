@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.differences.reference import interior_sizes
-from medloss.ops.jacobian import native, reference, triton
+from medloss.ops.jacobian import cpu, reference, triton_launch
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["PENALTIES", "jacobian_determinant", "jacobian_penalty"]
 
@@ -39,9 +39,9 @@ def _fake_penalty(
 
 
 DETERMINANT = Operator(
-    "jacobian_determinant", reference.determinants, _fake_determinants, (native.DETERMINANT, triton.DETERMINANT)
+    "jacobian_determinant", reference.determinants, _fake_determinants, (cpu.DETERMINANT, triton_launch.DETERMINANT)
 )
-PENALTY = Operator("jacobian_penalty", reference.penalties, _fake_penalty, (native.PENALTY, triton.PENALTY))
+PENALTY = Operator("jacobian_penalty", reference.penalties, _fake_penalty, (cpu.PENALTY, triton_launch.PENALTY))
 
 
 def jacobian_determinant(

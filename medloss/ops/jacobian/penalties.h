@@ -1,4 +1,4 @@
-/* What growths cost, and at which rate: rows of one number for each stencil. Included by kernel.c once per
+/* What growths cost, and at which rate: rows of one number for each stencil. Included by cpu_kernel.c once per
  * precision.
  */
 #ifndef MEDLOSS_JACOBIAN_PENALTIES

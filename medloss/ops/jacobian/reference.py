@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.differences.reference import Stencil, interior_weight
-from medloss.ops.voxels import accumulation_dtype, added, blank, constants
+from medloss.ops.masking import accumulation_dtype, added, blank, constants
 
 
 def _unit(axis: int, rank: int, step: int = 1) -> tuple[int, ...]:

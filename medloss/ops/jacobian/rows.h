@@ -1,5 +1,5 @@
 /* Rows of stencils: where their points lie, what they weigh, and how the points are given what is theirs.
- * Included by kernel.c once per precision.
+ * Included by cpu_kernel.c once per precision.
  */
 typedef struct {
     const REAL *u, *mask;

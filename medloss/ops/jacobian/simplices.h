@@ -1,5 +1,5 @@
 /* The simplices of a row of stencils: their edges after the deformation, what they grow by, and what their
- * points are given in return. Included by kernel.c once per precision.
+ * points are given in return. Included by cpu_kernel.c once per precision.
  *
  * The points of a simple scheme are the low end of each axis and then the high ends; those of a cell its
  * corners, the first axis in the highest bit. Everything but the sizes is known at compile time.

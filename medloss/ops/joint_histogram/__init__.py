@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.joint_histogram import reference
-from medloss.ops.joint_histogram.native import NativeJointHistogram
-from medloss.ops.joint_histogram.triton import TritonJointHistogram
+from medloss.ops.joint_histogram.cpu import NativeJointHistogram
+from medloss.ops.joint_histogram.triton_launch import TritonJointHistogram
+from medloss.ops.masking import accumulation_dtype, constants
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype, constants
 
 __all__ = ["KERNELS", "LEAST_BINS", "joint_histogram"]
 

@@ -1,5 +1,5 @@
 /* Gaussian windows, a tile of voxels at a time: their weights side by side for the arithmetic, then, of
- * the target, bin by bin for the outer product. Included by kernel.c once per precision.
+ * the target, bin by bin for the outer product. Included by cpu_kernel.c once per precision.
  *
  * With the distance d to the nearest centre, exp(-s (d - k)^2) is up to a common factor q^k exp(-s k^2),
  * where q = exp(2 s d): one exponential for all bins. What lies outside the bins weighs nothing, and the

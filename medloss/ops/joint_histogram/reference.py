@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype, added, blank
 from medloss.ops.operator import transformed
-from medloss.ops.voxels import accumulation_dtype, added, blank
 
 CHUNK = 2**20
 """Window weights that exist at a time: voxels are taken in chunks, in the backward pass, too."""

@@ -1,4 +1,4 @@
-/* Cubic B-splines for the input, boxes for the target, voxel by voxel. Included by kernel.c once per
+/* Cubic B-splines for the input, boxes for the target, voxel by voxel. Included by cpu_kernel.c once per
  * precision. */
 
 /* `mattes` is a constant where these are called, and compiled away. */

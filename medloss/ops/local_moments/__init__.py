@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.local_moments import reference, ssim_reference
-from medloss.ops.local_moments.native import NativeLocalError, NativeLocalMoments, NativeLocalSSIM
-from medloss.ops.local_moments.triton import TritonLocalError, TritonLocalMoments, TritonLocalSSIM
+from medloss.ops.local_moments.cpu import NativeLocalError, NativeLocalMoments, NativeLocalSSIM
+from medloss.ops.local_moments.triton_launch import TritonLocalError, TritonLocalMoments, TritonLocalSSIM
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["BORDERS", "local_error", "local_moments", "local_ssim"]
 

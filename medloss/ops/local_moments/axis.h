@@ -4,7 +4,7 @@
 
 #include "../native.h"
 
-enum { LONGEST = 255 }; /* weights of a window, as native.py says */
+enum { LONGEST = 255 }; /* weights of a window, as cpu.py says */
 enum { GROUP = 4 };     /* windows that are summed together, and share what they have in common */
 
 typedef struct {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.local_moments.reference import smooth, variance
-from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
+from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
 
 
 def local_ssim(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.mind import reference
-from medloss.ops.mind.native import NativeMind
-from medloss.ops.mind.triton import TritonMind
+from medloss.ops.mind.cpu import NativeMind
+from medloss.ops.mind.triton_launch import TritonMind
 from medloss.ops.operator import Operator
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["PENALTIES", "mind"]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from medloss.ops.local_moments.reference import smooth
+from medloss.ops.masking import accumulation_dtype, added, blank, spatial_axes
 from medloss.ops.operator import transformed
-from medloss.ops.voxels import accumulation_dtype, added, blank, spatial_axes
 
 CHUNK = 2**21
 """Patch distances that exist at a time: the volume is taken in slabs, and the backward pass computes a slab's again."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.nth_largest import reference
-from medloss.ops.nth_largest.native import NativeNthLargest
-from medloss.ops.nth_largest.triton import TritonNthLargest
+from medloss.ops.nth_largest.cpu import NativeNthLargest
+from medloss.ops.nth_largest.triton_launch import TritonNthLargest
 from medloss.ops.operator import Operator
 
 __all__ = ["nth_largest"]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.pointwise import reference
-from medloss.ops.pointwise.native import NativePointwise
+from medloss.ops.pointwise.cpu import NativePointwise
 from medloss.ops.pointwise.penalties import DIVERGENCE, LIKELIHOOD, LOGITS, RESIDUAL, SMOOTHED
-from medloss.ops.pointwise.residual_triton import TritonPointwise
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.pointwise.residual_triton_launch import TritonPointwise
 
 __all__ = ["PENALTIES", "pointwise"]
 

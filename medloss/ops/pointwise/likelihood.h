@@ -6,7 +6,7 @@
  * threads. A voxel's value does not depend on where it lies, so that voxels which tie stay tied.
  */
 
-/* Codes of the penalties and of what is handed over for the map, as in native.py. */
+/* Codes of the penalties and of what is handed over for the map, as in cpu.py. */
 enum { PLAIN, POLY, POWER, MIXED, MARGIN, REVERSE };
 enum { EACH_CLASS, ALL_CLASSES, SUMS };
 

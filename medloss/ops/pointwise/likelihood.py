@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.label_tile import ACTIVATIONS, gradient_like, label_misfits, label_operands
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.masking import accumulation_dtype
 
 CODES = {"": 0, "poly": 1, "power": 2, "smoothed": 3, "margin": 4, "reverse": 5}
 """Forms of a penalty as ``likelihood.h`` numbers them."""

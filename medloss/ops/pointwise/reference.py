@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 from medloss.ops.pointwise.penalties import DIVERGENCE, LOGITS, RESIDUAL, likelihood_map
-from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 
 
 def pointwise(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.power_sums import reference
-from medloss.ops.power_sums.native import NativePowerSums
-from medloss.ops.power_sums.triton import TritonPowerSums
+from medloss.ops.power_sums.cpu import NativePowerSums
+from medloss.ops.power_sums.triton_launch import TritonPowerSums
 from medloss.ops.region_sums.columns import COLUMNS
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["ERRORS", "power_sums"]
 

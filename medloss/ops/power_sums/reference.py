@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 from medloss.ops.probabilities import likelihoods
 from medloss.ops.region_sums.columns import COLUMNS, Column, Terms
 from medloss.ops.region_sums.reference import difference, region_sums, weighted
-from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 
 
 def power_sums(

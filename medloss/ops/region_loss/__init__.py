@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.region_loss import reference
-from medloss.ops.region_loss.native import NativeRegionLoss
+from medloss.ops.region_loss.cpu import NativeRegionLoss
 from medloss.ops.region_loss.reference import share_sums
-from medloss.ops.region_loss.triton import TritonRegionLoss
+from medloss.ops.region_loss.triton_launch import TritonRegionLoss
 from medloss.ops.region_sums.columns import COLUMNS
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["region_loss", "share_sums"]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from medloss.ops.masking import present
 from medloss.ops.region_sums.columns import COLUMNS, Column
 from medloss.ops.region_sums.reference import region_sums
-from medloss.ops.voxels import present
 
 OF_POSITIVES = (Column.TARGET, Column.NLL_TRUE, Column.NLL_ALL, Column.FOCAL_TRUE)
 """What the factor of a class on its positives multiplies in a share."""

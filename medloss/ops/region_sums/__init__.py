@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.region_sums import reference
 from medloss.ops.region_sums.columns import COLUMNS, Column, Terms
-from medloss.ops.region_sums.native import NativeRegionSums
-from medloss.ops.region_sums.triton import TritonRegionSums
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.region_sums.cpu import NativeRegionSums
+from medloss.ops.region_sums.triton_launch import TritonRegionSums
 
 __all__ = ["COLUMNS", "Column", "Terms", "region_sums"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 from medloss.ops.probabilities import Likelihoods, likelihoods
 from medloss.ops.region_sums.columns import COLUMNS, Column, Terms
-from medloss.ops.voxels import accumulation_dtype, blank, membership, spatial_axes, voxel_weight
 
 
 def region_sums(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.resample import reference
-from medloss.ops.resample.native import NativeResample
-from medloss.ops.resample.triton import TritonResample
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.resample.cpu import NativeResample
+from medloss.ops.resample.triton_launch import TritonResample
 
 __all__ = ["resample"]
 

@@ -1,5 +1,5 @@
 /* A block of points between the voxels: where they lie, what they read, and what they give back. Included by
- * kernel.c once per precision.
+ * cpu_kernel.c once per precision.
  */
 #define INLINE static inline __attribute__((always_inline))
 

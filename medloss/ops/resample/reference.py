@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype, constants
+from medloss.ops.masking import accumulation_dtype, constants
 
 
 def resample(values: Tensor, positions: Tensor, spacing: list[float] | None) -> Tensor:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.soft_morphology import reference
-from medloss.ops.soft_morphology.erosion_triton import TritonErosions
-from medloss.ops.soft_morphology.native import (
+from medloss.ops.soft_morphology.cpu import (
     NativeBoundarySums,
     NativeErosions,
     NativeMaxPool,
     NativeSkeleton,
     NativeSkeletonSums,
 )
-from medloss.ops.soft_morphology.pool_triton import TritonBoundarySums, TritonMaxPool
-from medloss.ops.soft_morphology.triton import TritonSkeleton, TritonSkeletonSums
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.soft_morphology.erosion_triton_launch import TritonErosions
+from medloss.ops.soft_morphology.pool_triton_launch import TritonBoundarySums, TritonMaxPool
+from medloss.ops.soft_morphology.triton_launch import TritonSkeleton, TritonSkeletonSums
 
 __all__ = ["boundary_sums", "erosion_hausdorff", "max_pool", "skeleton_sums", "soft_skeleton"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
 from medloss.ops.soft_morphology.pools import dilate, erode, erode_box, pick, read
-from medloss.ops.voxels import accumulation_dtype, blank, spatial_axes
 
 
 def soft_skeleton(map: Tensor, mask: Tensor | None, iterations: int) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.sorted_errors import reference
-from medloss.ops.voxels import accumulation_dtype
 
 __all__ = ["sorted_errors"]
 

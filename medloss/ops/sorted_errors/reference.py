@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medloss.ops.voxels import accumulation_dtype, blank
+from medloss.ops.masking import accumulation_dtype, blank
 
 
 def sorted_errors(errors: Tensor, foreground: Tensor, weight: Tensor | None) -> Tensor:

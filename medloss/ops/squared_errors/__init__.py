@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.squared_errors import reference
-from medloss.ops.squared_errors.native import NativeSquaredErrors
-from medloss.ops.squared_errors.triton import TritonSquaredErrors
-from medloss.ops.voxels import accumulation_dtype
+from medloss.ops.squared_errors.cpu import NativeSquaredErrors
+from medloss.ops.squared_errors.triton_launch import TritonSquaredErrors
 
 __all__ = ["squared_errors"]
 

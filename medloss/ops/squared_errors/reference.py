@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from medloss.ops.masking import accumulation_dtype, blank, membership, voxel_weight
 from medloss.ops.probabilities import likelihoods
 from medloss.ops.region_sums.reference import difference
-from medloss.ops.voxels import accumulation_dtype, blank, membership, voxel_weight
 
 
 def squared_errors(

@@ -15,7 +15,7 @@ from medloss.apps.losses.peers import PEERS
 from medloss.apps.losses.phantom import kind_of, made, scene
 from medloss.apps.losses.picture import draw
 from medloss.apps.losses.show import loss_named
-from medloss.names import losses
+from medloss.registry import losses
 
 EVERY = losses()
 

@@ -12,7 +12,7 @@ from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.losses import AUXILIARY, Facts, complete_losses, settle_losses
 from medloss.apps.segmentation.terms import loss_terms
 from medloss.config import WRAPPERS, LossConfigError, build_loss
-from medloss.names import losses
+from medloss.registry import losses
 
 EXCLUSIVE = Classes.from_mapping({"large": 1, "small": 2})
 REGIONS = Classes.from_mapping({"whole": [1, 2], "small": 2})

@@ -8,7 +8,7 @@ import pytest
 import torch
 from triton_harness import CAPABILITIES, Launch, check, move, value_and_gradient
 
-from medloss.ops.distance_map.triton import _live
+from medloss.ops.distance_map.triton_launch import _live
 
 OPERATORS = sys.modules["medloss.ops.distance_map"]
 DISTANCE, BORDER, NEAREST = OPERATORS.OPERATOR, OPERATORS.BORDER, OPERATORS.NEAREST

@@ -8,7 +8,7 @@ import pytest
 import torch
 from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and_gradient
 
-from medloss.ops.soft_morphology import erosion_triton as path
+from medloss.ops.soft_morphology import erosion_triton_launch as path
 
 OPERATOR = sys.modules["medloss.ops.soft_morphology"].EROSION_HAUSDORFF
 

@@ -79,16 +79,20 @@ def test_what_a_file_imports_counts_and_what_they_import() -> None:
     found = set(kept_reports.sources(HERE / "test_region_loss.py"))
     assert SHARED | {HERE / "test_region_loss.py", TESTS / "machine_code.py", OPS / "label_tile.py"} <= found
     for operator in ("region_loss", "region_sums"):
-        assert {OPS / operator / f"{name}.py" for name in ("__init__", "reference", "kernel", "triton")} <= found
-    assert OPS / "resample" / "kernel.py" not in found, "a change of another kernel repeats these tests"
-    assert OPS / "local_moments" / "windows_kernel.py" in set(kept_reports.sources(HERE / "test_local_moments.py"))
+        assert {
+            OPS / operator / f"{name}.py" for name in ("__init__", "reference", "triton_kernels", "triton_launch")
+        } <= found
+    assert OPS / "resample" / "triton_kernels.py" not in found, "a change of another kernel repeats these tests"
+    assert OPS / "local_moments" / "windows_triton_kernels.py" in set(
+        kept_reports.sources(HERE / "test_local_moments.py")
+    )
     assert len(digest(HERE / "test_region_loss.py", 90)) == 32
 
 
 @pytest.mark.parametrize("file", sorted(HERE.glob("test_*.py")), ids=lambda file: file.stem)
 def test_every_file_reaches_the_kernels_of_its_operator(file: Path) -> None:
     found = set(kept_reports.sources(file))
-    kernel = OPS / file.stem.removeprefix("test_") / "kernel.py"
+    kernel = OPS / file.stem.removeprefix("test_") / "triton_kernels.py"
     assert not kernel.is_file() or {kernel, OPS / "operator.py"} <= found
 
 
@@ -100,6 +104,6 @@ def test_no_module_is_imported_by_a_name_that_is_made() -> None:
 
 def test_whoever_imports_the_whole_package_depends_on_it(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text("def test():\n    import medloss\n")
-    assert {kept_reports.PACKAGE / "base.py", OPS / "resample" / "kernel.py"} <= set(
+    assert {kept_reports.PACKAGE / "base.py", OPS / "resample" / "triton_kernels.py"} <= set(
         kept_reports.sources(tmp_path / "test_some.py")
     )

@@ -78,9 +78,9 @@ def test_the_gradient_of_the_target() -> None:
 
 def test_slabs_of_a_few_planes(monkeypatch, poisoned) -> None:
     """Scratch for a few planes of one volume at a time, which look at those around them again."""
-    from medloss.ops.local_moments import walk
+    from medloss.ops.local_moments import slab_launcher
 
-    monkeypatch.setattr(walk, "SCRATCH_BYTES", 0)
+    monkeypatch.setattr(slab_launcher, "SCRATCH_BYTES", 0)
     x, y = images((1, 1, 7, 3, 4))
     compare(LNCC, move((x, y, None, [1.0] * 3, False, 0.0, 1e-5, True)))
 
@@ -156,8 +156,8 @@ def launch(kind: str, shape: tuple[int, ...], dtype: torch.dtype, length: int, m
         _, kept = path.forward_keeping(args)
         path.backward_from(kept, torch.empty(shape[:2]), args)
 
-    # A march with many sums has one voxel to a thread: a warp's loads are of whole lines, and no wider. What is wide:
-    # the levels, and the planes of short windows
+    # A sliding window with many sums has one voxel to a thread: a warp's loads are of whole lines, and no wider. Wide
+    # are the levels, and the planes of short windows
     return Launch(call, wide=wide)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and_gradient
 
 OPERATOR = sys.modules["medloss.ops.mind"].OPERATOR
-PATH = sys.modules["medloss.ops.mind.triton"]
+PATH = sys.modules["medloss.ops.mind.triton_launch"]
 
 
 def images(shape: tuple[int, ...], masked: str) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -65,10 +65,10 @@ def tables(dtype: torch.dtype, count: int):
     """The launch that writes a table."""
 
     def call() -> None:
-        from medloss.ops import kernel
+        from medloss.ops import triton_functions
 
         for start, many, words, palette in triton_numbers._launches((0.0, 1.0) * count, dtype):
-            kernel.write_numbers[(1,)](
+            triton_functions.write_numbers[(1,)](
                 torch.empty(2 * count, dtype=dtype), words, palette, start, many, WORDS=len(words), num_warps=1
             )
 

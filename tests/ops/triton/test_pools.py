@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from triton_harness import CAPABILITIES, Launch, check, compare, move
 
-from medloss.ops.soft_morphology import pool_triton
+from medloss.ops.soft_morphology import pool_triton_launch
 
 OPERATORS = sys.modules["medloss.ops.soft_morphology"]
 POOL, SUMS = OPERATORS.MAX_POOL, OPERATORS.BOUNDARY_SUMS
@@ -50,7 +50,7 @@ def test_types_and_layouts(dtype) -> None:
 
 
 def test_some_volumes_at_a_time_change_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(pool_triton, "SCRATCH_BYTES", 1)
+    monkeypatch.setattr(pool_triton_launch, "SCRATCH_BYTES", 1)
     x, t, mask = maps((2, 1, 9), True)
     compare(POOL, move((x, mask, 3)))
     compare(SUMS, move((x, t, mask, 3, 3)))

@@ -9,7 +9,7 @@ import torch
 from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and_gradient
 
 RESAMPLE = sys.modules["medloss.ops.resample"]
-OPERATOR, PATH = RESAMPLE.OPERATOR, sys.modules["medloss.ops.resample.triton"]
+OPERATOR, PATH = RESAMPLE.OPERATOR, sys.modules["medloss.ops.resample.triton_launch"]
 SHAPES = [(1,), (30,), (7, 1), (4, 3, 5)]
 
 

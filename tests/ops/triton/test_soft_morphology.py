@@ -61,7 +61,7 @@ def test_lower_precision(dtype) -> None:
 def test_slabs_change_nothing(operator, depth, index, monkeypatch) -> None:
     monkeypatch.setattr(path, "SCRATCH_BYTES", 1)
     x, t, _ = maps((1, 1, depth, 2, 2), 3, False)
-    assert len(list(path.Walk(x, None, None, 0, x.dtype).slabs(gradient=index == 0))) == 2
+    assert len(list(path.SkeletonLauncher(x, None, None, 0, x.dtype).slabs(gradient=index == 0))) == 2
     compare(operator, move((x, None, 0) if operator is SKELETON else (x, t, None, 0)), index=index)
 
 

@@ -73,7 +73,7 @@ def test_all_points_in_one_voxel() -> None:
 
 def test_slabs_of_a_large_volume(monkeypatch) -> None:
     """Slabs of a gradient see as far as they must, and scratch is written when the last one has been read."""
-    triton = sys.modules["medloss.ops.mind.triton"]
+    triton = sys.modules["medloss.ops.mind.triton_launch"]
     x, y = (torch.rand(1, 2, 90, 40, 50, device="cuda", dtype=torch.float64) for _ in range(2))
     for reduce in (False, True):
         args = (x, y, (y > 0.1).to(x.dtype), 2, 2, "squared", reduce)

@@ -89,11 +89,11 @@ def test_the_error_of_equal_voxels_and_of_nan() -> None:
 
 @pytest.mark.parametrize("border", ["zero", "reflect", "renormalise"])
 def test_windows_too_long_to_march(monkeypatch, poisoned, border) -> None:
-    from medloss.ops.local_moments import walk, windows_kernel
+    from medloss.ops.local_moments import slab_launcher, windows_triton_kernels
 
-    monkeypatch.setattr(walk, "HELD", dict.fromkeys(walk.HELD, 0))
-    monkeypatch.setattr(windows_kernel, "UNROLLED", type(windows_kernel.UNROLLED)(1))
-    monkeypatch.setattr(walk, "SCRATCH_BYTES", 0)
+    monkeypatch.setattr(slab_launcher, "HELD", dict.fromkeys(slab_launcher.HELD, 0))
+    monkeypatch.setattr(windows_triton_kernels, "UNROLLED", type(windows_triton_kernels.UNROLLED)(1))
+    monkeypatch.setattr(slab_launcher, "SCRATCH_BYTES", 0)
     windows = flat([SHORT, SHORT, UNEVEN])
     compare(SSIM, move((*images((1, 1, 5, 2, 4), False), *windows, border, 1e-3, 2e-3, True, True)))
 
@@ -130,7 +130,7 @@ def test_few_launches(monkeypatch) -> None:
 
 def test_sizes() -> None:
     """Every voxel has its place; small volumes still are many programs, and large ones fill the GPU but once."""
-    from medloss.ops.local_moments.march_sizes import march
+    from medloss.ops.local_moments.sliding_window import sliding_window
 
     for voxels, groups, extent, length, dtype in [
         (1024, 1, 32, 9, torch.float32),
@@ -140,13 +140,13 @@ def test_sizes() -> None:
         (5, 2, 3, 3, torch.float32),
         (43008, 2, 160, 3, torch.float32),
     ]:
-        found = march(voxels, groups, extent, length - 1, 5 * (length - 1), dtype, 132, "score")
+        found = sliding_window(voxels, groups, extent, length - 1, 5 * (length - 1), dtype, 132, "score")
         assert found.tiles * found.tile >= groups * voxels
         assert (found.chunks - 1) * found.chunk < extent <= found.chunks * found.chunk
         assert found.tile % (32 * found.warps) == 0
-    small = march(1024, 1, 32, 8, 40, torch.float32, 132, "rows")
+    small = sliding_window(1024, 1, 32, 8, 40, torch.float32, 132, "rows")
     assert math.prod(small.grid) >= 64
-    large = march(25600, 1, 160, 8, 40, torch.float32, 132, "rows")
+    large = sliding_window(25600, 1, 160, 8, 40, torch.float32, 132, "rows")
     assert 3 * 132 <= math.prod(large.grid) <= 8 * 132
     assert large.chunk >= 4 * 8  # little is done twice
 

@@ -93,12 +93,12 @@ def test_another_gpu_than_the_current_one() -> None:
 
 def test_slabs_of_a_large_volume(monkeypatch) -> None:
     """Slabs read what the last ones left: launches follow each other."""
-    from medloss.ops.local_moments import walk
+    from medloss.ops.local_moments import slab_launcher
 
     x, y = pair((2, 2, 97, 96, 130), torch.float32)
     args = CALLS["local_moments"](x, y)
     whole = value_and_gradient(operator("local_moments"), "triton", args)
-    monkeypatch.setattr(walk, "SCRATCH_BYTES", 2**24)
+    monkeypatch.setattr(slab_launcher, "SCRATCH_BYTES", 2**24)
     parts = value_and_gradient(operator("local_moments"), "triton", args)
     torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
     assert torch.equal(parts[1], whole[1])

@@ -1,0 +1,200 @@
+"""The CPU path of ``differences``: an energy as squares of linear stencils, whose taps it hands to ``cpu_kernel.c``."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from medloss.ops import native
+from medloss.ops.differences.reference import JOINT, reach_of
+from medloss.ops.masking import accumulation_dtype, fits
+
+Taps = dict[tuple[int, ...], float]
+"""Component and offset along the axes -> weight."""
+
+
+class Term(NamedTuple):
+    """One stencil, and the factor of its square (or absolute value)."""
+
+    factor: float
+    taps: Taps
+
+
+class NativeDifferences(native.NativePath):
+    """Every energy in one sweep of C, without a map of any derivative."""
+
+    told = "field is"
+
+    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        field, mask, energy, stencil, axis_scale, _, _, border, _ = args
+        found = []
+        if not 3 <= field.ndim <= 5:
+            found.append(f"field has {field.ndim - 2} spatial axes, the kernel takes 1 to 3")
+        elif min(_interior(field, stencil, axis_scale, border)) < 1 or field.numel() == 0:
+            found.append("no stencil lies inside")
+        elif not any(axis_scale):
+            found.append("no axis is differentiated")
+        if energy in JOINT and (field.shape[1] != field.ndim - 2 or not all(axis_scale)):
+            found.append(f"{energy} needs a component and a derivative for each axis")
+        if mask is not None and not fits(mask, field):
+            found.append("the mask does not fit the field")
+        if needs is not None and any(needs[1:]):
+            found.append("a gradient of the mask is asked for")
+        return found
+
+    def forward(self, args: tuple[Any, ...]) -> Tensor:
+        """The map, or B d with ``reduce``."""
+        field, _, energy, stencil, axis_scale, _, reduce, border, _ = args
+        dtype = accumulation_dtype(field)
+        maps = (field.shape[0], 1 if energy in JOINT else field.shape[1])
+        if reduce:
+            sums = torch.empty(maps, dtype=torch.float64, device="cpu")
+            native.call("differences_forward", dtype, *_operands(args), None, sums)
+            return sums.to(dtype)
+        map = torch.empty((*maps, *_interior(field, stencil, axis_scale, border)), dtype=dtype, device="cpu")
+        native.call("differences_forward", dtype, *_operands(args), map, None)
+        return map
+
+    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of the field, in its dtype."""
+        field, *_, reduce, _, _ = args
+        dtype = accumulation_dtype(field)
+        result = torch.empty(field.shape, dtype=dtype, device="cpu")
+        grad = grad.to(dtype).contiguous()
+        upstream = (None, grad) if reduce else (grad, None)
+        native.call("differences_backward", dtype, *_operands(args), *upstream, result)
+        return result.to(field.dtype)
+
+
+def _interior(field: Tensor, stencil: str, axis_scale: Sequence[float], border: str) -> list[int]:
+    lost = [0 if border == "replicate" else sum(reach) for reach in reach_of(stencil, axis_scale).values()]
+    return [size - less for size, less in zip(field.shape[2:], lost, strict=True)]
+
+
+def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
+    field, mask, energy, stencil, axis_scale, component_scale, _, border, lame = args
+    batch, components, *spatial = field.shape
+    joint, dtype = energy in JOINT, accumulation_dtype(field)
+    joined = components if joint else 1
+    scales = tuple(axis_scale), tuple(component_scale)
+    count, *stencils, scale = _stencils(energy, stencil, *scales, tuple(lame or (1.0, 1.0)), border == "replicate")
+    sizes = {1: (1, 1, *spatial), 2: (spatial[0], 1, spatial[-1]), 3: tuple(spatial)}[len(spatial)]
+    weight, shared = None, 1
+    if mask is not None:
+        weight = mask.detach().to(dtype)
+        weight = weight.amin(1, keepdim=True) if joint else weight
+        weight = weight.expand(batch, *weight.shape[1:]).contiguous()
+        shared = components // (joined * weight.shape[1])
+    return (
+        field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined,
+        torch.tensor(sizes, device="cpu"),
+        count, *stencils, scale.expand(batch, components // joined).contiguous(),
+    )  # fmt: skip
+
+
+@functools.lru_cache(64)
+def _stencils(
+    energy: str,
+    stencil: str,
+    axis_scale: tuple[float, ...],
+    component_scale: tuple[float, ...],
+    lame: tuple[float, ...],
+    replicate: bool,
+) -> tuple[Any, ...]:
+    """The terms as the kernel reads them, and the factor of each component."""
+    absolute, joined = energy == "variation", 1
+    scale = torch.tensor(component_scale, dtype=torch.float64, device="cpu")
+    scale = scale.abs() if absolute else scale.square()
+    if energy in JOINT:
+        terms, joined, scale = (
+            _elasticity(stencil, axis_scale, component_scale, lame),
+            len(axis_scale),
+            scale.new_ones(1),
+        )
+    else:
+        terms = ENERGIES[energy](stencil, axis_scale)
+    taps = [((key[0], *_placed(key[1:])), weight) for term in terms for key, weight in term.taps.items()]
+    reach = [number for each in zip(*reach_of(stencil, axis_scale).values()) for number in _placed(each)]
+    return (
+        len(terms),
+        torch.tensor([0, *itertools.accumulate(len(term.taps) for term in terms)], device="cpu"),
+        torch.tensor([offset for offset, _ in taps], device="cpu"),
+        torch.tensor([weight for _, weight in taps], dtype=torch.float64, device="cpu"),
+        torch.tensor([term.factor for term in terms], dtype=torch.float64, device="cpu"),
+        torch.tensor([*reach, joined, int(absolute), int(replicate)], device="cpu"),
+        scale,
+    )
+
+
+def _placed(values: Sequence[int]) -> tuple[int, int, int]:
+    """One number for depth, height and width, from one for each axis that the field has."""
+    depth, height, width = {1: (0, 0, *values), 2: (values[0], 0, values[-1]), 3: tuple(values)}[len(values)]
+    return depth, height, width
+
+
+def _tap(rank: int, moves: dict[int, int], component: int = 0) -> tuple[int, ...]:
+    return (component, *(moves.get(axis, 0) for axis in range(rank)))
+
+
+def _first(stencil: str, axis_scale: Sequence[float], axis: int, component: int = 0) -> Taps:
+    """A first derivative along one axis."""
+    low, high = (-1, 1) if stencil == "central" else (0, 1)
+    rank, scale = len(axis_scale), axis_scale[axis] / (high - low)
+    return {_tap(rank, {axis: low}, component): -scale, _tap(rank, {axis: high}, component): scale}
+
+
+def _second(stencil: str, axis_scale: Sequence[float], axis: int) -> Taps:
+    """A second derivative along one axis."""
+    step, rank, scale = 2 if stencil == "wide" else 1, len(axis_scale), axis_scale[axis] ** 2
+    weights = {-step: 1.0, 0: -2.0, step: 1.0}
+    return {_tap(rank, {axis: move}): scale / step**2 * weight for move, weight in weights.items()}
+
+
+def _slopes(stencil: str, axis_scale: Sequence[float]) -> list[Term]:
+    return [Term(1.0, _first(stencil, axis_scale, axis)) for axis, scale in enumerate(axis_scale) if scale]
+
+
+def _bending(stencil: str, axis_scale: Sequence[float]) -> list[Term]:
+    axes, rank = [axis for axis, scale in enumerate(axis_scale) if scale], len(axis_scale)
+    terms = [Term(1.0, _second(stencil, axis_scale, axis)) for axis in axes]
+    for i, j in itertools.combinations(axes, 2):
+        weight = axis_scale[i] * axis_scale[j] / 4
+        terms.append(Term(2.0, {_tap(rank, {i: a, j: b}): a * b * weight for a in (-1, 1) for b in (-1, 1)}))
+    return terms
+
+
+def _curvature(stencil: str, axis_scale: Sequence[float]) -> list[Term]:
+    return [Term(1.0, _total(_second(stencil, axis_scale, axis) for axis, scale in enumerate(axis_scale) if scale))]
+
+
+def _elasticity(
+    stencil: str, axis_scale: Sequence[float], component_scale: Sequence[float], lame: Sequence[float]
+) -> list[Term]:
+    axes = range(len(axis_scale))
+
+    def slope(axis: int, component: int) -> Taps:
+        taps = _first(stencil, axis_scale, axis, component)
+        return {key: weight * component_scale[component] for key, weight in taps.items()}
+
+    terms = [Term(lame[0] / 2, _total(slope(axis, axis) for axis in axes))]
+    terms += [Term(lame[1], slope(axis, axis)) for axis in axes]  # the strain counts twice on its diagonal
+    for i, j in itertools.combinations(axes, 2):
+        terms.append(Term(lame[1] / 2, _total((slope(i, j), slope(j, i)))))
+    return terms
+
+
+def _total(parts: Iterable[Taps]) -> Taps:
+    total: Taps = {}
+    for taps in parts:
+        for key, weight in taps.items():
+            total[key] = total.get(key, 0.0) + weight
+    return total
+
+
+ENERGIES = {"diffusion": _slopes, "variation": _slopes, "bending": _bending, "curvature": _curvature}

@@ -1,0 +1,92 @@
+"""The GPU path of ``global_moments``: says what ``triton_kernels.py`` can take, and in which tiles it is given it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from medloss.ops import triton_path
+from medloss.ops.dispatch import KeepingPath
+from medloss.ops.global_moments.cpu import LEVELS, misfits
+from medloss.ops.masking import accumulation_dtype
+from medloss.ops.triton_tiles import padded, readable
+
+TILE = {torch.float32: 4096, torch.float64: 2048}
+"""Voxels of a program."""
+AT_ONCE = 1024
+"""Tiles that are joined at once."""
+
+
+class TritonGlobalMoments(KeepingPath):
+    """Moments of tiles, joined in double in a second launch; a third one writes the gradient."""
+
+    name = "triton"
+
+    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+        """Why the kernels cannot serve; empty where they can."""
+        return triton_path.reasons(args[0]) + misfits(args, needs)
+
+    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """B C 4, and five numbers of each volume in double."""
+        from medloss.ops.global_moments import triton_kernels as kernels
+
+        input, dtype, pair = args[0], accumulation_dtype(args[0]), _pair(args, 0)
+        tiles = -(-pair.voxels // TILE[dtype])
+        partials = input.new_empty((pair.volumes, tiles, 6), dtype=torch.float64)
+        result = input.new_empty((*input.shape[:2], 4), dtype=dtype)
+        levels = input.new_empty((pair.volumes, LEVELS), dtype=torch.float64)
+        with triton_path.on_device(input):
+            kernels.moments[(pair.volumes * tiles,)](
+                *pair.tensors, partials, tiles, pair.voxels, pair.shared, **pair.options
+            )
+            kernels.join[(pair.volumes,)](partials, result, levels, tiles, ROWS=min(AT_ONCE, padded(tiles)))
+        return result, (levels,)
+
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of input, in its dtype."""
+        return self._gradient(0, grad, args, *kept)
+
+    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+        """The gradient of either image, in its dtype."""
+        return self._gradient(index, grad, args, *self.forward_keeping(args)[1])
+
+    def _gradient(self, index: int, grad: Tensor, args: tuple[Any, ...], levels: Tensor) -> Tensor:
+        from medloss.ops.global_moments import triton_kernels as kernels
+
+        assert index < 2, "only the images have a gradient"
+        image, pair = args[index], _pair(args, index)
+        result = torch.empty(image.shape, dtype=image.dtype, device=image.device)
+        tiles = -(-pair.voxels // TILE[accumulation_dtype(args[0])])
+        with triton_path.on_device(image):
+            kernels.gradient[(pair.volumes * tiles,)](
+                *pair.tensors, levels, grad.contiguous(), result, tiles, pair.voxels, pair.shared, OWN=index,
+                **pair.options,
+            )  # fmt: skip
+        return result
+
+
+class Pair(NamedTuple):
+    """What the kernels are launched with: an image and the other one, the mask, and their sizes."""
+
+    tensors: tuple[Tensor, Tensor, Tensor]
+    volumes: int
+    voxels: int
+    shared: int
+    options: dict[str, Any]
+
+
+def _pair(args: tuple[Any, ...], own: int) -> Pair:
+    from triton import language
+
+    mask, dtype = args[2], accumulation_dtype(args[0])
+    batch, channels, *spatial = args[0].shape
+    mine, other = (readable(args[index]) for index in (own, 1 - own))
+    weight, shared = mine, 1
+    if mask is not None:
+        weight, shared = readable(mask.expand(batch, *mask.shape[1:])), channels // mask.shape[1]
+    real = language.float64 if dtype == torch.float64 else language.float32
+    options = {"MASKED": mask is not None, "REAL": real, "TILE": TILE[dtype]}
+    return Pair((mine, other, weight), batch * channels, math.prod(spatial), shared, options)

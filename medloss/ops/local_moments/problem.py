@@ -1,0 +1,95 @@
+"""What the Triton paths of the statistics of windows are given: images as volumes, windows, and the statistic."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from medloss.ops.local_moments.ssim_reference import reach_of
+from medloss.ops.local_moments.windows import STRUCTURE
+from medloss.ops.masking import accumulation_dtype
+
+Windows = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+
+
+class Problem(NamedTuple):
+    """Images as volumes of planes, rows and columns, and what is asked of their windows."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    shared: int
+    sizes: tuple[int, int, int]
+    scales: tuple[Windows, ...]
+    margins: tuple[int, int, int]
+    kind: int
+    renormalise: bool
+    reflect: bool
+    constants: tuple[float, float]
+    dtype: torch.dtype
+    reduce: bool
+
+    @property
+    def volumes(self) -> int:
+        """Pairs of images."""
+        return self.input.shape[0] * self.input.shape[1]
+
+    @property
+    def windows(self) -> Windows:
+        """The weights along each axis, of the one window."""
+        return self.scales[0]
+
+    @property
+    def weighed(self) -> bool:
+        """Whether windows count what they hold."""
+        return self.renormalise or self.mask is not None
+
+    @property
+    def images(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Both images and the mask; where there is none, something in its place."""
+        return self.input, self.target, self.input if self.mask is None else self.mask
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """The shape of a map of the windows that count."""
+        sizes = [size - 2 * margin for size, margin in zip(self.sizes, self.margins)]
+        return *self.input.shape[:2], *placed_back(sizes, self.input.ndim - 2)
+
+    def scale(self, at: int) -> Problem:
+        """One factor of a product: all but the last are without luminance."""
+        last = at == len(self.scales) - 1
+        return self._replace(scales=(self.scales[at],), kind=self.kind if last else STRUCTURE)
+
+
+def placed(axes: list[Any], missing: Any) -> tuple[Any, Any, Any]:
+    """What is said of each axis, as planes, rows and columns. Rows of a 2D image are taken for planes."""
+    return {1: (missing, missing, axes[0]), 2: (axes[0], missing, axes[-1]), 3: tuple(axes)}[len(axes)]
+
+
+def placed_back(axes: list[Any], rank: int) -> tuple[Any, ...]:
+    """The axes that images have."""
+    return {1: (axes[2],), 2: (axes[0], axes[2]), 3: tuple(axes)}[rank]
+
+
+def problem_of(
+    args: tuple[Any, ...], scales: list[list[list[float]]], border: str, kind: int, constants: tuple[float, float],
+    reduce: bool,
+) -> Problem:  # fmt: skip
+    """The problem of an operator's arguments: images, windows by scale and axis, what is computed of them."""
+    input, target, mask = args[:3]
+    batch, channels, *spatial = input.shape
+    shared, margins = 1, [0] * len(spatial)
+    if mask is not None:
+        shared = channels if mask.shape[1] == 1 else 1
+        mask = mask.detach().expand(batch, mask.shape[1], *spatial).contiguous()
+        mask = mask.view(torch.uint8) if mask.dtype == torch.bool else mask
+        border = "renormalise"
+    if border == "valid":
+        margins = reach_of(scales)
+    return Problem(
+        input.detach().contiguous(), target.detach().contiguous(), mask, shared, placed(spatial, 1),
+        tuple(placed([tuple(window) for window in scale], (1.0,)) for scale in scales), placed(margins, 0), kind,
+        border == "renormalise", border == "reflect", constants, accumulation_dtype(input), reduce,
+    )  # fmt: skip
