@@ -17,8 +17,8 @@ PACKAGES = {"medloss": ROOT / "medloss", "medloss.transforms": ROOT / "transform
 
 FOUNDATION = {"labels", "reduction", "checks", "options", "constants", "empty", "masks"}
 FAMILIES = {"segmentation", "registration", "image"}
-BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "maps"}
-ABOVE_FAMILIES = {"backends", "names", "composite", "multiscale", "supervision", "config", "functional"}
+BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "map_loss"}
+ABOVE_FAMILIES = {"backends", "registry", "composite", "multiscale", "supervision", "config", "functional"}
 CORE = BELOW_FAMILIES | FAMILIES | ABOVE_FAMILIES | {"_version", "_start", "deprecation"}
 
 # layer -> the layers of medloss that it may import (its own always). A layer is the first name after `medloss.`
@@ -32,16 +32,16 @@ MAY_IMPORT = {
     "options": frozenset(),
     "forms": {"ops", "sums"},
     "base": FOUNDATION | {"ops", "sums", "forms"},
-    "maps": FOUNDATION | {"ops", "base"},
+    "map_loss": FOUNDATION | {"ops", "base"},
     **dict.fromkeys(FAMILIES, BELOW_FAMILIES),
     "backends": {"ops"},
-    # what finds or joins losses of every family; `names` walks the namespace itself
-    "names": {"", "base"},
+    # what finds or joins losses of every family; `registry` walks the namespace itself
+    "registry": {"", "base"},
     "composite": BELOW_FAMILIES | FAMILIES,
     "multiscale": BELOW_FAMILIES | FAMILIES | {"composite"},
     "supervision": BELOW_FAMILIES | FAMILIES,
-    "config": BELOW_FAMILIES | FAMILIES | {"composite", "multiscale", "names"},
-    "functional": BELOW_FAMILIES | FAMILIES | {"composite", "names"},
+    "config": BELOW_FAMILIES | FAMILIES | {"composite", "multiscale", "registry"},
+    "functional": BELOW_FAMILIES | FAMILIES | {"composite", "registry"},
     "": CORE,  # medloss/__init__.py
     "compat": CORE,
     "transforms": CORE | {""},
@@ -139,8 +139,9 @@ def fault(name: str, path: Path, imported: Imported) -> str | None:
         return None if other in allowed else f"is against the layers: {layer or 'medloss'} -> {other or 'medloss'}"
     if top in sys.stdlib_module_names or OUTSIDE[layer] is None or top in OUTSIDE[layer]:
         return None
-    # a Triton kernel file is itself imported on use
-    if top in OUTSIDE_LAZY.get(layer, ()) and (imported.lazy or path.name.endswith("kernel.py")):
+    # a file of Triton kernels is itself imported on use
+    on_use = imported.lazy or path.name.endswith(("triton_kernels.py", "triton_functions.py"))
+    if top in OUTSIDE_LAZY.get(layer, ()) and on_use:
         return None
     return f"brings {top} into medloss.{layer}, which may use {sorted(OUTSIDE[layer])}"
 
@@ -190,6 +191,49 @@ def test_the_rule_lets_pass_what_is_lazy(tmp_path):
     )
     found = list(imports("medloss.compat.x", path))
     assert [fault("medloss.compat.x", path, imported) for imported in found] == [None] * 5
+
+
+OPS = {name: path for name, path in MODULES.items() if name.startswith("medloss.ops.")}
+OPERATORS = {name for name in OPS if OPS[name].name == "__init__.py"} | {
+    f"medloss.ops.{name}" for name in ("hyperelastic", "local_correlation", "tubes")
+}
+
+
+def ops_graph() -> dict[str, set[str]]:
+    """What each module of `medloss.ops` imports of the others, imports inside functions too."""
+    return {
+        name: {imported.module for imported in imports(name, path)} & set(OPS) - {name} for name, path in OPS.items()
+    }
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules of which each needs the others; empty where there is an order of imports."""
+    left = {name: set(needs) for name, needs in graph.items()}
+    while free := {name for name, needs in left.items() if not needs & set(left)}:
+        left = {name: needs for name, needs in left.items() if name not in free}
+    return sorted(left)
+
+
+def test_no_operator_imports_in_a_circle():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"], "the rule finds nothing"
+    assert not circle(ops_graph())
+
+
+def test_what_operators_share_knows_none_of_them():
+    def is_of_an_operator(name: str) -> bool:
+        return any(name == operator or name.startswith(f"{operator}.") for operator in OPERATORS)
+
+    graph = {name: needs for name, needs in ops_graph().items() if not is_of_an_operator(name)}
+    assert "medloss.ops.masking" in graph
+    assert not {name: found for name, needs in graph.items() if (found := set(filter(is_of_an_operator, needs)))}
+
+
+def test_references_need_no_kernels():
+    """The specification can be read, and run, without the fast paths."""
+    fast = re.compile(r"\b(cpu|native|library|build|\w*triton\w*|\w*launch\w*)$")
+    graph = {name: needs for name, needs in ops_graph().items() if name.endswith("reference")}
+    assert len(graph) > 20
+    assert not {name: found for name, needs in graph.items() if (found := set(filter(fast.search, needs)))}
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
