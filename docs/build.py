@@ -13,17 +13,16 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS.parent / "tests"))
+sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS / "tables")]
 
 from cases import KINDS, TABLE, applies  # noqa: E402
+from peer_differences import AUTHORS_DIFFERENCES, KNOWN_DIFFERENCES  # noqa: E402
 from row import CELLS  # noqa: E402
 
 from medloss.apps.common.config_text import Key, keys_of  # noqa: E402
 from medloss.apps.losses import describe  # noqa: E402
 from medloss.apps.registration.config import PairConfig, RegistrationConfig  # noqa: E402
 from medloss.apps.segmentation.config import Config  # noqa: E402
-from medloss.compat.authors import authors_differences  # noqa: E402
-from medloss.compat.differences import KNOWN_DIFFERENCES  # noqa: E402
 from medloss.registry import losses, snake_case  # noqa: E402
 
 TITLES = {
@@ -150,7 +149,7 @@ def differences_page() -> str:
         cells = [row.peer, f"`{row.name}`", row.when, row.theirs, row.ours, row.why]
         parts.append("| " + " | ".join(plain(" ".join(cell.split())) for cell in cells) + " |")
     parts.append(AUTHORS.rstrip("\n"))
-    for row in authors_differences():
+    for row in AUTHORS_DIFFERENCES:
         cells = [f"`{row.name}`", row.code, row.theirs, row.ours, row.equal, row.why]
         parts.append("| " + " | ".join(plain(" ".join(cell.split())) for cell in cells) + " |")
     return "\n".join(parts) + "\n"

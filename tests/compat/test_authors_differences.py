@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from peer_differences import AUTHORS_DIFFERENCES
+
 import medloss
-from medloss.compat.authors import authors_differences
 
 TESTS = Path(__file__).resolve().parent.parent
 
 
 def test_every_row_is_shown_and_every_test_is_of_one() -> None:
-    rows = authors_differences()
+    rows = AUTHORS_DIFFERENCES
     keys = [row.key for row in rows]
     found = {
         name.replace("_", "-")
@@ -25,7 +26,7 @@ def test_every_row_is_shown_and_every_test_is_of_one() -> None:
 
 
 def test_every_row_names_a_loss_and_says_everything() -> None:
-    for row in authors_differences():
+    for row in AUTHORS_DIFFERENCES:
         assert all(row), row.key
         for name in row.name.split(", "):
             assert hasattr(medloss, name), name

@@ -9,10 +9,10 @@ import pytest
 import smp_cases
 import torch
 from gdl_formulas import boundary_f1, example, jaccard_extension, lovasz_softmax, ohem
+from peer_differences import KNOWN_DIFFERENCES, Difference
+from peer_differences.gdl import DIFFERENCES
 
 import medloss.compat.gdl as losses
-from medloss.compat import KNOWN_DIFFERENCES, Difference
-from medloss.compat.gdl.differences import DIFFERENCES
 
 STORED = json.loads((Path(__file__).parent / "data" / "smp_0_6_0.json").read_text())["faults"]
 LOGITS, LABELS = example(0)

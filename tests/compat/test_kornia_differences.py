@@ -8,12 +8,12 @@ import kornia.losses
 import pytest
 import torch
 from kornia_pairs import labelled, outcome
+from peer_differences import KNOWN_DIFFERENCES, Difference
+from peer_differences.kornia import DIFFERENCES
 
 import medloss
 import medloss.compat.kornia as losses
-from medloss.compat import KNOWN_DIFFERENCES, Difference
 from medloss.compat.kornia import base
-from medloss.compat.kornia.differences import DIFFERENCES
 
 LOGITS, LABELS = labelled(0, (2, 3, 6, 7))
 

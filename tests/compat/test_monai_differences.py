@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from monai_pairs import call, segmentation
+from peer_differences import KNOWN_DIFFERENCES, Difference
+from peer_differences.monai import DIFFERENCES
 
 import medloss
 import medloss.compat.monai as losses
-from medloss.compat import KNOWN_DIFFERENCES, Difference
-from medloss.compat.monai.differences import DIFFERENCES
 
 LOGITS, LABELS = segmentation(0, (6, 7), classes=3)
 MEMBERS = torch.nn.functional.one_hot(LABELS[:, 0], 3).movedim(-1, 1).float()

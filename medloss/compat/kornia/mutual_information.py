@@ -1,8 +1,8 @@
-"""kornia's mutual informations: its own windows, bins and entropies, which the native losses do not have.
+"""kornia's mutual informations: its own windows and entropies, on the chunks of the native histogram.
 
 Each signal is stretched over the bins from its least to its largest value, through which the gradient flows too. Every
 voxel counts in the bins within a radius, by a window that need not sum to one, and the joint counts are made a
-distribution after all. Window weights exist for all voxels at a time, bins times voxels of each signal.
+distribution after all. Window weights exist for one chunk of voxels at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medloss.compat.kornia.base import alike, check, plain
+from medloss.ops.joint_histogram.reference import in_chunks
 from medloss.ops.operator import without_autocast
 
 
@@ -114,8 +115,7 @@ class EntropyBasedLossBase(torch.nn.Module):
         other, mask = self.arrange_shape(other_signal), self._flat_mask(other_mask, other_signal)
         check(other.shape == self.initial_shape, f"shapes {other.shape} and {self.initial_shape} differ", ValueError)
         with without_autocast(other.device.type):
-            windows = [self._windows(signal) for signal in self._common(other, mask)]
-            counts = windows[0] @ windows[1].transpose(-1, -2)
+            counts = self._counts(*self._common(other, mask))
             joint = counts.clamp_min(torch.finfo(counts.dtype).eps)
             joint = joint / joint.sum((-2, -1), keepdim=True)
             return _entropy(joint.sum(-2), 1), _entropy(joint.sum(-1), 1), _entropy(joint, 2)
@@ -131,16 +131,22 @@ class EntropyBasedLossBase(torch.nn.Module):
 
     def _placed(self, signal: Tensor) -> Tensor:
         """From 0 to the last bin; a constant signal lies in the first."""
-        signal = signal.float() if signal.dtype in (torch.float16, torch.bfloat16) else signal
+        signal = _single(signal)
         low, high = signal.min(-1, keepdim=True).values, signal.max(-1, keepdim=True).values
         varied = high - low > self.eps
         places = (signal - low) / torch.where(varied, high - low, 1) * (self.num_bins - 1)
         return torch.where(varied, places, 0)
 
-    def _windows(self, places: Tensor) -> Tensor:
-        """Weights ... bins voxels."""
-        places = places.float() if places.dtype in (torch.float16, torch.bfloat16) else places
-        return self.kernel_function(self.bin_centers.unsqueeze(-1) - places.unsqueeze(-2))
+    def _counts(self, reference: Tensor, other: Tensor) -> Tensor:
+        """The joint histogram ... bins bins of where the voxels lie."""
+        dtype = torch.promote_types(_single(reference).dtype, _single(other).dtype)
+        rows, columns = (places.to(dtype).reshape(-1, places.shape[-1]) for places in (reference, other))
+        counts = in_chunks(self._windowed, self.num_bins, rows, columns, None, self.bin_centers)
+        return counts.reshape(*reference.shape[:-1], self.num_bins, self.num_bins)
+
+    def _windowed(self, rows: Tensor, columns: Tensor, weight: Tensor | None, centres: Tensor) -> Tensor:
+        windows = [self.kernel_function(centres.unsqueeze(-1) - part.unsqueeze(-2)) for part in (rows, columns)]
+        return windows[0] @ windows[1].transpose(-1, -2)
 
     def _flat_mask(self, mask: Any, signal: Tensor) -> Tensor | None:
         if mask is None:
@@ -155,6 +161,11 @@ class EntropyBasedLossBase(torch.nn.Module):
         fits = signal.shape == self._reference_shape
         message = f"the signal has shape {list(signal.shape)} and the reference {list(self._reference_shape)}"
         check(self.rank == 1 or fits, message)
+
+
+def _single(signal: Tensor) -> Tensor:
+    """In float32 where the signal is of half precision."""
+    return signal.float() if signal.dtype in (torch.float16, torch.bfloat16) else signal
 
 
 def _entropy(p: Tensor, axes: int) -> Tensor:

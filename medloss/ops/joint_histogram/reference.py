@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -28,50 +29,60 @@ def joint_histogram(
     dtype = accumulation_dtype(input)
     weight = None if mask is None else mask.to(dtype).expand(input.shape).flatten(1)
     x, y = (blank(image.to(dtype).flatten(1), weight) for image in (input, target))
-    step = max(1, CHUNK // (bins * x.shape[0]))
-    options = (ranges.to(dtype), kernel, bins, sigma_ratio)
+    count = functools.partial(_counts, kernel=kernel, bins=bins, sigma_ratio=sigma_ratio)
+    return in_chunks(count, bins, x, y, weight, ranges.to(dtype))
+
+
+Count = Callable[[Tensor, Tensor, "Tensor | None", Tensor], Tensor]
+"""Voxels x, y and their weights, B V each, and what they share, to their histogram B bins bins."""
+
+
+def in_chunks(count: Count, bins: int, x: Tensor, y: Tensor, weight: Tensor | None, shared: Tensor) -> Tensor:
+    """The histogram of all voxels, whose window weights exist for one chunk of voxels at a time, backward too."""
+    step = max(1, CHUNK // max(1, bins * x.shape[0]))
     # functorch and forward mode look through plain torch alone
     if x.shape[1] <= step or transformed():
-        return _counts(x, y, weight, *options)
-    return _Chunked.apply(x, y, weight, *options, step)
+        return count(x, y, weight, shared)
+    return _Chunked.apply(x, y, weight, shared, count, bins, step)
 
 
 class _Chunked(torch.autograd.Function):
-    """The histogram of many voxels, whose window weights exist for one chunk of them at a time."""
+    """The sum of the chunks' histograms."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor | None, ranges: Tensor, *options: Any) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, weight: Tensor | None, shared: Tensor, count: Count, bins: int, step: int
+    ) -> Tensor:
         """The chunks' histograms, added."""
-        ctx.save_for_backward(x, y, weight, ranges)
-        *ctx.options, ctx.step = options
-        total = x.new_zeros(x.shape[0], options[1], options[1])
-        kernel, bins, sigma_ratio = ctx.options
-        for part_x, part_y, part_weight in _chunks(x, y, weight, ctx.step):
-            total += _counts(part_x, part_y, part_weight, ranges, kernel, bins, sigma_ratio)
+        ctx.save_for_backward(x, y, weight, shared)
+        ctx.count, ctx.step = count, step
+        total = x.new_zeros(x.shape[0], bins, bins)
+        for part_x, part_y, part_weight in _chunks(x, y, weight, step):
+            total += count(part_x, part_y, part_weight, shared)
         return total
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Each chunk's gradient by autograd, itself differentiable where a second derivative is asked for."""
-        x, y, weight, ranges = ctx.saved_tensors
+        x, y, weight, shared = ctx.saved_tensors
         second_order, needs = torch.is_grad_enabled(), ctx.needs_input_grad[:4]
         found: list[list[Tensor]] = [[] for _ in needs]
         for chunk in _chunks(x, y, weight, ctx.step):
-            arguments: list[Any] = [*chunk, ranges]
+            arguments: list[Any] = [*chunk, shared]
             with torch.enable_grad():
                 if not second_order:
                     arguments = [
                         value.detach().requires_grad_() if need else value for value, need in zip(arguments, needs)
                     ]
                 wanted = [value for value, need in zip(arguments, needs) if need]
-                counts = _counts(*arguments, *ctx.options)
+                counts = ctx.count(*arguments)
                 slopes = iter(torch.autograd.grad(counts, wanted, grad, create_graph=second_order, allow_unused=True))
             for slot, value, need in zip(found, arguments, needs):
                 if need:
                     slope = next(slopes)
                     slot.append(torch.zeros_like(value) if slope is None else slope)
         gradients = [torch.cat(slot, 1) if slot else None for slot in found[:3]]
-        return (*gradients, added(found[3]) if found[3] else None, None, None, None, None)
+        return (*gradients, added(found[3]) if found[3] else None, None, None, None)
 
 
 def _chunks(x: Tensor, y: Tensor, weight: Tensor | None, step: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:

@@ -1,8 +1,30 @@
-"""Where a loss differs from the public code of the people who proposed it, and how to have their number."""
+"""What a row of the tables says."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+
+class Difference(NamedTuple):
+    """One difference between a drop-in and its peer.
+
+    Attributes:
+        key: names the row, and the test that shows both numbers.
+        peer: the package.
+        name: the losses, or the part of their interface.
+        when: the call that shows it.
+        theirs: what the peer does.
+        ours: what the drop-in does.
+        why: the reason.
+    """
+
+    key: str
+    peer: str
+    name: str
+    when: str
+    theirs: str
+    ours: str
+    why: str
 
 
 class AuthorsDifference(NamedTuple):
@@ -25,10 +47,3 @@ class AuthorsDifference(NamedTuple):
     ours: str
     equal: str
     why: str
-
-
-def authors_differences() -> tuple[AuthorsDifference, ...]:
-    """Every row: segmentation losses, then registration and image losses."""
-    from medloss.compat import authors_images, authors_labels
-
-    return tuple(AuthorsDifference(*row) for row in (*authors_labels.ROWS, *authors_images.ROWS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medloss.compat.differences import Difference
+from peer_differences.difference import Difference
 
 _ROWS = (
     # key, losses, when, theirs, ours, why
