@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from medloss import checks
-from medloss.base import LabelLoss, Loss, Term, compute_region_sums
-from medloss.labels import view_labels
+from medloss.base import Loss, Term
+from medloss.joint import raw_values, total, weighted
 from medloss.options import Configured
-from medloss.reduction import times
 
 
 @dataclass(frozen=True)
@@ -110,39 +109,14 @@ class WeightedSum(nn.Module):
 
     def terms(self, *args: Any, **kwargs: Any) -> dict[str, Term]:
         """Each term by name: raw, weight, and weight times raw."""
-        raw = self._raw(*args, **kwargs)
-        return {name: Term(raw[name], self.weight(name), times(self.weight(name), raw[name])) for name in self._losses}
+        for name, loss in self._losses.items():
+            self._addable(name, loss)  # its reduction may have been set since
+        losses: Any = self._losses  # a ModuleDict, which is no Mapping to a type checker
+        return weighted(raw_values(losses, *args, **kwargs), {name: self.weight(name) for name in losses})
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The sum of the weighted terms; arguments are those of the losses."""
-        values = [term.value for term in self.terms(*args, **kwargs).values()]
-        return sum(values[1:], start=values[0])
-
-    def _raw(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        for name, loss in self._losses.items():
-            self._addable(name, loss)  # its reduction may have been set since
-        raw: dict[str, Tensor] = {}
-        for group in self._groups():
-            if len(group) == 1:
-                raw[group[0]] = self._losses[group[0]](*args, **kwargs)
-                continue
-            losses: list[Any] = [self._losses[name] for name in group]
-            options: dict[str, Any] = kwargs | losses[0].sweep
-            view = view_labels(*args, **options)
-            sums = compute_region_sums(view, losses)
-            raw |= {name: loss.evaluate(view, sums) for name, loss in zip(group, losses)}
-        return raw
-
-    def _groups(self) -> list[list[str]]:
-        """The names of losses that share a sweep, together."""
-        groups: list[list[str]] = []
-        for name, loss in self._losses.items():
-            home = next((g for g in groups if _alike(self._losses[g[0]], loss)), None)
-            if home is None:
-                groups.append([name])
-            else:
-                home.append(name)
-        return groups
+        return total(self.terms(*args, **kwargs).values())
 
     def extra_repr(self) -> str:
         """The weights."""
@@ -174,14 +148,6 @@ class _Terms(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
-
-
-def _alike(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two losses can be evaluated from one sweep."""
-    if not isinstance(one, LabelLoss) or not isinstance(other, LabelLoss):
-        return False
-    simple = type(one).forward is LabelLoss.forward and type(other).forward is LabelLoss.forward
-    return simple and one.sweep == other.sweep and getattr(one, "gamma", None) == getattr(other, "gamma", None)
 
 
 class MaskedLoss(Configured, kw_only=False):

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from medloss import checks
 from medloss.base import LabelLoss, Term
+from medloss.joint import total, weighted
 from medloss.ops.masking import holds
 from medloss.options import KW_ONLY, Configured, twin
-from medloss.reduction import times
 
 WEIGHTS = ("exp", "same", "two")
 RESIZE = ("nearest", "max", "soft")
@@ -100,25 +100,25 @@ class DeepSupervisionLoss(Configured, kw_only=False):
             found[-1] = 0.0
         if not sum(found) > 0:
             raise ValueError(f"no output has a weight above 0: {found}")
-        total = sum(found) if self.normalise else 1.0
-        return [weight / total for weight in found]
+        divisor = sum(found) if self.normalise else 1.0
+        return [weight / divisor for weight in found]
 
     def terms(self, outputs: Any, target: Any, mask: Any = None, **more: Any) -> dict[str, Term]:
         """The term of each output by its name (or its number): raw, weight, and weight times raw."""
         self._check_reduction()
         names, levels = self._levels(outputs, _first(target))
         targets, masks = _each("target", target, names), _each("mask", mask, names)
-        weights, found = self.level_weights(len(levels)), {}
-        for name, output, labels, keep, weight in zip(names, levels, targets, masks, weights, strict=True):
-            if weight:
-                raw = self._at(output, checks.plain("target", labels), keep, **more)
-                found[name] = Term(raw, weight, times(weight, raw))
-        return found
+        weights = dict(zip(names, self.level_weights(len(levels)), strict=True))
+        raw = {
+            name: self._at(output, checks.plain("target", labels), keep, **more)
+            for name, output, labels, keep in zip(names, levels, targets, masks, strict=True)
+            if weights[name]
+        }
+        return weighted(raw, weights)
 
     def forward(self, outputs: Any, target: Any, mask: Any = None, **more: Any) -> Tensor:
         """The weighted sum over the outputs; what else is given goes to every call of the loss."""
-        values = [term.value for term in self.terms(outputs, target, mask, **more).values()]
-        return sum(values[1:], start=values[0])
+        return total(self.terms(outputs, target, mask, **more).values())
 
     def _at(self, output: Tensor, target: Tensor, mask: Tensor | None, **more: Any) -> Tensor:
         """The loss of one output."""

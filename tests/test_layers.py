@@ -17,7 +17,7 @@ PACKAGES = {"medloss": ROOT / "medloss", "medloss.transforms": ROOT / "transform
 
 FOUNDATION = {"labels", "reduction", "checks", "options", "constants", "empty", "masks"}
 FAMILIES = {"segmentation", "registration", "image"}
-BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "map_loss"}
+BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "map_loss", "joint"}
 ABOVE_FAMILIES = {"backends", "registry", "composite", "multiscale", "supervision", "config", "functional"}
 CORE = BELOW_FAMILIES | FAMILIES | ABOVE_FAMILIES | {"_version", "_start", "deprecation"}
 
@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "forms": {"ops", "sums"},
     "base": FOUNDATION | {"ops", "sums", "forms"},
     "map_loss": FOUNDATION | {"ops", "base"},
+    "joint": FOUNDATION | {"base"},
     **dict.fromkeys(FAMILIES, BELOW_FAMILIES),
     "backends": {"ops"},
     # what finds or joins losses of every family; `registry` walks the namespace itself

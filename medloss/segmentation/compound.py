@@ -1,60 +1,32 @@
-"""Sums of label losses that look at the voxels once."""
+"""Losses that are sums of others: of parts that look at the voxels once together, or each in its own way."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from medloss import checks
-from medloss.base import LabelLoss, RegionLoss, Term, compute_region_sums, fused_loss
+from medloss.base import RegionLoss, compute_region_sums, fused_loss
+from medloss.joint import SumOfLosses, raw_values, total, weighted
 from medloss.labels import LabelView, view_labels
-from medloss.options import options
-from medloss.reduction import times
+from medloss.ops.masking import accumulation_dtype
 from medloss.sums import RegionSums
 
-Part = TypeVar("Part", bound=LabelLoss)
 
-
-def part_of(whole: LabelLoss, kind: type[Part], **changes: Any) -> Part:
-    """A loss with the options that it shares with another one."""
-    common = {name: getattr(whole, name) for name in options(kind) if name in options(whole)}
-    return kind(**(common | changes))
-
-
-class CompoundLoss(RegionLoss):
-    """A weighted sum of label losses with common options: one view, one sweep, named terms.
-
-    A subclass makes its parts in ``__post_init__``. ``reduction`` is ``"mean"`` or ``"sum"``, as the parts have values
-    of unlike shapes.
-    """
+class CompoundLoss(SumOfLosses, RegionLoss):
+    """A weighted sum of label losses with common options: one view, one sweep, named terms."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.choice("reduction", self.reduction, ("mean", "sum"))
         if self.activation == "none":
             raise ValueError(f"{type(self).__name__} needs logits: pass softmax=True or sigmoid=True")
 
-    def _part(self, kind: type[Part], **changes: Any) -> Part:
-        """A loss with the options that it shares with this one."""
-        return part_of(self, kind, **changes)
+    def _raw(self, input: Tensor, target: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        return self._evaluated(view_labels(input, target, mask, **self.sweep))
 
-    def _compose(self, parts: dict[str, tuple[float, LabelLoss]]) -> None:
-        for name, (weight, _) in parts.items():
-            checks.at_least(f"weight of {name}", weight, 0)
-        self._weights = {name: float(weight) for name, (weight, _) in parts.items()}
-        # a ModuleDict, to which a type checker knows no kind of module
-        self._parts = cast("dict[str, LabelLoss]", nn.ModuleDict({name: loss for name, (_, loss) in parts.items()}))
-
-    def terms(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Term]:
-        """Each term by name: raw, weight, and weight times raw."""
-        return self._terms(view_labels(input, target, mask, **self.sweep))
-
-    def _terms(self, view: LabelView) -> dict[str, Term]:
+    def _evaluated(self, view: LabelView) -> dict[str, Tensor]:
+        """The value of each part, from one sweep."""
         sums = self._sums(view)
-        raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
-        weights = self._weights
-        return {name: Term(value, weights[name], times(weights[name], value)) for name, value in raw.items()}
+        return {name: part.evaluate(view, sums) for name, part in self._parts.items()}
 
     def _sums(self, view: LabelView) -> RegionSums:
         """What the parts share of the voxels."""
@@ -64,7 +36,13 @@ class CompoundLoss(RegionLoss):
         """The sum of the weighted terms."""
         view = view_labels(input, target, mask, **self.sweep)
         value = fused_loss(view, [(self._weights[name], part) for name, part in self._parts.items()])
-        if value is not None:
-            return value
-        values = [term.value for term in self._terms(view).values()]
-        return sum(values[1:], start=values[0])
+        return total(weighted(self._evaluated(view), self._weights).values()) if value is None else value
+
+
+class Mixture(SumOfLosses):
+    """A weighted sum of label losses with common options and named terms, each with a look of its own at the voxels."""
+
+    def _raw(self, input: Tensor, target: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        input = checks.image_like("input", input)
+        # the gradients of the parts are added in this precision
+        return raw_values(self._parts, input.to(accumulation_dtype(input)), target, mask)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from medloss.segmentation.cldice import SoftclDiceLoss
+from medloss.segmentation.compound import Mixture
 from medloss.segmentation.dice import DiceLoss
-from medloss.segmentation.mixture import Mixture
 
 
 class SoftDiceclDiceLoss(Mixture, SoftclDiceLoss):
@@ -51,4 +51,4 @@ class SoftDiceclDiceLoss(Mixture, SoftclDiceLoss):
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha!r} must be from 0 to 1: it is the share of clDice")
         dice, cldice = self._part(DiceLoss), self._part(SoftclDiceLoss)
-        self._mix({"dice": (1 - self.alpha, dice), "cldice": (self.alpha, cldice)})
+        self._compose({"dice": (1 - self.alpha, dice), "cldice": (self.alpha, cldice)})

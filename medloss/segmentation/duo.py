@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from medloss.segmentation.boundary_f1 import BoundaryF1Loss
+from medloss.segmentation.compound import Mixture
 from medloss.segmentation.lovasz import LovaszSoftmaxLoss
-from medloss.segmentation.mixture import Mixture
 
 
 class DuoLoss(Mixture):
@@ -52,4 +52,4 @@ class DuoLoss(Mixture):
         self.softmax = self.softmax or not (self.sigmoid or self.other_act is not None)
         super().__post_init__()
         lovasz, boundary = self._part(LovaszSoftmaxLoss), self._part(BoundaryF1Loss)
-        self._mix({"lovasz": (0.5, lovasz), "boundary_f1": (0.5, boundary)})
+        self._compose({"lovasz": (0.5, lovasz), "boundary_f1": (0.5, boundary)})

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.base import Term, compute_region_sums
+from medloss.joint import total, weighted
 from medloss.labels import view_labels
 from medloss.ops.operator import without_autocast
-from medloss.reduction import times
 from medloss.segmentation.compound import CompoundLoss
 from medloss.segmentation.cross_entropy import CrossEntropyLoss
 from medloss.segmentation.dice import DiceLoss
@@ -84,14 +84,10 @@ class MarginalDiceCELoss(CompoundLoss):
             present = labelled_classes(view, self.labelled, class_present)
             view = merged(view, present)
         sums = counting(compute_region_sums(view, list(self._parts.values())), present)
-        raw = {name: part.evaluate(view, sums) for name, part in self._parts.items()}
-        return {
-            name: Term(value, self._weights[name], times(self._weights[name], value)) for name, value in raw.items()
-        }
+        return weighted({name: part.evaluate(view, sums) for name, part in self._parts.items()}, self._weights)
 
     def forward(
         self, input: Tensor, target: Tensor, mask: Tensor | None = None, *, class_present: Tensor | None = None
     ) -> Tensor:
         """The sum of the weighted terms."""
-        values = [term.value for term in self.terms(input, target, mask, class_present=class_present).values()]
-        return sum(values[1:], start=values[0])
+        return total(self.terms(input, target, mask, class_present=class_present).values())
