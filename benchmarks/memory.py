@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,16 +36,25 @@ def measure_here(name: str, who: str) -> float:
     return peak(loss, small, tensors(row))
 
 
-def peaks_on_gpu(row: Row, dtype: torch.dtype) -> dict[str, float]:
-    """The peak of one step of each contestant, by the allocator's own count: a process for all of them will do."""
-    found, inputs = {}, tensors(row, dtype, device="cuda")
+def peaks_here(row: Row, dtype: torch.dtype, device: str) -> dict[str, float]:
+    """The peak of one step of each contestant, by the GPU's allocator: a process for all of them will do.
+
+    On the CPU, where this is rehearsed, every step runs and 0 stands for its peak.
+    """
+    found, inputs = {}, tensors(row, dtype, device=device)
     unit = inputs[0].numel() * inputs[0].element_size()
-    for name, loss in contestants(row, "cuda").items():
+    count = gpu.peak if device == "cuda" else _run
+    for name, loss in contestants(row, device).items():
         try:
-            found[name] = gpu.peak(lambda loss=loss: step(loss, inputs)) / unit
+            found[name] = count(lambda loss=loss: step(loss, inputs)) / unit
         except Exception as error:
             print(f"{row.name}, {name}: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
     return found
+
+
+def _run(call: Callable[[], object]) -> int:
+    call()
+    return 0
 
 
 def peaks_in_processes(row: Row) -> dict[str, float]:
@@ -72,17 +82,18 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("ROW", "WHO"), help=argparse.SUPPRESS)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="on a GPU")
+    parser.add_argument("--edge", type=int, help="rehearse the rows of a GPU on the CPU, at most so many voxels wide")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.one:
         print(measure_here(*given.one))
         return
-    known, half = rows_of(given.device), "" if given.dtype == "float32" else given.dtype
+    known, half = rows_of(given.device, given.edge), "" if given.dtype == "float32" else given.dtype
     given.out = given.out or results("memory", given.device, half)
     report = begun(given, dtype=given.dtype)
     for name in given.rows or known:
-        if given.device == "cuda":
-            peaks = peaks_on_gpu(known[name], getattr(torch, given.dtype))
+        if given.device == "cuda" or given.edge:
+            peaks = peaks_here(known[name], getattr(torch, given.dtype), given.device)
         else:
             peaks = peaks_in_processes(known[name])
         report["rows"][name] = peaks

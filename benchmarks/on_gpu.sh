@@ -10,7 +10,8 @@
 # them into benchmarks/.peers, which can be carried along. A part that fails or takes too long does not stop the next,
 # and no part goes on beyond LIMIT seconds of the call.
 #
-# AGAIN: tests for `again`, as pytest's arguments. DEVICE=cpu MEDLOSS_BACKEND=reference EDGE=12 rehearses the calls.
+# AGAIN: tests for `again`, as pytest's arguments. DEVICE=cpu MEDLOSS_BACKEND=reference EDGE=12 rehearses the calls: a
+# part may then take four times as long, and tests are collected only.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 CALL=${1:-first}
@@ -30,6 +31,7 @@ LOG="$OUT/$CALL.log"
 run() {
     local name=$1 seconds=$2 began=$SECONDS left=$((LIMIT - SECONDS)) status
     shift 2
+    [ "$DEVICE" = cpu ] && seconds=$((4 * seconds))
     [ "$seconds" -lt "$left" ] || seconds=$left
     if [ "$seconds" -lt 5 ]; then echo "$name: no time left" | tee -a "$OUT/summary.txt"; return; fi
     echo "== $name: $*" >>"$LOG"
@@ -55,7 +57,12 @@ tests() {
 }
 
 first_contact() { "$PYTHON" benchmarks/first_contact.py --device "$DEVICE" --edge "$EDGE" "$@"; }
-figures() { local script=$1; shift; "$PYTHON" "benchmarks/$script.py" --device "$DEVICE" "$@"; }
+figures() {
+    local script=$1
+    shift
+    [ "$DEVICE" = cpu ] && set -- --edge "$EDGE" "$@"
+    "$PYTHON" "benchmarks/$script.py" --device "$DEVICE" "$@"
+}
 export -f first_contact figures
 export PYTHON DEVICE EDGE OUT
 SMALL="dice_ce_odd,lncc,components,nth_largest"
@@ -72,12 +79,13 @@ part() {
         sanitize)
             for tool in memcheck initcheck; do
                 PYTORCH_NO_CUDA_MEMORY_CACHING=1 run "$tool" 35 compute-sanitizer --tool $tool \
-                    "$PYTHON" benchmarks/first_contact.py --only "$SMALL" check
+                    "$PYTHON" benchmarks/first_contact.py --device "$DEVICE" --only "$SMALL" check
             done ;;
         speed) TAIL=45 run speed 115 bash -c 'figures speed --rounds 3 --longest 1 --out "$OUT/speed.json"' ;;
         ncu)
             run ncu 40 ncu --clock-control none -k 'regex:forward|counts|energies' -c 3 --set basic \
-                "$PYTHON" benchmarks/first_contact.py --only dice_ce_n14,mi,bending time ;;
+                "$PYTHON" benchmarks/first_contact.py --device "$DEVICE" --edge "$EDGE" \
+                --only dice_ce_n14,mi,bending time ;;
         memory) run memory 45 bash -c 'figures memory --out "$OUT/memory.json"' ;;
         half)
             run half 65 bash -c 'figures speed --dtype bfloat16 --rounds 3 --longest 1 --out "$OUT/speed_bfloat16.json" \

@@ -6,6 +6,8 @@ that do, as many as half a second takes: the first finds the memory that the con
 virtual machine may have returned to its host, and pays to fetch it again (up to 250 ms for 117 MB where 10 ms are
 usual). A training step meets its own memory of the step before.
 
+``--device cpu --edge 12`` rehearses the rows of a GPU on small volumes: its figures mean nothing.
+
 ``--device cuda`` measures the rows of ``rows_gpu.py`` between events on the stream, of which a call's own launches are
 a part, and adds ``least``: the bytes that must be moved, at the bandwidth of a large copy on this machine. ``floor`` is
 torch reading the input once, and once more to write a copy.
@@ -17,6 +19,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gpu
@@ -58,19 +61,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--edge", type=int, help="rehearse the rows of a GPU on the CPU, at most so many voxels wide")
     parser.add_argument("--longest", type=float, default=60.0, help="seconds of a row, for at least three rounds")
     parser.add_argument("--out", type=Path, help="on a GPU the file is named by it")
     given = parser.parse_args()
-    given.known = rows_of(given.device)
+    given.known = rows_of(given.device, given.edge)
     if unknown := set(given.rows) - set(given.known):
         parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(given.known)}")
     given.out = given.out or results("speed", given.device, "" if given.dtype == "float32" else given.dtype)
     return given
 
 
-def rows_of(device: str) -> dict[str, Row]:
-    """The rows of a device by name."""
-    return BY_NAME if device == "cpu" else {row.name: row for row in GPU_ROWS}
+def rows_of(device: str, edge: int | None = None) -> dict[str, Row]:
+    """The rows of a device by name; with ``edge`` a GPU's rows for the CPU, at most so wide and without a compiler."""
+    if device == "cpu" and edge is None:
+        return BY_NAME
+    if device == "cuda":
+        return {row.name: row for row in GPU_ROWS}
+    rows = [row for row in GPU_ROWS if not row.name.endswith("_compiled")]
+    return {row.name: replace(row, shape=tuple(min(size, edge) for size in row.shape)) for row in rows}
 
 
 def results(what: str, device: str, dtype: str = "") -> Path:
@@ -81,7 +90,9 @@ def results(what: str, device: str, dtype: str = "") -> Path:
 
 def begun(given: argparse.Namespace, **about: object) -> dict[str, object]:
     """A report with its machine described. Where some rows are measured again, the others stay."""
-    report = {"machine": machine.describe(given.device), "device": given.device, **about, "rows": {}}
+    rehearsed = getattr(given, "edge", None)  # of which the native library is no part, as of a GPU's figures
+    described = machine.describe("cuda" if rehearsed else given.device)
+    report = {"machine": described, "device": given.device, **about, "rows": {}}
     if given.rows and given.out.is_file():
         report["rows"] = json.loads(given.out.read_text())["rows"]
     given.out.parent.mkdir(exist_ok=True, parents=True)

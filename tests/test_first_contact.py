@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -49,6 +50,36 @@ def test_the_first_call(tmp_path) -> None:
     assert not missed, "files whose collection fails on a bare machine"
     assert len(list((tmp_path / "out").iterdir())) <= 8, "more files do not come back"
     assert "kernels:" not in log, "nothing asks for the native library, which would be built"
+
+
+def stand_ins(folder: Path) -> str:
+    """A search path with NVIDIA's tools, which run the command behind their options."""
+    tools = folder / "tools"
+    tools.mkdir()
+    for name in ("compute-sanitizer", "ncu"):
+        (tools / name).write_text('#!/bin/sh\nwhile [ "$1" != "$PYTHON" ]; do shift; done\nexec "$@"\n')
+        (tools / name).chmod(0o755)
+    return f"{tools}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.slow
+def test_the_second_call(tmp_path) -> None:
+    """All of its parts: tests are collected, the tools are stand-ins, and the rows are small."""
+    more = {"PATH": stand_ins(tmp_path), "AGAIN": "tests/ops/triton/test_cuda.py", "LIMIT": "1500"}
+    done = call(tmp_path, "second", MEDLOSS_BACKEND="reference", **more)
+    log = (tmp_path / "out" / "second.log").read_text()
+    said = (tmp_path / "out" / "summary.txt").read_text()
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    parts = ["again", "compile", "memcheck", "initcheck", "speed", "ncu", "memory", "half"]
+    assert re.findall(r"^(\w+): passed", said, re.M) == parts, said
+    assert "BAD" not in log
+    assert "tests/ops/triton/test_cuda.py: " in log
+    assert len(re.findall(r"^ok  \w+ reduce-overhead", log, re.M)) == 2
+    for name in ("speed", "memory", "speed_bfloat16"):
+        report = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert all("medloss" in row for row in report["rows"].values()), name
+        assert len(report["rows"]) == (8 if name == "speed_bfloat16" else 42), name
+    assert len(list((tmp_path / "out").iterdir())) <= 8, "more files do not come back"
 
 
 def test_a_failure_is_written_when_it_happens(tmp_path) -> None:
