@@ -1,4 +1,4 @@
-"""What the CPU kernels over a labelled volume share: which volumes they take, and how these are handed over."""
+"""What the CPU kernels over a labelled volume share: which volumes they take, and the operands of a call."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How a statistic becomes an operator of PyTorch.
 
 ``torch.compile(fullgraph=True)`` and ``torch.export`` see one node, the dispatcher and ``opcheck`` know its schema, and
-its backward keeps the inputs alone and recomputes (outside of a graph, a path may keep something small beside them: see
+its backward saves only the inputs and recomputes (outside of a graph, a path may save something small beside them: see
 :class:`~medloss.ops.dispatch.KeepingPath`). The gradient has two ways: a fast path's kernel, or autograd through
 the reference, which also serves second derivatives.
 """
@@ -67,8 +67,8 @@ class Kept(NamedTuple):
 class _Eager(torch.autograd.Function):
     """The operator without the dispatcher, which on a small volume costs as much as the sums.
 
-    Autograd is handed the tensors that it differentiates by (at ``places`` among the arguments) and no other argument,
-    each of which it would look at.
+    Autograd is passed the tensors that it differentiates by (at ``places`` among the arguments) and no other argument:
+    it inspects each one.
     """
 
     @staticmethod
@@ -152,7 +152,7 @@ class Operator:
         return self.eagerly(*args) if can_bypass_dispatcher(args) else self._call(*args)
 
     def eagerly(self, *args: Any) -> Tensor:
-        """The operator on plain tensors that nobody traces."""
+        """The operator on plain tensors, outside of tracing."""
         if torch.is_grad_enabled():
             places = [at for at, value in enumerate(args) if isinstance(value, Tensor) and value.requires_grad]
             if places:
@@ -160,7 +160,7 @@ class Operator:
         return self._forward(*args)
 
     def gradient(self, grad: Tensor, *args: Any, of: int = 0) -> Tensor:
-        """The gradient of one tensor for that of the result, where nobody traces, without the result itself.
+        """The gradient of one tensor from that of the result, outside of tracing, without the result itself.
 
         Args:
             grad: the gradient of the result.
@@ -181,7 +181,7 @@ class Operator:
         return self(*args), self.gradient(grad, *args)
 
     def _forward_kernel(self, *args: Any) -> Tensor:
-        return self._forward(*args).contiguous()  # as the fakes foretell, whatever the layout of the input
+        return self._forward(*args).contiguous()  # the fakes promise a contiguous result for any layout of the input
 
     def _forward(self, *args: Any) -> Tensor:
         return self._run(choose(self.name, self.paths, args), args)
@@ -205,7 +205,7 @@ class Operator:
         if path is None:  # chosen while tracing, on another machine: the closed form is all that this node has
             raise RuntimeError(f"medloss::{self.name}_backward was recorded with a fast path that this machine lacks")
         found, wanted = _gradient(path, index, grad, args), torch.empty_like(args[index], device="meta")
-        # a graph's code was written for the layout that was foretold, and reads no other
+        # compiled code reads the layout that the fake promised
         return found if found.stride() == wanted.stride() else torch.empty_like(args[index]).copy_(found)
 
     def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> None:

@@ -1,4 +1,4 @@
-"""The CPU path of ``components``: hands the volumes to ``cpu_kernel.c``."""
+"""The CPU path of ``components``: calls ``cpu_kernel.c``."""
 
 from __future__ import annotations
 

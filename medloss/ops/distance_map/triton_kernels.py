@@ -1,8 +1,8 @@
-"""The Triton kernel of ``distance_map`` and its kin: one axis at a time, outwards from every voxel.
+"""The Triton kernel of the distance maps: one axis at a time, outwards from every voxel.
 
 A program looks further along the axis only while the way alone is no more than the largest distance that one of its
-voxels has come to, so its work grows with the distances that there are, and not with the volume. Lines on which there
-is nothing to be found are known before, and not walked at all.
+voxels has come to, so its work grows with the distances that there are, and not with the volume. Lines without a
+source are skipped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The CPU path of ``jaccard_extension``: says what ``cpu_kernel.c`` can take, and hands it the tensors as they lie."""
+"""The CPU path of ``jaccard_extension``: says what ``cpu_kernel.c`` can take, and passes the tensors without a copy."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import triton.language as tl
 from medloss.ops.triton_functions import place
 
 DETERMINANT, FOLDING, LOGARITHM, VOLUME, HYPERELASTIC, MEAN, SPREAD, HINGE = (tl.constexpr(mode) for mode in range(8))
-"""What is asked of the determinants; MEAN is the logarithm itself, SPREAD the square of its distance from a centre."""
+"""What becomes of the determinants; MEAN is the logarithm itself, SPREAD the square of its distance from a centre."""
 EDGE, WHOLES, REALS = tl.constexpr(10), tl.constexpr(34), tl.constexpr(12)
 """Numbers of an edge: two ends, what it was, and whether it is deformed; whole ones and others of an entry."""
 VARYING = ["lines", "depth", "height", "from_z", "from_y", "from_x", "inner_z", "inner_y"]

@@ -1,4 +1,4 @@
-"""The CPU path of ``joint_histogram``: says what ``cpu_kernel.c`` can take, and hands it the tensors."""
+"""The CPU path of ``joint_histogram``: says what ``cpu_kernel.c`` can take, and passes the tensors."""
 
 from __future__ import annotations
 

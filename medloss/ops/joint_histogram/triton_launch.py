@@ -1,4 +1,4 @@
-"""The GPU path of ``joint_histogram``: says what ``triton_kernels.py`` can take, and hands it the tensors."""
+"""The GPU path of ``joint_histogram``: says what ``triton_kernels.py`` can take, and launches it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Windows = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
 
 class Problem(NamedTuple):
-    """Images as volumes of planes, rows and columns, and what is asked of their windows."""
+    """Images as volumes of planes, rows and columns, and what is computed of their windows."""
 
     input: Tensor
     target: Tensor

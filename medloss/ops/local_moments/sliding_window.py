@@ -27,8 +27,8 @@ LIMITS = {
     "score": {30: None, 44: 96, 70: 128, 74: 168},
     "adjoint": {30: None, 44: 96, 70: 128, 100: 168},
 }
-"""Registers that the compiler is told to stay within, by those of sums and weights: left to itself it would rather have
-one program more on a multiprocessor, and spill. Above, all that a thread can have."""
+"""Limits of registers for the compiler, by those of sums and weights: without one it prefers one program more on a
+multiprocessor, and spills. Above, all that a thread can have."""
 MOST_REGISTERS = 255
 
 
@@ -49,7 +49,7 @@ class SlidingWindow(NamedTuple):
 
     @property
     def options(self) -> dict[str, int]:
-        """What a kernel is told."""
+        """Launch options."""
         limit = {} if self.registers is None or torch.version.hip else {"maxnreg": self.registers}
         return {"TILE": self.tile, "num_warps": self.warps} | limit
 

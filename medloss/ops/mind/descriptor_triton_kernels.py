@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 NOISE, VALUES, TOTALS, SLOPES = (tl.constexpr(kind) for kind in range(4))
-"""What is asked of descriptors."""
+"""What is computed of descriptors."""
 LEAST_NOISE, MOST_NOISE = tl.constexpr(1e-3), tl.constexpr(1e3)
 """Least and largest noise of a voxel over the mean, as in the reference."""
 VARYING = ["start", "first", "low", "high", "blocks"]
@@ -101,7 +101,7 @@ def describe(
     ASKED: tl.constexpr, ABSOLUTE: tl.constexpr, COUNT: tl.constexpr, PAIRS: tl.constexpr, SUMMED: tl.constexpr,
     MASKED: tl.constexpr, TINY: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """What is asked of the descriptors of both images at the voxels of planes ``low`` to before ``high``."""
+    """What is computed of the descriptors of both images at the voxels of planes ``low`` to before ``high``."""
     volume, inner, from_here, inside, at, known, pair = look_up(
         pairs, first, low, high, blocks, height, width, planes, rows, pitch, margin_z, margin_y, margin_x, stride,
         COUNT, PAIRS, BLOCK,

@@ -227,7 +227,7 @@ class _SlabLauncher:
         self, slab: Slab, maps: tuple[Tensor, Tensor], means: Tensor, asked: int, grad: Tensor, *,
         planes: tuple[int, int], result: Tensor | None = None, numbers: int = 0,
     ) -> Tensor:  # fmt: skip
-        """What is asked of descriptors: into ``result``, or sums of so many numbers for each volume, in double."""
+        """Launches a computation on descriptors: into ``result``, or sums for each volume, in double."""
         low, high = planes
         blocks = -(-(high - low) * self.sizes[1] * self.sizes[2] // self.asked["BLOCK"])
         parts = torch.empty((slab.volumes, blocks, numbers), dtype=self.dtype, device=self.device)
