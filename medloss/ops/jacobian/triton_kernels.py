@@ -223,7 +223,7 @@ def prices(
 
 
 @triton.jit
-def store_components(to, x, y, w, stride, inside, RANK: tl.constexpr):
+def store_vector(to, x, y, w, stride, inside, RANK: tl.constexpr):
     """Stores the components that there are."""
     tl.store(to, x, mask=inside)
     if RANK > 1:
@@ -242,7 +242,8 @@ def gradient(
     """What every voxel is given by the edges that it ends; each entry has that edge first, and the others in turn."""
     sample, z, row, column, inside = place(0, depth, lines, height, width, LINES, COLUMNS)
     start = sample * RANK * depth * height * width
-    x = y = w = tl.zeros((LINES, COLUMNS), reals.dtype.element_ty)
+    x = tl.zeros((LINES, COLUMNS), reals.dtype.element_ty)
+    y, w = x, x
     centre = tl.load(centres + sample) if MODE == SPREAD else 0.0
     for number in range(ENDS):
         own, scale = entries + number * WHOLES, reals + number * REALS
@@ -272,5 +273,4 @@ def gradient(
         x += tl.where(seen, above * d0 * tl.load(scale), 0)
         y += tl.where(seen, above * d1 * tl.load(scale + 1), 0)
         w += tl.where(seen, above * d2 * tl.load(scale + 2), 0)
-    to = result + start + (z * height + row) * width + column
-    store_components(to, x, y, w, depth * height * width, inside, RANK)
+    store_vector(result + start + (z * height + row) * width + column, x, y, w, depth * height * width, inside, RANK)
