@@ -51,7 +51,7 @@ def test_equals_the_reference(
 
 
 @pytest.mark.parametrize("joined", [True, False])
-@pytest.mark.parametrize(("batch", "classes"), [(1, 1), (5, 3), (67, 9)])
+@pytest.mark.parametrize(("batch", "classes"), [(1, 1), (5, 3), (67, 2)])
 def test_more_samples_than_are_looked_at_together(batch: int, classes: int, joined: bool) -> None:
     x, labels = torch.randn(batch, classes, 3, 2), torch.randint(0, classes, (batch, 1, 3, 2))
     form = (QUOTIENT, torch.rand(classes), 0, joined, True, BY_TARGET, None, None, 0, True)
