@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 # Objects are kept, for the tests that build the library again.
 export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
 
-.PHONY: help demo check test quick lint types plan notebooks docs site bench peers cuda cuda-first cuda-second oldest-triton sanitize wheel test-oldest clean
+.PHONY: help demo check test quick lint types plan notebooks cookbook docs site bench peers cuda cuda-first cuda-second oldest-triton sanitize wheel test-oldest clean
 
 help:
 	@echo "make demo       train a 3D UNet and register two volumes on a real brain, then open medloss-demo/report.html"
@@ -22,6 +22,7 @@ help:
 	@echo "make check      what takes less than a minute: ruff, mypy, the plan of the house, generated pages;"
 	@echo "                make lint, make types and make plan are its parts"
 	@echo "make notebooks  run the tutorials again at full size, in place"
+	@echo "make cookbook   run the code of every page of the cookbook, with the packages that it is about"
 	@echo "make docs       write the generated pages of the documentation again"
 	@echo "make site       the documentation as a site: build/site/html/index.html"
 	@echo "make bench      time and memory of this machine, ours and the peers'"
@@ -66,6 +67,12 @@ plan: $(STAMP)
 
 notebooks: $(STAMP)
 	for n in tutorials/*.ipynb; do $(BIN)/python tutorials/execute.py $$n || exit 1; done
+
+# Every page of docs/cookbook with the packages that it is about, which lie in a folder of their own. `make test` runs the
+# pages whose packages are there.
+cookbook: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/cookbook -r docs/cookbook/packages.txt
+	PYTHONPATH=build/cookbook $(BIN)/python -m pytest -p no:cacheprovider -rs tests/test_cookbook.py
 
 # torch by its exact pin and before anything that would pull another one in; the native library is compiled meanwhile.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check

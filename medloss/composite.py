@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,10 @@ from medloss import checks
 from medloss.base import Loss, Term
 from medloss.joint import raw_values, total, weighted
 from medloss.options import Configured
+
+AIDS = ("spacing", "distance_map", "skeleton", "instances")
+"""Arguments that say how a loss computes, and not which voxels or classes count: a term that does not know them is
+right without them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class WeightedSum(nn.Module):
 
     Label losses that look at input and target alike share one sweep over the voxels.
 
+    A call takes what the losses take. ``spacing``, ``distance_map``, ``skeleton`` and ``instances`` go to the terms
+    that know them, and one at least must; everything else, such as the mask, goes to all.
+
     Args:
         losses: the losses by name.
         weights: factor of each, at least 0, or a :class:`Schedule`; 1 where none is given. A term of weight 0 is still
@@ -49,6 +57,7 @@ class WeightedSum(nn.Module):
 
     Raises:
         ValueError: no loss, a weight for a loss that is not there, a negative weight, or a reduction of ``"none"``.
+        TypeError: an argument of the call that no term knows.
 
     >>> import medloss
     >>> loss = WeightedSum(
@@ -64,15 +73,16 @@ class WeightedSum(nn.Module):
             raise ValueError("WeightedSum was given no loss")
         self._losses = nn.ModuleDict()
         self._weights: dict[str, float | Schedule] = {}
+        self._known: dict[str, frozenset[str]] = {}
         for name, loss in losses.items():
-            self._losses[name] = self._addable(name, loss)
+            self._losses[name] = self._kept(name, loss)
         self.weights = weights or {}
         self.epoch = 0
 
     @property
     def losses(self) -> MutableMapping[str, nn.Module]:
         """The losses by name. One that is set takes the place of the term's."""
-        return _Terms(self._losses, self._addable)
+        return _Terms(self._losses, self._kept)
 
     @property
     def weights(self) -> MutableMapping[str, float | Schedule]:
@@ -85,6 +95,13 @@ class WeightedSum(nn.Module):
         if unknown:
             raise ValueError(f"weights name {', '.join(unknown)}, and the losses are {', '.join(self._losses)}")
         self._weights = {name: self._weighing(name, weights.get(name, 1.0)) for name in self._losses}
+
+    def _kept(self, name: str, loss: nn.Module) -> nn.Module:
+        """The loss, of which is remembered which aids it knows."""
+        parameters = inspect.signature(loss.forward).parameters
+        catches_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        self._known[name] = frozenset(aid for aid in AIDS if catches_all or aid in parameters)
+        return self._addable(name, loss)
 
     @staticmethod
     def _addable(name: str, loss: nn.Module) -> nn.Module:
@@ -111,8 +128,13 @@ class WeightedSum(nn.Module):
         """Each term by name: raw, weight, and weight times raw."""
         for name, loss in self._losses.items():
             self._addable(name, loss)  # its reduction may have been set since
+        aids = {aid: kwargs.pop(aid) for aid in AIDS if aid in kwargs}
+        for aid in aids:
+            if not any(aid in known for known in self._known.values()):
+                raise TypeError(f"none of the terms {', '.join(self._losses)} takes {aid}")
+        own = {name: {aid: aids[aid] for aid in aids if aid in known} for name, known in self._known.items()}
         losses: Any = self._losses  # a ModuleDict, which is no Mapping to a type checker
-        return weighted(raw_values(losses, *args, **kwargs), {name: self.weight(name) for name in losses})
+        return weighted(raw_values(losses, *args, own=own, **kwargs), {name: self.weight(name) for name in losses})
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The sum of the weighted terms; arguments are those of the losses."""

@@ -27,13 +27,18 @@ def total(terms: Iterable[Term]) -> Tensor:
     return sum(others, start=first)
 
 
-def raw_values(losses: Mapping[str, nn.Module], *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-    """The value of each loss of the same arguments; label losses that look at them alike share one sweep."""
+def raw_values(
+    losses: Mapping[str, nn.Module], *args: Any, own: Mapping[str, Mapping[str, Any]] | None = None, **kwargs: Any
+) -> dict[str, Tensor]:
+    """The value of each loss of the same arguments; label losses that look at them alike share one sweep.
+
+    ``own`` has further arguments of single losses, by name; losses that share a sweep take none.
+    """
     raw: dict[str, Tensor] = {}
     for names in _groups(losses):
         group: list[Any] = [losses[name] for name in names]
         if len(group) == 1:
-            raw[names[0]] = group[0](*args, **kwargs)
+            raw[names[0]] = group[0](*args, **kwargs, **(own or {}).get(names[0], {}))
             continue
         told: dict[str, Any] = kwargs | group[0].sweep
         view = view_labels(*args, **told)

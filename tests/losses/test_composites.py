@@ -52,6 +52,27 @@ def test_a_schedule_moves_with_the_epoch(batch) -> None:
         assert loss.terms(*batch)["dice"].raw > 0
 
 
+def test_a_map_goes_to_the_terms_that_know_it(batch) -> None:
+    dice, entropy = medloss.DiceLoss(**LABELS), medloss.CrossEntropyLoss(to_onehot_y=True)
+    far = medloss.BoundaryLoss(**LABELS)
+    loss = medloss.WeightedSum({"dice": dice, "entropy": entropy, "far": far})
+    distances, mask = torch.randn(2, 3, 6, 7), torch.rand(2, 1, 6, 7).gt(0.3)
+    terms = loss.terms(*batch, mask, distance_map=distances)
+    torch.testing.assert_close(terms["dice"].raw, dice(*batch, mask))
+    torch.testing.assert_close(terms["entropy"].raw, entropy(*batch, mask))
+    torch.testing.assert_close(terms["far"].raw, far(*batch, mask, distance_map=distances))
+    nested = medloss.WeightedSum({"inner": loss, "dice": dice})
+    torch.testing.assert_close(
+        nested(*batch, distance_map=distances), loss(*batch, distance_map=distances) + dice(*batch)
+    )
+    loss.losses["far"] = medloss.HausdorffDTLoss(**LABELS)
+    assert loss.terms(*batch, spacing=[1.0, 2.0])["far"].raw != loss.terms(*batch)["far"].raw
+    loss.losses["far"] = medloss.FocalLoss(**LABELS)
+    for unknown in ({"distance_map": distances}, {"class_present": torch.ones(2, 3)}):  # what counts is never dropped
+        with pytest.raises(TypeError, match=next(iter(unknown))):
+            loss(*batch, **unknown)
+
+
 def test_faults_of_a_weighted_sum() -> None:
     with pytest.raises(ValueError, match="no loss"):
         medloss.WeightedSum({})
