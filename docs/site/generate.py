@@ -23,6 +23,7 @@ COPIED = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "inside.md",
     "CHANGELOG.md": "changelog.md",
+    "tutorials/README.md": "tutorials/overview.md",
 }
 """Files outside docs/ and tutorials/ that are pages, and their names there."""
 LINK = re.compile(r"(?<!\\)(!?\[[^\]]*\])\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")

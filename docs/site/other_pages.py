@@ -26,7 +26,7 @@ MODULES = {
 LISTED = ("functional", "compat_monai", "compat_kornia", "compat_gdl")
 """Modules whose names are listed with a line each: the page of the loss has the rest."""
 ORDER = {
-    "Start": ["choose", "tutorials/", "cookbook/", "conventions"],
+    "Start": ["choose", "tutorials/overview", "tutorials/", "cookbook/", "conventions"],
     "Losses": ["families", "losses", "losses/", "contract", "known_differences", "performance", "gpu"],
     "Applications": ["applications", "commands", "configuration"],
     "Library": ["library", "functional", "transforms", "operators", "compat_"],
@@ -57,7 +57,7 @@ def contents(names: list[str]) -> str:
     left, parts = sorted(name.rsplit(".", 1)[0] for name in names), []
     left.remove("index")
     for caption, wanted in {**ORDER, "More": [""]}.items():
-        found = [name for start in wanted for name in left if fits(name, start)]
+        found = list(dict.fromkeys(name for start in wanted for name in left if fits(name, start)))
         left = [name for name in left if name not in found]
         if found:
             lines = "\n".join(found)
