@@ -39,6 +39,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
         pytest.skip(f"{page.name} needs {', '.join(missing)}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.syspath_prepend(str(tmp_path))  # a script finds its neighbours
     names = {"__name__": page.stem}
     blocks = BLOCK.findall(text)
     assert blocks
