@@ -6,6 +6,7 @@ Sphinx itself, which ``make site`` runs with every warning as an error, is no pa
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -81,10 +82,18 @@ def test_costs_stand_on_the_page_of_their_loss(site):
     assert "has no row" in (site / "losses" / "gradicon.rst").read_text(encoding="utf-8")
 
 
+def texts(path: Path) -> str:
+    """A page's text, or those of a notebook."""
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
 def test_links_between_pages_hold(site):
     broken = []
-    for path in site.rglob("*.md"):
-        inside = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.S)
+    for path in (*site.rglob("*.md"), *site.rglob("*.ipynb")):
+        inside = re.sub(r"```.*?```", "", texts(path), flags=re.S)
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", inside):
             if not (path.parent / target).exists():
                 broken.append(f"{path.relative_to(site)}: {target}")

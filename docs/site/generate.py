@@ -7,6 +7,7 @@ the chooser, of the commands and of each module is written from the code. ``--wi
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import sys
@@ -73,10 +74,22 @@ def copied(out: Path) -> list[str]:
         place = out / folder.removeprefix("docs/")
         place.mkdir(parents=True, exist_ok=True)
         for path in sorted((ROOT / folder).glob(pattern)):
-            shutil.copy(path, place / path.name)
             if path.suffix == ".ipynb":
                 found.append(f"tutorials/{path.name}")
+                write(place / path.name, relinked_notebook(path))
+            else:
+                shutil.copy(path, place / path.name)
     return found
+
+
+def relinked_notebook(path: Path) -> str:
+    """A notebook whose texts link to pages."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    name = f"tutorials/{path.name}"
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = relinked("".join(cell["source"]), name, name)
+    return json.dumps(content, ensure_ascii=False, indent=1)
 
 
 def write(path: Path, text: str) -> None:
