@@ -3,7 +3,7 @@
 torch and MONAI are imported inside the functions: ``medloss --help`` answers at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,6 +48,7 @@ def run_training(
     print_config: bool,
     quiet: bool,
     allow_changes: bool,
+    known: Mapping[str, Any] | None = None,
 ) -> Path | None:
     """Print the configuration, try one step, or train; the run folder where a training ended, None to other processes
     than the first.
@@ -56,6 +57,7 @@ def run_training(
         command: ``"segment"`` or ``"register"``.
         settings: the configuration, checked.
         training: imports the application's training module, which has ``train`` and ``dry_run``.
+        known: what both are told beside the configuration.
     """
     from medloss.apps.common.config import dump_config
     from medloss.apps.common.processes import is_main
@@ -65,11 +67,12 @@ def run_training(
         return None
     module = training()
     if dry_run:
-        typer.echo(module.dry_run(settings))
+        typer.echo(module.dry_run(settings, **(known or {})))
         return None
     folder = output or Path("runs") / f"{date.today().isoformat()}-{command}"
     with interruptible("the last finished epoch is kept: go on with --output RUN --resume"):
-        run = module.train(settings, folder, resume, progress=not quiet, allow_changes=allow_changes)
+        options = {"progress": not quiet, "allow_changes": allow_changes, **(known or {})}
+        run = module.train(settings, folder, resume, **options)
     return run.path if is_main() else None
 
 

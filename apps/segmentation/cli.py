@@ -36,6 +36,9 @@ MissedAsDiagonal = Annotated[
         "many regions it is.",
     ),
 ]
+Within = Annotated[
+    Path | None, typer.Option(help="Masks of the same names (brain, field of view): outside of them nothing counts.")
+]
 ChooseCleanup = Annotated[
     Path | None,
     typer.Option(
@@ -69,9 +72,10 @@ def train(
 
         return train
 
+    plan = _plan(config, resume)
     run = run_training(
         "segment",
-        _settings(config, output, resume) or load_settings("segment", Config, config, output, resume),
+        plan.config if plan else load_settings("segment", Config, config, output, resume),
         training,
         output=output,
         resume=resume,
@@ -79,6 +83,7 @@ def train(
         print_config=print_config,
         quiet=quiet,
         allow_changes=allow_changes,
+        known={"prepared": plan.prepared} if plan else None,
     )
     if run is not None:
         typer.echo(f"predict with: medloss segment predict {run} IMAGE...")
@@ -134,14 +139,13 @@ def plan(
     typer.echo(f"wrote {output}; train with: medloss segment train {output}")
 
 
-def _settings(arguments: list[str] | None, output: Path | None, resume: bool) -> Any:
-    """The configuration planned for a data set among the arguments; None where there is none."""
+def _plan(arguments: list[str] | None, resume: bool) -> Any:
+    """What is planned for a data set among the arguments; None where there is none."""
     if resume:
         return None
     from medloss.apps.segmentation.plan_files import planned
 
-    found = planned(arguments or [])
-    return None if found is None else found.config
+    return planned(arguments or [])
 
 
 @app.command()
@@ -197,6 +201,7 @@ def evaluate(
     ignore: Ignored = None,
     missed_as_diagonal: MissedAsDiagonal = False,
     images: Annotated[Path | None, typer.Option(help="Images of the same names, for the pictures.")] = None,
+    within: Within = None,
     previews: Annotated[int, typer.Option(min=0, help="How many of the worst cases are drawn.")] = 5,
     choose_cleanup: ChooseCleanup = None,
     allow_missing: Annotated[
@@ -216,7 +221,8 @@ def evaluate(
 
     reading = Reading(**reading_options(None, space, trust_arrays))
     options: dict[str, Any] = {"tolerance": tolerance, "ignore": ignore, "progress": not quiet, "reading": reading}
-    options |= {"missed": "diagonal" if missed_as_diagonal else "count", "images": images, "previews": previews}
+    options |= {"missed": "diagonal" if missed_as_diagonal else "count", "images": images, "within": within}
+    options["previews"] = previews
     result = run_evaluation(predictions, references, output, **options)
     typer.echo(result.table())
     folder = output or (predictions if predictions.is_dir() else predictions.parent)

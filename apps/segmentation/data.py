@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from medloss.apps.common.origin import describe_origin
 from medloss.apps.segmentation.augment import ForegroundPlacesd, random_transforms
 from medloss.apps.segmentation.cached import DiskCache
 from medloss.apps.segmentation.case import Case
-from medloss.apps.segmentation.cases import find_cases, split_cases
+from medloss.apps.segmentation.cases import find_cases, natural_key, split_cases
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data_config import Data
@@ -88,6 +88,20 @@ def prepare(config: Config) -> Prepared:
         raise UserError(str(error)) from error
     settled = config.model_copy(update={"data": data, "loss": loss})
     return Prepared(settled, seen.classes, train, valid, found.left_out, seen)
+
+
+def completed(prepared: Prepared, config: Config) -> Prepared:
+    """What was read, under a configuration that was planned for it: the split and the patch are its own.
+
+    Raises:
+        UserError: a patch that does not fit the network, or a split without training cases.
+    """
+    cases = sorted((*prepared.train, *prepared.valid), key=lambda case: natural_key(case.id))
+    train, valid = split_cases(cases, config.data.valid)
+    seen, data = prepared.seen, config.data
+    patch = choose_patch(data.patch, config.model, seen.shapes, seen.spacings, data.settled_spacing)
+    settled = config.model_copy(update={"data": data.model_copy(update={"patch": patch})})
+    return replace(prepared, config=settled, train=train, valid=valid)
 
 
 def _facts(seen: Scan, train: Sequence[Case], data: Data) -> Facts:

@@ -26,7 +26,7 @@ from medloss.apps.common.region_metrics import (
     region_volumes,
 )
 from medloss.apps.segmentation.classes import Classes, read_classes
-from medloss.apps.segmentation.evaluation_pairs import METRICS_CSV, METRICS_JSON, Pair, find_pairs
+from medloss.apps.segmentation.evaluation_pairs import METRICS_CSV, METRICS_JSON, Pair, counted_in, find_pairs
 from medloss.apps.segmentation.evaluation_summary import Evaluation, summarise_rows
 
 Missed = Literal["count", "diagonal"]
@@ -41,6 +41,7 @@ def evaluate(
     ignore: int | None = None,
     missed: Missed = "count",
     images: Path | str | None = None,
+    within: Path | str | None = None,
     previews: int = 5,
     progress: bool = True,
     reading: Reading = DEFAULT,
@@ -58,6 +59,8 @@ def evaluate(
             of how many of how many regions it is. "diagonal": the diagonal of the image, the largest distance that
             there is, so that they enter the mean.
         images: the images of the same names, for the pictures: a folder, or a file.
+        within: masks of the same names (brain, field of view), on the grid of the references: voxels where they are 0
+            count in neither mask.
         previews: how many of the worst cases are drawn.
 
     Raises:
@@ -68,7 +71,8 @@ def evaluate(
     predictions, references = Path(predictions), Path(references)
     if not tolerance > 0:
         raise UserError(f"the tolerance of the surface Dice must be above 0 mm, got {tolerance:g}")
-    pairs, missing = find_pairs(predictions, references, None if images is None else Path(images))
+    beside = [None if each is None else Path(each) for each in (images, within)]
+    pairs, missing = find_pairs(predictions, references, *beside)
     home = predictions if predictions.is_dir() else predictions.parent
     classes = read_classes(home) or Classes((), ())
     if ignore is not None:
@@ -79,6 +83,7 @@ def evaluate(
     ]
     rows = with_absent([row for case_rows in measured for row in case_rows], classes)
     summary = summarise(rows, len(pairs), len(missing), tolerance, missed, classes)
+    summary |= {} if within is None else {"counted_within": str(within)}
     folder = Path(output) if output is not None else home
     write_csv(folder / METRICS_CSV, rows)
     write_json(folder / METRICS_JSON, summary)
@@ -110,7 +115,7 @@ def compare(
     known = {each for ids in classes.ids for each in ids} | {0, classes.ignore}
     present = set(label_values(found.array).tolist()) | set(label_values(truth.array).tolist())
     others = [(str(label), (label,)) for label in sorted(present - known)]
-    counted = classes.counted(truth.array)
+    counted = counted_in(pair, truth, classes, reading)
     far = math.inf if missed == "count" else diagonal_mm(truth.array.shape, truth.spacing)
     rows = []
     for name, ids in [*zip(classes.names, classes.ids, strict=True), *others]:

@@ -21,7 +21,7 @@ from medloss.apps.common.report import Case, Figure, Page, worst_first, write_pa
 from medloss.apps.common.report_files import Link
 from medloss.apps.common.summary import DEFINITIONS
 from medloss.apps.segmentation.classes import Classes
-from medloss.apps.segmentation.evaluation_pairs import METRICS_CSV, METRICS_JSON, REPORT, Pair
+from medloss.apps.segmentation.evaluation_pairs import METRICS_CSV, METRICS_JSON, REPORT, Pair, counted_in
 from medloss.apps.segmentation.evaluation_summary import Evaluation, case_means, label_rows
 from medloss.apps.segmentation.jobs import PREVIEWS
 from medloss.apps.segmentation.previews import first_ids, names_by_id
@@ -63,7 +63,7 @@ def write_evaluation(
 def draw_case(folder: Path, pair: Pair, classes: Classes, reading: Reading) -> list[Figure]:
     """The thickest errors of a case, and its masks in three planes."""
     found, truth = load_labels(pair.prediction, reading), load_labels(pair.reference, reading)
-    counted = classes.counted(truth.array)
+    counted = counted_in(pair, truth, classes, reading)
     prediction, label = (np.where(counted, first_ids(each.array, classes), 0) for each in (found, truth))
     image = np.zeros(label.shape, np.float32)
     if pair.image is not None:
@@ -90,6 +90,8 @@ def _page(folder: Path, result: Evaluation, cases: Sequence[Case]) -> Page:
         "tolerance_of_the_surface_dice_mm": summary["surface_dice_tolerance_mm"],
         "distance_of_a_missed_region": summary["distance_of_a_missed_region"],
     }
+    if "counted_within" in summary:
+        facts["counted_within"] = summary["counted_within"]
     if summary["ignored_label"] is not None:
         facts["ignored_label"] = str(summary["ignored_label"])
     return Page(

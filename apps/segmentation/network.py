@@ -12,6 +12,7 @@ from medloss.apps.common.errors import UserError
 from medloss.apps.segmentation.config import Inference, Network
 from medloss.apps.segmentation.grid import LONGEST_AXIS
 from medloss.apps.segmentation.inference import Windows, scorer
+from medloss.apps.segmentation.instance_norm import with_fast_norms
 
 LARGEST_PATCH = 96  # voxels along an axis, when the configuration leaves the patch open
 
@@ -21,6 +22,10 @@ def build_network(config: Network, classes: int, inputs: int = 1) -> torch.nn.Mo
 
     With deep supervision it answers in training with a list of outputs, the finest first.
     """
+    return with_fast_norms(_built(config, classes, inputs))
+
+
+def _built(config: Network, classes: int, inputs: int) -> torch.nn.Module:
     coarser = config.deep_supervision.outputs
     channels, dropout, norm = list(config.channels), config.dropout, (config.norm, {"affine": True})
     if config.name == "unet":

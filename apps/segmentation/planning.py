@@ -15,7 +15,7 @@ from medloss.apps.common.compute import pick_device
 from medloss.apps.common.config import as_mapping, validate
 from medloss.apps.common.errors import UserError
 from medloss.apps.segmentation.config import Config, Network
-from medloss.apps.segmentation.data import Prepared
+from medloss.apps.segmentation.data import Prepared, completed
 from medloss.apps.segmentation.mirroring import mirror_axes
 from medloss.apps.segmentation.network import build_network, choose_patch, units
 
@@ -40,10 +40,11 @@ class Machine(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A complete configuration, and the reason of what was planned by the dotted path of its key."""
+    """A complete configuration, the reason of what was planned by the dotted path of its key, and the data as read."""
 
     config: Config
     reasons: dict[str, str]
+    prepared: Prepared
 
 
 def data_section(path: Path) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def plan(prepared: Prepared, given: Collection[str] = ()) -> Plan:
         patch = choose_patch(None, network, seen.shapes, seen.spacings, spacing)
     patch = config.data.settled_patch if "data.patch" in given else patch
     values = _data_values(prepared, shape, patch) | _train_values(prepared, network, patch, here)
-    return _completed(config, {key: each for key, each in values.items() if not _is_given(key, given)})
+    return _completed(prepared, {key: each for key, each in values.items() if not _is_given(key, given)})
 
 
 Values = dict[str, tuple[Any, str]]
@@ -226,8 +227,8 @@ def _is_given(key: str, given: Collection[str]) -> bool:
     return any(each == key or each.startswith(f"{key}.") or key.startswith(f"{each}.") for each in given)
 
 
-def _completed(config: Config, values: Mapping[str, tuple[Any, str]]) -> Plan:
-    mapping = as_mapping(config)
+def _completed(prepared: Prepared, values: Mapping[str, tuple[Any, str]]) -> Plan:
+    mapping = as_mapping(prepared.config)
     for key, (value, _) in values.items():
         *sections, name = key.split(".")
         place = mapping
@@ -235,7 +236,8 @@ def _completed(config: Config, values: Mapping[str, tuple[Any, str]]) -> Plan:
             place = place[section]
         place[name] = value
     reasons = {key: reason for key, (_, reason) in values.items() if reason}
-    return Plan(validate(Config, mapping, "the plan"), reasons)
+    found = completed(prepared, validate(Config, mapping, "the plan"))
+    return Plan(found.config, reasons, found)
 
 
 def _batch(

@@ -43,8 +43,8 @@ class Terms:
 class SegmentationTask(application.Task):
     """The training of a segmentation: all files read and checked, and the volumes cached."""
 
-    def __init__(self, config: Config, progress: bool = False) -> None:
-        self.prepared: Prepared = prepare(config)
+    def __init__(self, config: Config, progress: bool = False, prepared: Prepared | None = None) -> None:
+        self.prepared: Prepared = prepared or prepare(config)
         self.config, self.left_out = self.prepared.config, self.prepared.left_out
         self.device = pick_device(config.device, config.threads)
         self.loader, self.valid_loader = build_loaders(self.prepared, progress)
@@ -138,6 +138,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     allow_changes: bool = False,
+    prepared: Prepared | None = None,
 ) -> RunFolder:
     """Train as ``config`` says into a run folder, or go on with the one at ``run_path``.
 
@@ -145,18 +146,18 @@ def train(
     set leaves nothing behind. The best checkpoint by validation Dice and the last one stay in ``checkpoints/``.
 
     A run is resumed only with the data, labels, split, losses and network that it was made of, unless
-    ``allow_changes`` is set.
+    ``allow_changes`` is set. ``prepared``: the data that ``config`` was planned for, which are not read again then.
     """
     if resume:
         RunFolder.open(run_path)
     with processes.joined():
-        task = SegmentationTask(config, progress)
+        task = SegmentationTask(config, progress, prepared)
         return application.train(task, run_path, resume=resume, progress=progress, allow_changes=allow_changes)
 
 
-def dry_run(config: Config) -> str:
+def dry_run(config: Config, prepared: Prepared | None = None) -> str:
     """One training step and one validation volume, without writing anything: what was found, sizes and times."""
-    return application.dry_run(SegmentationTask(config))
+    return application.dry_run(SegmentationTask(config, prepared=prepared))
 
 
 def load_run(path: Path | str) -> tuple[RunFolder, Config]:

@@ -147,3 +147,37 @@ def test_the_page_has_the_worst_case_first_with_its_errors(folders, dataset, tmp
     ]
     again = evaluate(masks, references, masks, previews=1, progress=False)  # beside the masks, twice
     assert len(evaluate(masks, references, masks, previews=0, progress=False).rows) == len(again.rows)
+
+
+def test_outside_of_the_mask_nothing_counts(folders, tmp_path):
+    masks, references = folders
+    fields = tmp_path / "fields"
+    shutil.copytree(references, fields)
+
+    def spoil(array):
+        array[:7] = 0
+        return array
+
+    for file in sorted(fields.iterdir()):
+        change(file, lambda array: (np.arange(len(array)) >= 7)[:, None, None] * np.ones(array.shape, np.uint8))
+    change(masks / "case_1.nii.gz", spoil)
+    free = evaluate(masks, references, tmp_path / "free", previews=0, progress=False)
+    held = evaluate(masks, references, tmp_path / "held", within=fields, previews=1, progress=False)
+    assert min(row["dice"] for row in free.rows) < 1 and all(row["dice"] == 1 for row in held.rows)
+    # volumes are those of what counts
+    assert sum(row["reference_ml"] for row in held.rows) < sum(row["reference_ml"] for row in free.rows)
+    assert held.summary["counted_within"] == str(fields) and "counted_within" not in free.summary
+    (fields / "case_9.nii.gz").unlink()
+    with pytest.raises(UserError, match="no mask of the same name"):
+        evaluate(masks, references, tmp_path / "none", within=fields, previews=0, progress=False)
+    change(fields / "case_1.nii.gz", lambda array: array[1:])
+    with pytest.raises(UserError, match="same grid"):
+        evaluate(
+            masks / "case_1.nii.gz",
+            references / "case_1.nii.gz",
+            tmp_path / "none",
+            within=fields / "case_1.nii.gz",
+            previews=0,
+            progress=False,
+        )
+    assert not (tmp_path / "none").exists()

@@ -120,3 +120,30 @@ def test_commented_yaml_reads_back_to_the_same(dataset, tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text(commented_yaml(config, {"train.minutes": "a reason: with # and {signs}"}))
     assert load_config(Config, [file]) == config
+
+
+def test_a_planned_training_reads_each_case_once_to_look_and_once_to_cache(dataset, tmp_path, monkeypatch):
+    from medloss.apps.segmentation import scan, volumes
+
+    looked, cached = [], []
+    look, read = scan.look_at, volumes.PrepareCase.__call__
+    monkeypatch.setattr(scan, "look_at", lambda case, *rest: looked.append(case.id) or look(case, *rest))
+    monkeypatch.setattr(volumes.PrepareCase, "__call__", lambda own, item: cached.append(item["id"]) or read(own, item))
+    quick = ["model.channels=[4,8,8]", "model.deep_supervision.outputs=0", "data.patch=[8,8,8]", "train.minutes=null"]
+    quick += ["train.steps=1", "train.epoch_steps=1", "validate.previews=0"]
+    with pytest.raises(SystemExit) as end:
+        main(["segment", "train", str(dataset), *quick, "--output", str(tmp_path / "run"), "--quiet"])
+    names = [f"case_{number}" for number in (1, 2, 3, 9, 10)]
+    assert not end.value.code and looked == names and sorted(cached) == sorted(names)
+    # the split of the plan, not that of the configuration before it
+    config = load_config(Config, [tmp_path / "run" / "config.yaml"])
+    assert config.data.patch == (8, 8, 8) and config.model.channels == [4, 8, 8]
+
+
+def test_a_plan_holds_the_data_with_its_own_split(dataset):
+    found = planned([str(dataset), "data.valid.ids=[case_1, case_2]"])
+    assert [case.id for case in found.prepared.valid] == ["case_1", "case_2"]
+    assert [case.id for case in found.prepared.train] == ["case_3", "case_9", "case_10"]
+    assert found.prepared.config == found.config
+    with pytest.raises(UserError, match="must be a multiple"):
+        planned([str(dataset), "data.patch=[7,8,8]"])
