@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,20 @@ ROUNDED = 1e-3
 """Stored labels this close to a whole number are that number: what resampling in float32 or a scaled file leaves."""
 
 
-def load_labels(path: Path | str, reading: Reading = DEFAULT) -> Volume:
+def load_labels(path: Path | str, reading: Reading = DEFAULT, layers: int = 0) -> Volume:
     """Read a label map; its array holds integers, whatever the file stores.
+
+    ``layers``: the file is 4D and holds so many regions, each as a volume of 0 and 1; the label of a voxel is the sum
+    of 2^number over the regions that hold it.
 
     Floats and scaled integers are rounded where they lie within a thousandth of whole numbers, or within the step
     between two stored values.
 
     Raises:
-        UserError: unreadable, or not whole numbers.
+        UserError: unreadable, or not whole numbers; or other layers than were asked for.
     """
+    if layers:
+        return _layered(path, reading, layers)
     volume = load_volume(path, reading)
     return volume._replace(array=_whole(volume, path), step=0.0)
 
@@ -33,6 +38,39 @@ def load_label_channels(path: Path | str, reading: Reading = DEFAULT) -> Volume:
     """Read a 3D or 4D file of labels or masks; its array (i, j, k, channels) holds integers."""
     volume = load_channels(path, reading)
     return volume._replace(array=_whole(volume, path), step=0.0)
+
+
+def _layered(path: Path | str, reading: Reading, layers: int) -> Volume:
+    """The volumes of a 4D label file as one label map of sums of 2^number."""
+    volume = load_label_channels(path, reading)
+    array = volume.array
+    if array.shape[-1] != layers:
+        raise UserError(f"{path} has {array.shape[-1]} volume(s), and data.label_channels names {layers}")
+    if array.size and (array.min() < 0 or array.max() > 1):
+        raise UserError(
+            f"{path} holds values from {array.min()} to {array.max()}; each volume of a 4D label file is 1 in its "
+            "region and 0 elsewhere"
+        )
+    return volume._replace(array=array.astype(np.int32) @ (1 << np.arange(layers, dtype=np.int32)))
+
+
+def as_layers(labels: np.ndarray, layers: int) -> np.ndarray:
+    """The volumes (i, j, k, layers), uint8, of a label map of sums of 2^number: what :func:`load_labels` reads back.
+
+    >>> as_layers(np.array([0, 1, 2, 3]), 2).tolist()
+    [[0, 0], [1, 0], [0, 1], [1, 1]]
+    """
+    return (labels[..., None] >> np.arange(layers) & 1).astype(np.uint8)
+
+
+def layered_ids(names: Sequence[str]) -> dict[str, list[int]]:
+    """The labels that hold each region of a 4D label file.
+
+    >>> layered_ids(["whole", "core"])
+    {'whole': [1, 3], 'core': [2, 3]}
+    """
+    codes = range(1, 1 << len(names))
+    return {name: [code for code in codes if code >> number & 1] for number, name in enumerate(names)}
 
 
 def integer_dtype(array: np.ndarray) -> type[np.signedinteger[Any]]:

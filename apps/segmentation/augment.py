@@ -20,6 +20,7 @@ from medloss.apps.segmentation.volumes import IMAGE, LABEL, MASK
 PLACES = "places"  # where the foreground of a volume is, kept in the cache beside it
 MOST_PLACES = 2000  # voxels remembered for each class
 MOST_SMOOTH = 8  # classes of a patch that are resampled as shares; of more, the nearest voxel is taken
+SCALES = (0.7, 1.4)  # smallest and largest factor of size
 ANISOTROPIC = 3.0  # ratio of spacings from which nothing is rotated or scaled out of the plane, as in nnU-Net
 
 
@@ -79,7 +80,7 @@ class RandPatchd(RandomizableTransform):
         foreground: float = 0.5,
         affine: float = 0.0,
         rotation: float = 30.0,
-        scale: tuple[float, float] = (0.7, 1.4),
+        scale: tuple[float, float] = SCALES,
         mirror: Sequence[int] = (),
     ) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from medloss.apps.common.config import as_mapping
 from medloss.apps.common.output import atomic_write
 from medloss.apps.segmentation.data_config import Data
 
-PREPARING = ("labels", "ignore", "region_order", "channels", "spacing", "intensity", "read")
+PREPARING = ("labels", "ignore", "region_order", "label_channels", "channels", "spacing", "intensity", "read")
 """Keys of the data section that decide what a prepared volume is."""
 
 

@@ -88,7 +88,8 @@ def check(data: Data, progress: bool = True) -> Report:
     report = Report(len(found.cases), faults)
     labels = data.labels or found.names
     ignore = found.ignore if data.ignore is None else data.ignore
-    classes = Classes.from_mapping(labels, ignore, data.region_order or found.region_order) if labels else None
+    order, layers = data.region_order or found.region_order, len(data.label_channels)
+    classes = Classes.from_mapping(labels, ignore, order, layers) if labels else None
     channels = data.channels or list(found.channels)
     seen = []
     for case in tqdm(found.cases, desc="check", disable=hidden(progress)):
@@ -107,7 +108,7 @@ def _check_case(
 ) -> tuple[Seen, int] | None:
     """One case's files; the faults go to the report. None where the image cannot be read."""
     image = _tried(report, lambda: load_images(case.images, reading))
-    label = _tried(report, lambda: load_labels(case.label, reading))
+    label = _tried(report, lambda: load_labels(case.label, reading, classes.layers if classes else 0))
     values = frozenset[int]() if label is None else frozenset(label_values(label.array).tolist())
     if label is not None:
         _check_label(case, label, values, classes, report)

@@ -32,15 +32,19 @@ class Classes:
     Exclusive: index ``c`` is class ``names[c - 1]`` and channel ``c`` of the network, whose channel 0 is background.
     Regions: an index stands for one id of the files, channel ``r`` of the network is region ``names[r]``, and
     ``order[r]`` is the id that a mask gets where that region is found, the largest region first.
+    Regions in 4D files of ``layers`` volumes, one for each: the ids are sums of 2^r, and a mask is such a file, too.
     """
 
     names: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
     ignore: int | None = None
     order: tuple[int, ...] = ()
+    layers: int = 0
 
     @classmethod
-    def from_mapping(cls, labels: Labels, ignore: int | None = None, order: Sequence[int] | None = None) -> Classes:
+    def from_mapping(
+        cls, labels: Labels, ignore: int | None = None, order: Sequence[int] | None = None, layers: int = 0
+    ) -> Classes:
         """From ``{name: id}`` or ``{name: [id, id]}``: several ids are one class, or a region where they overlap.
 
         ``order``: the id that is written for each region (nnU-Net's ``regions_class_order``); by default the first id
@@ -60,7 +64,7 @@ class Classes:
                 f"data.region_order {list(given)}: expected one id for each of the regions {', '.join(labels)}, "
                 f"each once, out of {sorted(set(flat))}"
             )
-        return cls(tuple(labels), ids, ignore, given)
+        return cls(tuple(labels), ids, ignore, given, layers)
 
     @property
     def exclusive(self) -> bool:
@@ -113,6 +117,9 @@ class Classes:
         """From logits N [...] to indices [...]: the largest one, or region by region (above 0), the largest first."""
         if self.exclusive:
             return scores.argmax(0).to(torch.uint8 if self.indices <= 256 else torch.int32)
+        if self.layers:  # the index is the sum of 2^r itself
+            bits = 1 << torch.arange(self.layers, device=scores.device).view(-1, *[1] * (scores.ndim - 1))
+            return ((scores > 0) * bits).sum(0).to(torch.uint8)
         index_of = {int(each): index for index, each in enumerate(self.to_ids())}
         found = torch.zeros(scores.shape[1:], dtype=torch.uint8, device=scores.device)
         for region in self._painting():
@@ -156,7 +163,8 @@ class Classes:
 def write_classes(folder: Path, classes: Classes) -> None:
     """Leave the classes beside masks, for :func:`read_classes`."""
     content: dict[str, Any] = {"labels": classes.describe(), IGNORE: classes.ignore}
-    write_json(folder / NAMES_FILE, content | ({} if classes.exclusive else {"region_order": list(classes.order)}))
+    content |= {} if classes.exclusive else {"region_order": list(classes.order)}
+    write_json(folder / NAMES_FILE, content | ({"layers": classes.layers} if classes.layers else {}))
 
 
 def read_classes(folder: Path) -> Classes | None:
@@ -173,6 +181,7 @@ def read_classes(folder: Path) -> Classes | None:
         labels = content["labels"] if isinstance(content.get("labels"), dict) else content  # an earlier version's
         checked = {str(name): [int(each) for each in np.atleast_1d(value)] for name, value in labels.items()}
         ignore = content.get(IGNORE) if labels is not content else None
-        return Classes.from_mapping(checked, None if ignore is None else int(ignore), content.get("region_order"))
+        order, layers = content.get("region_order"), int(content.get("layers", 0)) if labels is not content else 0
+        return Classes.from_mapping(checked, None if ignore is None else int(ignore), order, layers)
     except (ValueError, AttributeError, TypeError, UserError) as error:
         raise UserError(f"{file} must map label names to ids, as medloss segment predict writes it: {error}") from error

@@ -16,11 +16,11 @@ from monai.transforms import Compose, EnsureTyped
 
 from medloss.apps.common import processes
 from medloss.apps.common.batches import Batches
-from medloss.apps.common.config import as_mapping
+from medloss.apps.common.config import LossMapping, as_mapping
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, tell_left_out
 from medloss.apps.common.origin import describe_origin
-from medloss.apps.segmentation.augment import ForegroundPlacesd, random_transforms
+from medloss.apps.segmentation.augment import SCALES, ForegroundPlacesd, random_transforms
 from medloss.apps.segmentation.cached import DiskCache
 from medloss.apps.segmentation.case import Case
 from medloss.apps.segmentation.cases import find_cases, natural_key, split_cases
@@ -29,16 +29,18 @@ from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.data_config import Data
 from medloss.apps.segmentation.fingerprint import TRAINED_ON, fingerprint
 from medloss.apps.segmentation.intensity import settle
-from medloss.apps.segmentation.losses import Facts, settle_losses
+from medloss.apps.segmentation.losses import FROM_DATA, Facts, settle_losses
 from medloss.apps.segmentation.network import choose_patch
 from medloss.apps.segmentation.scan import Look, Scan, scan, target_spacing
+from medloss.apps.segmentation.sizes import size_bounds
 from medloss.apps.segmentation.transforms import fixed_transforms
 from medloss.apps.segmentation.volumes import IMAGE, LABEL, MASK, PRESENT, WITHIN
 
 
 @dataclass
 class Prepared:
-    """A complete configuration (nothing is left open) with its classes and cases, and what the files told."""
+    """A complete configuration (nothing is left open) with its classes and cases, what the files told, and the
+    configuration as it was asked for."""
 
     config: Config
     classes: Classes
@@ -46,6 +48,7 @@ class Prepared:
     valid: list[Case]
     left_out: list[LeftOut]
     seen: Scan
+    asked: Config
 
     def origin(self) -> dict[str, Any]:
         """What the run is made of, for :mod:`medloss.apps.common.origin`, and what it was trained on."""
@@ -78,16 +81,21 @@ def prepare(config: Config) -> Prepared:
         data.read,
         region_order=data.region_order or found.region_order,
         channels=data.channels or found.channels,
+        layers=len(data.label_channels),
     )
     data = _settled(data, seen, seen.of(train), ignore)
     patch = choose_patch(data.patch, config.model, seen.shapes, seen.spacings, data.settled_spacing)
     data = data.model_copy(update={"patch": patch})
+    settled = config.model_copy(update={"data": data, "loss": _losses(config, seen, train, data)})
+    return Prepared(settled, seen.classes, train, valid, found.left_out, seen, config)
+
+
+def _losses(config: Config, seen: Scan, train: Sequence[Case], data: Data) -> LossMapping:
+    """The losses with what they get from the data."""
     try:
-        loss = settle_losses(config.loss, _facts(seen, train, data))
+        return settle_losses(config.loss, _facts(seen, train, data, config.train.augment != "none"))
     except ValueError as error:  # what shows only now: regions that dataset.json declares
         raise UserError(str(error)) from error
-    settled = config.model_copy(update={"data": data, "loss": loss})
-    return Prepared(settled, seen.classes, train, valid, found.left_out, seen)
 
 
 def completed(prepared: Prepared, config: Config) -> Prepared:
@@ -100,11 +108,15 @@ def completed(prepared: Prepared, config: Config) -> Prepared:
     train, valid = split_cases(cases, config.data.valid)
     seen, data = prepared.seen, config.data
     patch = choose_patch(data.patch, config.model, seen.shapes, seen.spacings, data.settled_spacing)
-    settled = config.model_copy(update={"data": data.model_copy(update={"patch": patch})})
-    return replace(prepared, config=settled, train=train, valid=valid)
+    data = data.model_copy(update={"patch": patch})
+    update: dict[str, Any] = {"data": data}
+    if FROM_DATA in str(prepared.asked.loss):  # weights and bounds of this split and patch
+        again = config.model_copy(update={"loss": prepared.asked.loss})
+        update["loss"] = _losses(again, seen, train, data)
+    return replace(prepared, config=config.model_copy(update=update), train=train, valid=valid)
 
 
-def _facts(seen: Scan, train: Sequence[Case], data: Data) -> Facts:
+def _facts(seen: Scan, train: Sequence[Case], data: Data, scaled: bool) -> Facts:
     """What losses may ask of the training cases."""
     classes, counts = seen.classes, Counter[int]()
     for look in seen.of(train):
@@ -117,6 +129,7 @@ def _facts(seen: Scan, train: Sequence[Case], data: Data) -> Facts:
         shares=[counts[0] / total, *shares] if classes.exclusive else shares,
         partial=any(case.annotated is not None for case in train),
         spacing=data.settled_spacing,
+        bounds=size_bounds(train, seen.of(train), classes, data, SCALES[1] if scaled else 1.0),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from medloss.apps.common.config import Model
+from medloss.apps.common.labels import layered_ids
 from medloss.apps.common.reading import Reading
 
 Millimetres = Annotated[float, pydantic.Field(ge=0.01, le=1000)]
@@ -114,6 +115,8 @@ class Data(Model):
     region_order: list[Id] | None = None
     channels: list[str] = []
     """Names of the image's channels; empty: as dataset.json or the CSV's columns say."""
+    label_channels: list[str] = pydantic.Field([], max_length=8)
+    """Names of the volumes of 4D label files, each 1 in its region: regions that overlap in any way."""
     within: DataPath | None = None
     """Folder of masks (brain, field of view): loss and Dice count their voxels alone."""
     annotated: dict[str, list[str]] = {}
@@ -168,6 +171,24 @@ class Data(Model):
             kept = {name: value for name, value in labels.items() if name != "ignore"}
             return {**data, "labels": kept, "ignore": labels["ignore"]}
         return data
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _layers_are_regions(cls, data: Any) -> Any:
+        names = data.get("label_channels") if isinstance(data, dict) else None
+        if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
+            return data
+        ids = layered_ids(names)
+        given = {
+            str(name): value if isinstance(value, list) else [value]
+            for name, value in (data.get("labels") or {}).items()
+        }
+        if given not in ({}, ids) or data.get("ignore") is not None or len(ids) < len(names):
+            raise ValueError(
+                "label_channels: each name once, and labels and ignore stay empty; for voxels that do not "
+                "count give masks (within)"
+            )
+        return {**data, "labels": ids, "region_order": [1 << number for number in range(len(names))]}
 
     @pydantic.field_validator("spacing", mode="before")
     @classmethod

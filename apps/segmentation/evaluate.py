@@ -110,7 +110,7 @@ def compare(
     pair: Pair, classes: Classes, tolerance: float, missed: Missed, reading: Reading = DEFAULT
 ) -> list[dict[str, Any]]:
     """One row per class of a case, and per label in its masks that is no class."""
-    found, truth = load_labels(pair.prediction, reading), load_labels(pair.reference, reading)
+    found, truth = (load_labels(file, reading, classes.layers) for file in (pair.prediction, pair.reference))
     check_same_grid(found, truth, f"prediction {pair.prediction}", f"reference {pair.reference}", reading)
     known = {each for ids in classes.ids for each in ids} | {0, classes.ignore}
     present = set(label_values(found.array).tolist()) | set(label_values(truth.array).tolist())

@@ -62,7 +62,7 @@ def write_evaluation(
 
 def draw_case(folder: Path, pair: Pair, classes: Classes, reading: Reading) -> list[Figure]:
     """The thickest errors of a case, and its masks in three planes."""
-    found, truth = load_labels(pair.prediction, reading), load_labels(pair.reference, reading)
+    found, truth = (load_labels(file, reading, classes.layers) for file in (pair.prediction, pair.reference))
     counted = counted_in(pair, truth, classes, reading)
     prediction, label = (np.where(counted, first_ids(each.array, classes), 0) for each in (found, truth))
     image = np.zeros(label.shape, np.float32)

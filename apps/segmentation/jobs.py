@@ -29,9 +29,17 @@ class Job(NamedTuple):
 
 
 def plan_jobs(
-    inputs: Sequence[Path | str], target: Path, channels: Sequence[str], overwrite: bool, record: Mapping[str, Any]
+    inputs: Sequence[Path | str],
+    target: Path,
+    channels: Sequence[str],
+    overwrite: bool,
+    record: Mapping[str, Any],
+    layered: bool = False,
 ) -> list[Job]:
-    """The jobs, checked: something to do, no two of one name, nothing that would be overwritten."""
+    """The jobs, checked: something to do, no two of one name, nothing that would be overwritten.
+
+    ``layered``: the masks are 4D, which NIfTI alone holds.
+    """
     scans: dict[str, tuple[Path, ...]] = {}
     names: list[str] = []
     for name, sources in (scan for each in inputs for scan in _scans(Path(each), target, channels)):
@@ -41,7 +49,7 @@ def plan_jobs(
     if not scans:
         raise UserError(f"no images found in {', '.join(str(each) for each in inputs) or 'the inputs (none given)'}")
     check_distinct(names, "the inputs")
-    jobs = [Job(sources, target / _mask_name(name, sources[0])) for name, sources in scans.items()]
+    jobs = [Job(sources, target / _mask_name(name, sources[0], layered)) for name, sources in scans.items()]
     masks = [job.mask for job in jobs]
     written = masks + [probability_file(mask) for mask in masks if record["probabilities"]]
     files = [path for job in jobs for path in job.sources]
@@ -79,8 +87,10 @@ def _scans(source: Path, target: Path, channels: Sequence[str]) -> list[tuple[st
     return found + [(strip_suffix(path), (path,)) for path in listing.images.values() if path not in grouped]
 
 
-def _mask_name(name: str, source: Path) -> str:
+def _mask_name(name: str, source: Path, layered: bool) -> str:
     """The scan's name where its format is one file; else ``.nii.gz``, or ``.mha`` for ITK's in two files."""
+    if layered:
+        return f"{name}{image_suffix(source) if has_suffix(source, ('.nii', '.nii.gz')) else '.nii.gz'}"
     if has_suffix(source, (".mhd", ".nhdr")):
         return f"{name}.mha"
     single = has_suffix(source, (".nii", ".nii.gz", ".mha", ".nrrd"))

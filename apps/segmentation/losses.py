@@ -13,6 +13,7 @@ from medloss.apps.common.notes import note
 
 ACTIVATIONS = ("sigmoid", "softmax", "other_act")
 FROM_DATA = "from_data"
+BOUNDS = ("lower", "upper")
 AUXILIARY = (
     "active_contour",
     "boundary",
@@ -33,6 +34,7 @@ class Facts:
     """What losses may ask of the data. ``shares``: of all voxels, those of each channel; None: not counted yet.
 
     ``partial``: some cases annotate some classes alone. ``spacing``: mm, or None where it is each file's own.
+    ``bounds``: the smallest and the largest share of a patch that each channel may take; None: not counted yet.
     """
 
     exclusive: bool = True
@@ -40,6 +42,7 @@ class Facts:
     shares: Sequence[float] | None = None
     partial: bool | None = None
     spacing: Sequence[float] | None = None
+    bounds: Mapping[str, Sequence[float]] | None = None
 
 
 def check_losses(mapping: LossMapping, facts: Facts) -> None:
@@ -55,7 +58,8 @@ def complete_losses(mapping: LossMapping, facts: Facts = Facts()) -> LossMapping
     The network gives logits. Where classes are exclusive, labels are indices: ``softmax`` and ``to_onehot_y``. Of
     regions, labels are memberships: ``sigmoid``. A loss of the logits themselves gets no activation. A distance between
     classes is 1 by default, and voxels have the spacing of the data. ``class_weight: from_data`` becomes one over the
-    root of each channel's share of the voxels, 1 on average.
+    root of each channel's share of the voxels, 1 on average; ``lower`` and ``upper: from_data``, bounds of sizes, the
+    share of a patch that each channel may take by its sizes in the training cases.
     """
     return {label: _complete(label, options, facts) for label, options in mapping.items()}
 
@@ -112,7 +116,7 @@ def _complete(label: str, options: Any, facts: Facts) -> Any:
     if cls is None:
         return options
     known = options_of(cls)
-    options = _weighted(options, facts)
+    options = _bounded(_weighted(options, facts), facts)
     if "dist_matrix" in known and "dist_matrix" not in options:
         options["dist_matrix"] = [[float(i != j) for j in range(facts.channels)] for i in range(facts.channels)]
     if "spacing" in known and "spacing" not in options and facts.spacing is not None:
@@ -147,6 +151,13 @@ def _weighted(options: dict[str, Any], facts: Facts) -> dict[str, Any]:
         return {key: value for key, value in options.items() if key != "class_weight"}
     rare = [max(share, 1e-6) ** -0.5 for share in facts.shares]
     return options | {"class_weight": [round(each * len(rare) / sum(rare), 4) for each in rare]}
+
+
+def _bounded(options: dict[str, Any], facts: Facts) -> dict[str, Any]:
+    """``lower: from_data`` and ``upper: from_data`` as numbers; left out while the data are not read yet."""
+    asked = [name for name in BOUNDS if options.get(name) == FROM_DATA]
+    known = {} if facts.bounds is None else {name: list(facts.bounds[name]) for name in asked}
+    return {name: value for name, value in options.items() if name not in asked} | known
 
 
 def _takes(cls: Any, activation: str, options: Mapping[str, Any], but: str = "") -> bool:

@@ -56,7 +56,7 @@ def _sides(prepared: Prepared) -> Iterator[tuple[str, str]]:
 
 def _places(prepared: Prepared, number: int) -> np.ndarray:
     """The middle of each class of a case in mm, from left to right, back to front, below to above."""
-    label = load_labels(prepared.train[number].label, prepared.config.data.read)
+    label = load_labels(prepared.train[number].label, prepared.config.data.read, prepared.classes.layers)
     middles = []
     for ids in prepared.classes.ids:
         voxels = np.argwhere(np.isin(label.array, ids))

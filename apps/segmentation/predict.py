@@ -16,6 +16,7 @@ from medloss.apps.common.compute import default_device, pick_device, placed
 from medloss.apps.common.config import as_mapping
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import look, save_volume
+from medloss.apps.common.labels import as_layers
 from medloss.apps.common.notes import note
 from medloss.apps.common.origin import FILE as ORIGIN
 from medloss.apps.common.output import RunFolder, digest_of, read_json, remove_abandoned, write_json
@@ -87,7 +88,7 @@ def predict(
     model.cleaned = read_cleanup(folder, model.classes) if cleanup else ()
     record = {"checkpoint": model.digest, "tta": tta, "probabilities": probabilities, "read": options}
     record |= {"cleaned": list(model.cleaned)} if cleanup else {}
-    jobs = plan_jobs(inputs, target, data.channels, overwrite, record)
+    jobs = plan_jobs(inputs, target, data.channels, overwrite, record, bool(data.label_channels))
     pending = [job for job in jobs if overwrite or not _is_done(job.mask, probabilities)]
     for path in (path for job in pending for path in job.sources):  # headers alone: the voxels are read once
         look(path)
@@ -130,7 +131,7 @@ class Predictor:
                 "them: train with train.mirror (for instance [0, 1, 2]), or predict without --tta"
             )
         data = config.data
-        classes = Classes.from_mapping(data.labels, data.ignore, data.region_order)
+        classes = Classes.from_mapping(data.labels, data.ignore, data.region_order, len(data.label_channels))
         device = pick_device(config.device, config.threads)
         runs = [(folder, config), *(_like(other, config) for other in also)]
         files = [_file(each, checkpoint) for each, _ in runs]
@@ -161,7 +162,8 @@ class Predictor:
             from medloss.apps.segmentation.previews import draw_mask
 
             draw_mask(job.mask, mask, scan, self.classes)
-        save_volume(job.mask, mask, scan.like)
+        layers = self.classes.layers
+        save_volume(job.mask, as_layers(mask, layers) if layers else mask, scan.like)
 
 
 def _file(folder: RunFolder, checkpoint: str) -> Path:

@@ -15,6 +15,7 @@ from medloss.apps.segmentation.volumes import Scanned
 
 def draw_mask(mask_file: Path, mask: np.ndarray, scan: Scanned, classes: Classes) -> Path:
     """``previews/<name>.png`` beside a mask (i, j, k): the first channel of the scan, and the mask on it."""
+    mask = first_ids(mask, classes)
     name, like = strip_suffix(mask_file), scan.like
     path = mask_file.parent / PREVIEWS / f"{name}.png"
     names = names_by_id(classes)
@@ -28,8 +29,11 @@ def names_by_id(classes: Classes) -> dict[int, str]:
 
 
 def first_ids(array: np.ndarray, classes: Classes) -> np.ndarray:
-    """Labels with the first id of a merged class in place of its others."""
+    """Labels as they are drawn: the first id of a merged class for its others; of 4D labels the last region alone."""
     result = array
+    if classes.layers:
+        for region in classes.order:
+            result = np.where(array & region, region, result)
     if classes.exclusive:
         for first, *others in classes.ids:
             result = np.where(np.isin(result, others), first, result) if others else result

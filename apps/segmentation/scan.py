@@ -69,16 +69,17 @@ def scan(
     *,
     region_order: Sequence[int] | None = None,
     channels: Sequence[str] = (),
+    layers: int = 0,
 ) -> Scan:
     """Read every case once: files readable, image and label on the same grid, label values within the classes.
 
     Without ``labels`` the classes are the values found, named ``label_<id>``. Without ``channels`` there are as many as
-    the first case has.
+    the first case has. ``layers``: volumes of a 4D label file.
 
     Raises:
         UserError: with the faults of all cases, not of the first alone.
     """
-    declared = Classes.from_mapping(labels, ignore, region_order)
+    declared = Classes.from_mapping(labels, ignore, region_order, layers)
     looks, faults = [], []
     for case in cases:
         try:
@@ -108,7 +109,7 @@ def look_at(case: Case, declared: Classes | None, reading: Reading, channels: Se
     else:
         volume = load_images(case.images, reading)
         array, like = volume.array, volume._replace(array=volume.array[0])
-    label = load_labels(case.label, reading)
+    label = load_labels(case.label, reading, declared.layers if declared else 0)
     check_same_grid(like, label, f"image {case.image}", f"label {case.label}", reading)
     if case.within is not None:
         mask = load_labels(case.within, reading)

@@ -78,7 +78,7 @@ class PrepareCase(Transform):
     def _label(self, item: Mapping[Hashable, Any], scan: Scanned, grid: Grid, classes: Classes) -> dict[Hashable, Any]:
         assert self.remap is not None
         reading, file = self.data.read, Path(item[LABEL])
-        label = load_labels(file, reading)
+        label = load_labels(file, reading, classes.layers)
         check_same_grid(scan.like, label, f"image {item[IMAGE]}", f"label {file}", reading)
         indices = grid.labels(self.remap(torch.from_numpy(label.array.astype(integer_dtype(label.array)))))
         counted = indices != classes.ignore_channel

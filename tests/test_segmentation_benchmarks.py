@@ -1,0 +1,54 @@
+"""The benchmarks of the segmentation: they run, at a size that tells nothing, and their tables read right."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import segmentation
+    import segmentation_losses
+    import segmentation_phantom
+
+    yield segmentation, segmentation_losses, segmentation_phantom
+    for name in ("segmentation", "segmentation_losses", "segmentation_phantom"):
+        sys.modules.pop(name, None)
+
+
+def test_phantom_has_every_class_and_is_its_seeds_alone(modules):
+    phantom = modules[2]
+    image, label = phantom.case(3)
+    assert np.bincount(label.ravel()).min() > 10 and len(np.unique(label)) == 4
+    np.testing.assert_array_equal(image, phantom.case(3)[0])
+    assert not np.array_equal(image, phantom.case(4)[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_both_methods_train_and_the_table_has_the_difference_of_two_lengths(modules, tmp_path, monkeypatch):
+    benchmark, _, phantom = modules
+    monkeypatch.setattr(benchmark, "NETWORK", [4, 8, 8])
+    folder = phantom.write(tmp_path / "data", 5)
+    assert benchmark.cases_of(folder) == ([f"case_00{n}.nii.gz" for n in range(4)], ["case_004.nii.gz"])
+    rows = [benchmark.measure(method, folder, 2, 1) for method in benchmark.METHODS]
+    assert all(0 <= row["dice"] <= 1 and row["processor_s"] > 0 and row["peak_gib"] > 0 for row in rows)
+    longer = [{**row, "steps": 12, "processor_s": row["processor_s"] + 2.5} for row in rows]
+    assert benchmark.table([*rows, *longer]).count("| 250 |") == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_losses_train_for_their_time_and_faults_are_a_line(modules, tmp_path):
+    _, benchmark, phantom = modules
+    folder = phantom.write(tmp_path / "data", 5)
+    rows = [benchmark.row(name, folder, 0.5) for name in ("dice_ce", "boundary", "exclusion")]
+    assert [row["loss"] for row in rows] == ["dice_ce", "boundary + dice_ce", "exclusion + dice_ce"]
+    assert rows[0]["steps"] >= 1 and 0 <= rows[0]["dice"] <= 1 and "all cases annotate" in rows[2]["fault"]
+    lines = benchmark.table(rows).splitlines()
+    assert lines[0].startswith("| loss | dice | dice_label_1") and "exclusion + dice_ce:" in lines[-1]
