@@ -3,8 +3,8 @@
     python benchmarks/segmentation.py [--data FOLDER] [--steps 100] [--threads 1]
 
 Prints for each processor seconds in all and for each step, peak memory and the mean Dice of the last fifth of the
-cases, which trained nothing. Each runs in a process of its own. Without ``--data`` a phantom is made. The seconds in all hold
-reading the files and one pass over the held-out cases; those of a step are the difference of two lengths.
+cases, which trained nothing. Each runs in a process of its own. Without ``--data`` a phantom is made. The seconds in
+all hold reading the files and one pass over the held-out cases; those of a step are the difference of two lengths.
 """
 
 from __future__ import annotations

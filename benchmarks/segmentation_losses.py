@@ -4,8 +4,8 @@
 
 Each loss trains the same network from the same weights on the same patches, with its options at their defaults; losses
 that are meant to stand beside another one have ``dice_ce`` beside them. The table has the mean Dice of the last fifth
-of the cases, and of each class. One run with one seed: differences of a few hundredths tell nothing, and a loss that ends
-low may only be slow. Without ``--data`` a phantom with an organ, a vessel and small lesions is made.
+of the cases, and of each class. One run with one seed: differences of a few hundredths tell nothing, and a loss that
+ends low may only be slow. Without ``--data`` a phantom with an organ, a vessel and small lesions is made.
 """
 
 from __future__ import annotations
