@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Events
 
 from medloss.apps.common import processes
 from medloss.apps.common.checkpoints import load_checkpoint, load_state
-from medloss.apps.common.config import dump_config
-from medloss.apps.common.engine import Validation, build_trainer, to_device
+from medloss.apps.common.config import as_mapping, dump_config
+from medloss.apps.common.engine import Trainer, Validation, build_trainer, to_device
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.listing import LeftOut, describe_left_out
-from medloss.apps.common.origin import open_run
+from medloss.apps.common.origin import leaves, open_run
 from medloss.apps.common.output import RunFolder, write_text
 from medloss.apps.common.random_state import seed_epoch
+from medloss.apps.common.tracking import Tracker, check_installed
 from medloss.apps.common.training import TrainConfig
 
 
@@ -82,6 +84,8 @@ def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_c
         UserError: nothing to resume, or a run that was made of something else and ``allow_changes`` is False.
     """
     config: TrainConfig = task.config.train
+    if config.mlflow is not None and processes.is_main():
+        check_installed()
     run = _open(task, path, resume, allow_changes)
     validation = task.validation(run)
     trainer = build_trainer(
@@ -102,7 +106,7 @@ def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_c
             write_text(run.config, dump_config(task.config))
     if processes.is_main():
         _introduce(task, run)
-    with task.guard():
+    with task.guard(), _tracked(task, trainer, run):
         trainer.run()
     if processes.is_main():
         task.finish(run)
@@ -110,6 +114,22 @@ def train(task: Task, path: Path | str, *, resume: bool, progress: bool, allow_c
         _draw_best(task, validation, run)
     run.log(f"done: {run.path}")
     return run
+
+
+@contextlib.contextmanager
+def _tracked(task: Task, trainer: Trainer, run: RunFolder) -> Iterator[None]:
+    """Each epoch goes to MLflow, too, where ``train.mlflow`` asks for it."""
+    if task.config.train.mlflow is None or not processes.is_main():
+        yield
+        return
+    tracker = Tracker(run, task.config.train.mlflow, dict(leaves(as_mapping(task.config))))
+    trainer.engine.add_event_handler(Events.EPOCH_COMPLETED, lambda _: tracker.add(trainer.history.rows[-1]))
+    finished = False
+    try:
+        yield
+        finished = True
+    finally:
+        tracker.close(finished)
 
 
 def _draw_best(task: Task, validation: Validation, run: RunFolder) -> None:

@@ -20,6 +20,7 @@ FREE = (
     "train.steps",
     "train.minutes",
     "train.workers",
+    "train.mlflow",
     "data.cache",
     "data.cache_folder",
     "data.root",
@@ -45,7 +46,7 @@ def describe_origin(
         parts: the names of the cases of each part (``train``, ``valid``).
     """
     return {
-        "settings": {key: value for key, value in _leaves(config) if not _is_free(key)},
+        "settings": {key: value for key, value in leaves(config) if not _is_free(key)},
         "cases": {name: [digest_of(path) for path in paths] for name, paths in files.items()},
         "parts": {part: list(names) for part, names in parts.items()},
     }
@@ -89,10 +90,11 @@ def check_origin(run: RunFolder, origin: Mapping[str, Any], allow_changes: bool)
     return changed
 
 
-def _leaves(config: Any, above: str = "") -> Iterable[tuple[str, Any]]:
+def leaves(config: Any, above: str = "") -> Iterable[tuple[str, Any]]:
+    """Dotted keys and values of nested mappings."""
     if isinstance(config, Mapping) and config:
         for key, value in config.items():
-            yield from _leaves(value, f"{above}.{key}" if above else str(key))
+            yield from leaves(value, f"{above}.{key}" if above else str(key))
     else:
         yield above, config
 

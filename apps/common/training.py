@@ -70,6 +70,9 @@ class TrainConfig(Model):
     workers: int = pydantic.Field(0, ge=0, le=256)
     """Processes that prepare batches beside the training; 0: the training itself."""
 
+    mlflow: str | None = pydantic.Field(None, min_length=1, max_length=200)
+    """Name of an MLflow experiment: the run is also kept in a local store, mlflow.db beside the run folder."""
+
     def count_epochs(self, steps_per_epoch: int) -> int:
         """Number of epochs for a loader of ``steps_per_epoch`` batches; the most there can be where time decides."""
         if self.minutes is not None:
