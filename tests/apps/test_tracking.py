@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 class Client:
     """As much of ``mlflow.MlflowClient`` as is used, with its names of arguments; all stores are one."""
 
-    told: list = []  # noqa: RUF012
+    told: list = []
 
     def __init__(self, tracking_uri):
         self.uri = tracking_uri
