@@ -18,16 +18,20 @@ from medloss.apps.segmentation.config import Config, Network
 from medloss.apps.segmentation.data import Prepared, completed
 from medloss.apps.segmentation.mirroring import mirror_axes
 from medloss.apps.segmentation.network import build_network, choose_patch, units
+from medloss.apps.segmentation.speed import seconds_of_step
 
 MINUTES = 18.0  # of training: with reading, caching and the last pictures it stays below 20
 SMALLEST = 4  # voxels along an axis at the deepest level
 THICK = 2.0  # an axis is halved only while its voxels are less than so many times as long as the shortest
 FEW_CASES, SOME_CASES = 50, 10
+FIRST_LEVELS = (8, 16, 32)  # channels at full resolution that are tried
+ENOUGH = 2000  # steps that a larger network must have time for: with fewer a smaller one segments better
+TRAINED = 0.85  # share of the minutes that the steps of the network get; the rest is validation and augmentation
 
 
 class Machine(NamedTuple):
-    """What a training may use there: largest patch in voxels, channels of the first level and at most, levels, learning
-    rate of AdamW (small networks take a higher one), largest batch, bytes of memory."""
+    """What a training may use there: largest patch in voxels, channels of the first level at most and of any level,
+    levels, learning rate of AdamW (small networks take a higher one), largest batch, bytes of memory."""
 
     device: str
     voxels: int
@@ -142,7 +146,7 @@ def machine(device: str, threads: int | None) -> Machine:
         free = float(torch.cuda.get_device_properties(where).total_memory)
         return Machine(torch.cuda.get_device_name(where), 128**3, 32, 320, 6, 1e-3, 8, 0.8 * free)
     told = f"{where.type}, {torch.get_num_threads()} threads"
-    return Machine(told, 64 * 48 * 48, 16, 256, 5, 3e-3, 2, 0.5 * _memory_here())
+    return Machine(told, 64 * 48 * 48, 32, 256, 5, 3e-3, 2, 0.5 * _memory_here())
 
 
 def _memory_here() -> float:
@@ -171,13 +175,48 @@ def plan(prepared: Prepared, given: Collection[str] = ()) -> Plan:
         lengths = lengths * np.asarray(seen.spacings) / np.asarray(spacing)
     shape = np.median(lengths, axis=0)
     voxel = np.median(seen.spacings, axis=0).tolist() if spacing is None else spacing
-    network, patch = network_for(shape, voxel, here)
+    minutes = _minutes(config, given)
     if any(key.split(".")[0] == "model" for key in given):
         network = config.model
         patch = choose_patch(None, network, seen.shapes, seen.spacings, spacing)
+        told = ""
+    else:
+        network, patch, told = _affordable(prepared, shape, voxel, here, minutes)
     patch = config.data.settled_patch if "data.patch" in given else patch
     values = _data_values(prepared, shape, patch) | _train_values(prepared, network, patch, here)
+    values["model"] = (as_mapping(network), f"Levels as long as {SMALLEST} voxels are left. {told}")
+    values["train.minutes"] = (minutes, values["train.minutes"][1] if minutes else "")
     return _completed(prepared, {key: each for key, each in values.items() if not _is_given(key, given)})
+
+
+def _minutes(config: Config, given: Collection[str]) -> float | None:
+    """The length of the training in minutes; None where the user counts steps or epochs."""
+    if "train.minutes" in given:
+        return config.train.minutes
+    return None if {"train.steps", "train.epochs"} & set(given) else MINUTES
+
+
+def _affordable(
+    prepared: Prepared, shape: np.ndarray, voxel: Sequence[float], here: Machine, minutes: float | None
+) -> tuple[Network, tuple[int, ...], str]:
+    """The largest network whose steps, timed here, are enough in the time that there is; its patch, and the reason."""
+    config, outputs = prepared.config, prepared.classes.count
+    sizes = [each for each in FIRST_LEVELS if each <= here.channels]
+    if minutes is None:
+        network, patch = network_for(shape, voxel, here._replace(channels=sizes[1]))
+        return network, patch, f"Of the usual size on {here.device}: how long a step may take is not known."
+    best, told = network_for(shape, voxel, here._replace(channels=sizes[0])), ""
+    for channels in sizes:
+        network, patch = network_for(shape, voxel, here._replace(channels=channels))
+        inputs = config.data.count_channels
+        batch = _batch(network, outputs, inputs, patch, len(prepared.train), here)[0]
+        seconds = seconds_of_step(network, outputs, inputs, patch, batch, config.device, config.threads)
+        steps = int(TRAINED * 60 * minutes / seconds)
+        if channels > sizes[0] and steps < ENOUGH:
+            return *best, told + f"; twice the channels would leave {steps} of {ENOUGH} steps that they need."
+        best = network, patch
+        told = f"Timed on {here.device}: {seconds:.2g} s a step, some {steps} steps in {minutes:g} minutes"
+    return *best, told + "."
 
 
 Values = dict[str, tuple[Any, str]]
@@ -198,10 +237,6 @@ def _train_values(prepared: Prepared, network: Network, patch: Sequence[int], he
     batch, used = _batch(network, outputs, inputs, patch, len(prepared.train), here)
     steps = int(np.clip(25 * 2 * 32 * 48 * 32 / (batch * math.prod(patch)), 5, 25))
     return {
-        "model": (
-            as_mapping(network),
-            f"Levels as long as {SMALLEST} voxels are left; sizes for {here.device}.",
-        ),
         "train.batch": (
             batch,
             f"Patches in a step, which keeps about {used / 2**20:.0f} MiB, by count.",

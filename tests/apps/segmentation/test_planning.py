@@ -7,6 +7,7 @@ import math
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from medloss.apps.cli import main
 from medloss.apps.common.config import load_config
@@ -17,6 +18,7 @@ from medloss.apps.segmentation.config import Config, Network
 from medloss.apps.segmentation.network import build_network, units
 from medloss.apps.segmentation.plan_files import planned
 from medloss.apps.segmentation.planning import Machine, data_section, memory, network_for
+from medloss.apps.segmentation.speed import seconds_of_step
 from medloss.apps.segmentation.train import dry_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -147,3 +149,38 @@ def test_a_plan_holds_the_data_with_its_own_split(dataset):
     assert found.prepared.config == found.config
     with pytest.raises(UserError, match="must be a multiple"):
         planned([str(dataset), "data.patch=[7,8,8]"])
+
+
+@pytest.mark.parametrize(
+    ("second", "first_level"),  # of a step with 8 channels; four times that with twice the channels
+    [(1.0, 8), (0.1, 16), (0.01, 32)],
+)
+def test_the_network_is_the_largest_that_has_time_for_its_steps(dataset, monkeypatch, second, first_level):
+    # 18 minutes are 918 s of steps: 918 of 1 s; 2295 of 0.4 s and 573 of 1.6 s; 5737 of 0.16 s
+    timed = []
+
+    def seconds(network, *rest):
+        timed.append(network.channels[0])
+        return second * (network.channels[0] / 8) ** 2
+
+    monkeypatch.setattr("medloss.apps.segmentation.planning.seconds_of_step", seconds)
+    found = planned([str(dataset), "device=cpu"])
+    assert found.config.model.channels[0] == first_level and timed == [8, 16, 32][: len(timed)]
+    assert f"{second * (first_level / 8) ** 2:.2g} s a step" in found.reasons["model"]
+    assert (
+        f"twice the channels would leave {int(918 / second / (first_level / 4) ** 2)}" in found.reasons["model"]
+    ) == (first_level < 32)
+
+
+def test_a_length_in_steps_is_no_length_in_minutes_and_times_nothing(dataset, monkeypatch):
+    monkeypatch.setattr("medloss.apps.segmentation.planning.seconds_of_step", None)
+    found = planned([str(dataset), "device=cpu", "train.steps=40"])
+    assert found.config.train.minutes is None and found.config.train.steps == 40
+    assert found.config.model.channels[0] == 16 and "train.minutes" not in found.reasons
+
+
+def test_a_step_is_timed_without_touching_the_random_numbers():
+    before = torch.random.get_rng_state()
+    network = Network(channels=[4, 8, 8], deep_supervision={"outputs": 1})
+    assert 0 < seconds_of_step(network, 3, 2, (16, 16, 16), 2, "cpu", None) < 60
+    assert torch.equal(before, torch.random.get_rng_state())
