@@ -108,7 +108,9 @@ def transforms() -> tuple[list[Any], list[Any]]:
     return read, [
         t.SpatialPadd(BOTH, PATCH),
         t.RandCropByPosNegLabeld(BOTH, "label", PATCH),
-        t.RandAffined(BOTH, 0.5, rotate_range=[angle] * 3, scale_range=[0.3] * 3, mode=modes, padding_mode="zeros"),
+        t.RandAffined(
+            BOTH, prob=0.5, rotate_range=[angle] * 3, scale_range=[0.3] * 3, mode=modes, padding_mode="zeros"
+        ),
         t.RandGaussianNoised("image", prob=0.1),
         t.RandGaussianSmoothd("image", prob=0.1),
         t.RandScaleIntensityd("image", 0.25, prob=0.15),

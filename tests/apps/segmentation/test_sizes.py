@@ -59,7 +59,7 @@ def test_a_loss_gets_them_and_the_plan_those_of_its_own_patch(dataset, settings)
     build_loss(found.config.loss, kind="label")
     two = [
         planned([str(dataset), "loss.size_constraint.upper=from_data", "loss.dice_ce={}", f"data.patch={patch}"])
-        for patch in ("[8,8,8]", "[16,16,16]")
+        for patch in ("[16,16,16]", "[32,32,32]")
     ]
     small, large = (each.config.loss["size_constraint"]["upper"] for each in two)
     assert large[1] == pytest.approx(small[1] / 8, abs=1e-5) or small[1] == 1
