@@ -25,7 +25,7 @@ SMALLEST = 4  # voxels along an axis at the deepest level
 THICK = 2.0  # an axis is halved only while its voxels are less than so many times as long as the shortest
 FEW_CASES, SOME_CASES = 50, 10
 FIRST_LEVELS = (8, 16, 32)  # channels at full resolution that are tried
-ENOUGH = 2000  # steps that a larger network must have time for: with fewer a smaller one segments better
+ENOUGH = 1500  # steps that a larger network must have time for; a choice by experience, not by a series of trials
 TRAINED = 0.85  # share of the minutes that the steps of the network get; the rest is validation and augmentation
 
 
