@@ -3,80 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from cases import CLASSES, LossCase, cases, is_first
-from torch import Tensor
+from cases import LossCase, cases, is_first
+from certain import SHAPE, gradient, hold_to_float64, situations, target_of
 
 import medloss
 
-SHAPE = (6, 7)
 DISTANCES = (0.0, 5.0, 10.0, 18.0, 40.0, 80.0)
-TOLERANCE = 1e-3
 BACKENDS = ("reference", None)
-SEEN = 1e-34  # a gradient of this size and the sums that lead to it are normal numbers of float32
-
-
-def beside(top: Tensor) -> Tensor:
-    """One where a class is the one named, B C [spatial]."""
-    return (top == torch.arange(CLASSES).view(1, -1, 1, 1)).float()
-
-
-def situations(distance: float, seed: int = 0) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Logits that lie so far apart, with labels, in the ways that a class can be certain."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = (2, 1, *SHAPE)
-    labels, top = (torch.randint(0, CLASSES, shape, generator=generator) for _ in range(2))
-    noise = torch.randn(2, CLASSES, *SHAPE, generator=generator)
-    some = (torch.rand(shape, generator=generator) < 0.5).float()
-    one = torch.ones_like(labels)
-    yield "right", 0.3 * noise + distance * beside(labels), labels
-    yield "wrong", 0.3 * noise + distance * beside((labels + 1) % CLASSES), labels
-    yield "mixed", 0.3 * noise + distance * beside(top), labels
-    yield "two compete", 0.3 * noise - distance * beside(top), labels
-    yield "some", noise * some + (1 - some) * (0.3 * noise + distance * beside(labels)), labels
-    yield "one label fills all", 0.3 * noise + distance * beside(one), one
-    yield "one label fills all, mixed", 0.3 * noise + distance * beside(top), one
-
-
-def gradient(
-    loss: Any, logits: Tensor, target: Tensor, backend: str | None, dtype: torch.dtype, factor: float = 1.0
-) -> Tensor:
-    """The gradient in double, computed in a dtype."""
-    logits = logits.to(dtype).requires_grad_()
-    target = target.to(dtype) if target.is_floating_point() else target
-    with medloss.backend(backend):
-        value = loss(logits, target).sum()
-        return torch.autograd.grad(factor * value, logits)[0].double() / factor
-
-
-def target_of(case: LossCase, labels: Tensor) -> Tensor:
-    return labels if case.indexed else beside(labels)
 
 
 @pytest.mark.parametrize("case", cases("label", cell="certain", rank=2), ids=str)
 def test_a_certain_class_has_the_gradient_of_float64(case: LossCase) -> None:
-    """Each entry within a thousandth of itself; but for one in a hundred, of which terms happen to cancel.
-
-    The first case of a loss at every distance, the others, which take the same way with other options, at two.
-    """
+    """The first case of a loss at every distance, the others, which take the same way with other options, at two."""
     for distance in DISTANCES if is_first(case) else DISTANCES[2:4]:
-        for name, logits, labels in situations(distance):
-            target = target_of(case, labels)
-            right = gradient(case.make(), logits, target, "reference", torch.float64)
-            again = gradient(case.make(), logits, target, "reference", torch.float64, factor=3.0)
-            told = (right.abs() > SEEN) & ((again - right).abs() < 1e-6 * right.abs())  # float64 itself can tell
-            for backend in BACKENDS:
-                found = gradient(case.make(), logits, target, backend, torch.float32)
-                off = ((found - right).abs() / right.abs())[told]
-                many = (off > TOLERANCE).sum().item()
-                where = f"{backend or 'default'}, {name}, {distance} apart: {many} of {off.numel()} entries are off"
-                assert many <= 0.01 * off.numel(), f"{where}, by up to {off.max():.2g}"
-                nothing = found[right.abs() < 1e-40].abs()
-                assert not nothing.numel() or nothing.max() < SEEN * 10, f"{where}: {nothing.max():.2g} where none is"
+        hold_to_float64(case.make, case.indexed, distance, BACKENDS)
 
 
 @pytest.mark.parametrize("everywhere", [True, False], ids=["everywhere", "at some voxels"])
@@ -88,7 +32,7 @@ def test_a_forbidden_class(case: LossCase, backend: str | None, everywhere: bool
     labels = labels.clamp_max(1)  # nothing is of the last class, which is forbidden
     forbidden = torch.zeros_like(logits, dtype=torch.bool)
     forbidden[:, 2] = True if everywhere else torch.arange(SHAPE[1]) % 2 == 0
-    target = target_of(case, labels)
+    target = target_of(case.indexed, labels)
     found = gradient(case.make(), logits.masked_fill(forbidden, -torch.inf), target, backend, torch.float32)
     wanted = gradient(case.make(), logits.masked_fill(forbidden, -1e4), target, backend, torch.float32)
     assert torch.isfinite(wanted).all()

@@ -51,6 +51,23 @@ static void NAME(sharpen)(const VOLUME *v, TILE *t, int likelihoods) {
     }
 }
 
+/* From exponentials to probabilities of the true class, and their complements; returns whether one is near 0 or 1, as
+ * that of a voxel of no class is. */
+static inline ALWAYS_INLINE int NAME(scale_own)(TILE *t, int complements) {
+    const int64_t n = t->n;
+    const REAL *restrict unit = t->unit;
+    REAL *restrict own = t->own, *restrict other = t->other;
+    int extreme = 0;
+#pragma omp simd reduction(| : extreme)
+    for (int64_t i = 0; i < n; ++i) {
+        const REAL p = own[i] * unit[i], q = 1 - p;
+        own[i] = p;
+        if (complements) other[i] = q;
+        extreme |= (p < q ? p : q) < UNSURE;
+    }
+    return extreme;
+}
+
 /* The true class's probability and, where asked for, minus its logarithm; with `complements` what is certain is looked
  * for, and 1 - p found where a term needs it. Returns whether something is certain. */
 static int NAME(own_likelihood)(const VOLUME *v, TILE *t, int likelihoods, int complements) {
@@ -73,19 +90,13 @@ static int NAME(own_likelihood)(const VOLUME *v, TILE *t, int likelihoods, int c
             if (!(norm[i] / own[i] < most) && label[i] != none)
                 nll[i] = t->top[i] - FINITE(t->z[label[i] * t->step + i]) + LOG(norm[i]);
     }
-    int extreme = 0; /* also of what is of no class, which has 1 */
-#pragma omp simd reduction(| : extreme)
-    for (int64_t i = 0; i < n; ++i) {
-        own[i] *= unit[i];
-        const REAL off = own[i] - (REAL)0.5;
-        extreme |= (off < 0 ? -off : off) > (REAL)0.5 - UNSURE;
+    if (!complements) {
+        SIMD for (int64_t i = 0; i < n; ++i) own[i] *= unit[i];
+        return 0;
     }
-    if (!complements) return 0;
+    const int extreme = NAME(has_other)(v) ? NAME(scale_own)(t, 1) : NAME(scale_own)(t, 0);
     const int certain = extreme && NAME(find_certain_label)(v, t);
-    if (!NAME(has_other)(v)) return certain;
-    REAL *restrict other = t->other;
-    SIMD for (int64_t i = 0; i < n; ++i) other[i] = 1 - own[i];
-    if (certain) NAME(sharpen)(v, t, likelihoods);
+    if (certain && NAME(has_other)(v)) NAME(sharpen)(v, t, likelihoods);
     return certain;
 }
 
@@ -118,21 +129,21 @@ static inline ALWAYS_INLINE void NAME(add_classes)(const VOLUME *v, const TILE *
         }
         double *row = partial + c * COLUMNS;
         row[apart ? FALSE_POSITIVE : INPUT] += (double)sum0;
-        row[INPUT_SQUARES] += (double)square0;
-        row[TRUE_NEGATIVE] += (double)clear0;
+        if (squares) row[INPUT_SQUARES] += (double)square0;
+        if (negatives) row[TRUE_NEGATIVE] += (double)clear0;
         if (c + 1 == v->classes) break;
         row[COLUMNS + (apart ? FALSE_POSITIVE : INPUT)] += (double)sum1;
-        row[COLUMNS + INPUT_SQUARES] += (double)square1;
-        row[COLUMNS + TRUE_NEGATIVE] += (double)clear1;
+        if (squares) row[COLUMNS + INPUT_SQUARES] += (double)square1;
+        if (negatives) row[COLUMNS + TRUE_NEGATIVE] += (double)clear1;
     }
 }
 
 /* Adds each voxel to its class. Neighbours are mostly of one class: they go to different lanes, so that no sum waits
  * for the one before. */
-static inline ALWAYS_INLINE void NAME(scatter)(const VOLUME *v, TILE *t, int likelihood, int focal, int apart) {
+static inline ALWAYS_INLINE void NAME(scatter)(const VOLUME *v, TILE *t, const REAL *f, int likelihood, int focal,
+                                               int apart) {
     const int64_t n = t->n, pitch = (v->classes + 1) * PER_LANE;
-    const REAL *restrict w = t->weight, *restrict own = t->own, *restrict nll = t->nll, *restrict f = t->factor;
-    const REAL *restrict other = t->other;
+    const REAL *restrict w = t->weight, *restrict own = t->own, *restrict nll = t->nll, *restrict other = t->other;
     const int32_t *restrict label = t->label;
     double *restrict lanes = t->lanes;
     for (int64_t i = 0; i < n; ++i) {
@@ -192,29 +203,30 @@ static void NAME(add_labelled)(const VOLUME *v, TILE *t, double *partial) {
     const int64_t n = t->n;
     const int likelihood = (v->terms & LIKELIHOOD) != 0, focal = (v->terms & FOCAL) != 0;
     const REAL *restrict w = t->weight;
-    REAL *restrict own = t->own, *restrict nll = t->nll, *restrict f = t->factor;
+    const int apart = NAME(is_apart)(v);
+    REAL *restrict own = t->own, *restrict nll = t->nll, *restrict f = apart ? t->factor : t->other;
     NAME(softmax)(v, t, 0);
     if (v->terms & NEGATIVES)
         NAME(add_classes)(v, t, 1, 1, 1, partial);
     else if (v->terms & SQUARES)
         NAME(add_classes)(v, t, 1, 1, 0, partial);
     else
-        NAME(is_apart)(v) ? NAME(add_classes)(v, t, 0, 1, 0, partial) : NAME(add_classes)(v, t, 0, 0, 0, partial);
+        apart ? NAME(add_classes)(v, t, 0, 1, 0, partial) : NAME(add_classes)(v, t, 0, 0, 0, partial);
     NAME(own_likelihood)(v, t, likelihood || focal, NAME(has_other)(v));
     if (focal) {
-        memcpy(f, t->other, sizeof(REAL) * (size_t)n);
+        if (apart) memcpy(f, t->other, sizeof(REAL) * (size_t)n);
         NAME(powers)(v->gamma, n, f, NULL);
         for (int64_t i = 0; i < n; ++i) f[i] *= w[i] * nll[i];
     }
     if (likelihood)
         for (int64_t i = 0; i < n; ++i) nll[i] *= w[i];
     for (int64_t i = 0; i < n; ++i) own[i] *= w[i];
-    if (NAME(is_apart)(v))
-        NAME(scatter)(v, t, likelihood, focal, 1);
+    if (apart)
+        NAME(scatter)(v, t, f, likelihood, focal, 1);
     else if (focal)
-        likelihood ? NAME(scatter)(v, t, 1, 1, 0) : NAME(scatter)(v, t, 0, 1, 0);
+        likelihood ? NAME(scatter)(v, t, f, 1, 1, 0) : NAME(scatter)(v, t, f, 0, 1, 0);
     else
-        likelihood ? NAME(scatter)(v, t, 1, 0, 0) : NAME(scatter)(v, t, 0, 0, 0);
+        likelihood ? NAME(scatter)(v, t, f, 1, 0, 0) : NAME(scatter)(v, t, f, 0, 0, 0);
     if (v->terms & UNIFORM) {
         NAME(log_norm)(t, nll);
         for (int64_t c = 0; c < v->classes; ++c)

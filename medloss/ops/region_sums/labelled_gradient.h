@@ -4,32 +4,41 @@
  * that of the true class alone, and total = sum_c p_c s_c + d. That of a certain class is minus the sum of the
  * others'. */
 
-/* d of each voxel into `own` and the total into `pull`, both times the weight; `pull` comes as sum_c exp(z_c) s_c.
- * Returns whether a class is certain. */
-static int NAME(own_slope)(const VOLUME *v, TILE *t) {
+/* d of each voxel but its focal part, without the weight, from the true class's probability. */
+static inline ALWAYS_INLINE void NAME(load_own_slopes)(TILE *t, int squares) {
     const int64_t n = t->n;
-    const int focal = (v->terms & FOCAL) != 0, squares = (v->terms & SQUARES) != 0;
-    const REAL *restrict w = t->weight, *restrict nll = t->nll, *restrict inverse = t->inverse;
     const REAL *restrict coefficients = t->coefficients, *restrict other = t->other;
     const int32_t *restrict label = t->label;
-    REAL *restrict own = t->own, *restrict f = t->factor, *restrict d = t->slope, *restrict pull = t->pull;
-    const int certain = NAME(own_likelihood)(v, t, focal, 1);
-    if (focal) {
-        memcpy(f, t->other, sizeof(REAL) * (size_t)n);
-        NAME(powers)(v->gamma, n, f, d);
-        for (int64_t i = 0; i < n; ++i) f[i] += d[i] * own[i] * nll[i];
-        for (int64_t i = 0; i < n; ++i) f[i] *= coefficients[label[i] * PER_CLASS + FOCAL_SLOPE];
-    }
+    REAL *restrict own = t->own;
     for (int64_t i = 0; i < n; ++i) {
         const REAL *row = coefficients + label[i] * PER_CLASS;
         const REAL bend = squares ? row[CURVE] * own[i] - row[OFF] * other[i] : 0;
         own[i] = own[i] * (row[OWN] + bend) - row[YES];
     }
+}
+
+/* d of each voxel into `own`, times the weight, and the total into `pull`, times the weight and over the norm; `pull`
+ * comes as sum_c exp(z_c) s_c. Returns whether a class is certain. */
+static int NAME(own_slope)(const VOLUME *v, TILE *t) {
+    const int64_t n = t->n;
+    const int focal = (v->terms & FOCAL) != 0, squares = (v->terms & SQUARES) != 0;
+    const REAL *restrict w = t->weight, *restrict nll = t->nll, *restrict inverse = t->inverse, *restrict unit = t->unit;
+    const int32_t *restrict label = t->label;
+    REAL *restrict own = t->own, *restrict d = t->slope, *restrict pull = t->pull;
+    REAL *restrict f = squares ? t->factor : t->other;
+    const int certain = NAME(own_likelihood)(v, t, focal, 1);
+    if (focal) {
+        if (squares) memcpy(f, t->other, sizeof(REAL) * (size_t)n);
+        NAME(powers)(v->gamma, n, f, d);
+        for (int64_t i = 0; i < n; ++i) f[i] += d[i] * own[i] * nll[i];
+        for (int64_t i = 0; i < n; ++i) f[i] *= t->coefficients[label[i] * PER_CLASS + FOCAL_SLOPE];
+    }
+    squares ? NAME(load_own_slopes)(t, 1) : NAME(load_own_slopes)(t, 0);
     if (focal)
         for (int64_t i = 0; i < n; ++i) own[i] -= f[i];
     for (int64_t i = 0; i < n; ++i) {
         own[i] *= w[i];
-        pull[i] = pull[i] * inverse[i] + own[i];
+        pull[i] = (pull[i] * inverse[i] + own[i]) * unit[i];
     }
     return certain;
 }
@@ -104,14 +113,10 @@ static void NAME(settle)(const VOLUME *v, TILE *t, void *out) {
 }
 
 static void NAME(labelled_gradient)(const VOLUME *v, TILE *t, void *out) {
-    const int64_t n = t->n;
     const int curved = (v->terms & (SQUARES | UNIFORM)) != 0;
     NAME(softmax)(v, t, 1);
     if (curved) NAME(curved_pull)(v, t);
     const int sure = NAME(own_slope)(v, t);
-    const REAL *restrict unit = t->unit;
-    REAL *restrict scaled = t->pull;
-    for (int64_t i = 0; i < n; ++i) scaled[i] *= unit[i];
     if (!sure) {
         curved ? NAME(write_rows)(v, t, 1, 0, out) : NAME(write_rows)(v, t, 0, 0, out);
         return;

@@ -1,0 +1,75 @@
+"""Logits of which one class is certain, and gradients held to float64 there: for the contract and for Triton."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from cases import CLASSES
+from torch import Tensor
+
+import medloss
+
+SHAPE = (6, 7)
+TOLERANCE = 1e-3
+SEEN = 1e-34  # a gradient of this size and the sums that lead to it are normal numbers of float32
+
+
+def beside(top: Tensor) -> Tensor:
+    """One where a class is the one named, B C [spatial]."""
+    return (top == torch.arange(CLASSES).view(1, -1, 1, 1)).float()
+
+
+def situations(distance: float, seed: int = 0) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Logits that lie so far apart, with labels, in the ways that a class can be certain."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, 1, *SHAPE)
+    labels, top = (torch.randint(0, CLASSES, shape, generator=generator) for _ in range(2))
+    noise = torch.randn(2, CLASSES, *SHAPE, generator=generator)
+    some = (torch.rand(shape, generator=generator) < 0.5).float()
+    one = torch.ones_like(labels)
+    yield "right", 0.3 * noise + distance * beside(labels), labels
+    yield "wrong", 0.3 * noise + distance * beside((labels + 1) % CLASSES), labels
+    yield "mixed", 0.3 * noise + distance * beside(top), labels
+    yield "two compete", 0.3 * noise - distance * beside(top), labels
+    yield "some", noise * some + (1 - some) * (0.3 * noise + distance * beside(labels)), labels
+    yield "one label fills all", 0.3 * noise + distance * beside(one), one
+    yield "one label fills all, mixed", 0.3 * noise + distance * beside(top), one
+
+
+def gradient(
+    loss: Any, logits: Tensor, target: Tensor, backend: str | None, dtype: torch.dtype, factor: float = 1.0
+) -> Tensor:
+    """The gradient in double, computed in a dtype."""
+    logits = logits.to(dtype).requires_grad_()
+    target = target.to(dtype) if target.is_floating_point() else target
+    with medloss.backend(backend):
+        value = loss(logits, target).sum()
+        return torch.autograd.grad(factor * value, logits)[0].double() / factor
+
+
+def target_of(indexed: bool, labels: Tensor) -> Tensor:
+    return labels if indexed else beside(labels)
+
+
+def hold_to_float64(
+    make: Callable[[], Any], indexed: bool, distance: float, backends: Sequence[str | None], few: int | None = None
+) -> None:
+    """Each entry within a thousandth of itself; but for one in a hundred, of which terms happen to cancel.
+
+    ``few``: the number of situations that are looked at, where all would take long.
+    """
+    for name, logits, labels in list(situations(distance))[:few]:
+        target = target_of(indexed, labels)
+        right = gradient(make(), logits, target, "reference", torch.float64)
+        again = gradient(make(), logits, target, "reference", torch.float64, factor=3.0)
+        told = (right.abs() > SEEN) & ((again - right).abs() < 1e-6 * right.abs())  # float64 itself can tell
+        for backend in backends:
+            found = gradient(make(), logits, target, backend, torch.float32)
+            off = ((found - right).abs() / right.abs())[told]
+            many = (off > TOLERANCE).sum().item()
+            where = f"{backend or 'default'}, {name}, {distance} apart: {many} of {off.numel()} entries are off"
+            assert many <= 0.01 * off.numel(), f"{where}, by up to {off.max():.2g}"
+            nothing = found[right.abs() < 1e-40].abs()
+            assert not nothing.numel() or nothing.max() < SEEN * 10, f"{where}: {nothing.max():.2g} where none is"
