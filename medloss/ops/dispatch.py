@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -44,12 +44,12 @@ class PathOfSeveral(FastPath, Protocol):
         """The gradient with respect to the tensor at a place among the arguments."""
 
 
-@runtime_checkable
-class PathOfBoth(Protocol):
-    """A fast path that knows value and gradient in one sweep, for who minimises without a graph."""
+class PathOfBoth:
+    """A path that knows value and gradient in one sweep, for who minimises without a graph."""
 
     def both(self, grad: Tensor, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         """The statistic, and the gradient with respect to the operator's first tensor for that of the statistic."""
+        raise NotImplementedError
 
 
 class KeepingPath:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.differences.reference import REACH, interior_sizes
+from medloss.ops.dispatch import PathOfBoth
 from medloss.ops.masking import accumulation_dtype
 
 MODES = {"determinant": 0, "folding": 1, "log": 2, "volume": 3, "sdlog": 4, "hyperelastic": 5, "hinge": 6}
@@ -66,7 +67,7 @@ def misfits(call: Call, needs: tuple[bool, ...] | None) -> list[str]:
     return found
 
 
-class NativeJacobian(native.NativePath):
+class NativeJacobian(native.NativePath, PathOfBoth):
     """One sweep over the voxels, without a map of any derivative.
 
     Args:

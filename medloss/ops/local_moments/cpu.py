@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.dispatch import PathOfBoth
 from medloss.ops.local_moments.ssim_reference import either, reach_of, split
 from medloss.ops.local_moments.windows import CORRELATION, ERROR, SIGNED, SSIM, STRUCTURE, axes_of, window_misfits
 from medloss.ops.masking import accumulation_dtype, added, blank, spatial_axes
@@ -72,7 +73,7 @@ def swapped(index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return (target.to(accumulation_dtype(input)), input, *options)
 
 
-class NativeLocalMoments(native.NativePath):
+class NativeLocalMoments(native.NativePath, PathOfBoth):
     """Rolling planes: no map of the whole volume is made but the result."""
 
     def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
