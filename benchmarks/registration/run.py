@@ -13,6 +13,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import queue
 import resource
 import statistics
 import subprocess
@@ -75,8 +76,12 @@ def one(case: Case, method: str, threads: int, answers: Any) -> None:
     answers.put({"pair": case.name, "method": method, **measure(case, ddf), **seconds, "peak_gib": peak})
 
 
-def run(case: Case, method: str, threads: int, busy: bool) -> dict[str, Any]:
-    """One row; with ``busy`` beside a process that takes all of one processor."""
+def run(case: Case, method: str, threads: int, busy: bool, together: bool) -> dict[str, Any]:
+    """One row; with ``busy`` beside a process that takes all of one processor, ``together`` in this process."""
+    if together:
+        kept: Any = queue.SimpleQueue()
+        one(case, method, threads, kept)
+        return kept.get() | {"busy": False}
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     load = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
@@ -101,16 +106,21 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100, help="at most so many of each set")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--busy", action="store_true", help="also beside a busy process")
+    parser.add_argument(
+        "--together", action="store_true", help="all pairs in one process: peak memory is the largest's"
+    )
     parser.add_argument("--out", type=Path, help="a file for the rows, one JSON object per line")
     options = parser.parse_args()
     for name in options.set:
         chosen = list(cases(options.data, name, options.part))[: options.pairs]
         for method in options.method:
             for busy in (False, True)[: 1 + options.busy]:
-                rows = [run(case, method, options.threads, busy) for case in chosen]
-                if options.out:
-                    with options.out.open("a") as file:
-                        file.writelines(json.dumps(row) + "\n" for row in rows)
+                rows = []
+                for case in chosen:
+                    rows.append(run(case, method, options.threads, busy, options.together))
+                    if options.out:
+                        with options.out.open("a") as file:
+                            file.write(json.dumps(rows[-1]) + "\n")
                 print(name, method, "beside a busy process" if busy else "alone", *_means(rows), flush=True)
 
 
