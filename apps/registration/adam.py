@@ -23,7 +23,19 @@ class Adam:
     @torch.no_grad()
     def step(self, gradient: Tensor, lr: float) -> None:
         """One step of about ``lr`` in each entry."""
-        moments = [self.mean], [self.square], []
-        betas = {"beta1": 0.9, "beta2": 0.999}
-        constants = {"lr": lr, "eps": self.eps, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
-        adam([self.parameter], [gradient], *moments, [self.steps], fused=True, **betas, **constants)
+        adam(
+            [self.parameter],
+            [gradient],
+            [self.mean],
+            [self.square],
+            [],
+            [self.steps],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=lr,
+            weight_decay=0.0,
+            eps=self.eps,
+            maximize=False,
+        )

@@ -57,8 +57,9 @@ class Direct:
     def __call__(self, field: Tensor) -> tuple[dict[str, float], float, Tensor]:
         """The terms, raw and weighted, as `losses.numbers` tells them; their sum; and its gradient."""
         field = field.detach()
-        raw, weighted = {}, {}
-        slope = None
+        raw: dict[str, float] = {}
+        weighted: dict[str, float] = {}
+        slope: Tensor | None = None
         ddf = field if self.carrier is None or not self.of_image else self.carrier(field)
         if self.of_image:
             warped = warp(self.moving, ddf)
@@ -78,9 +79,10 @@ class Direct:
         return raw | weighted, sum(weighted.values()), gradient
 
     def _planned(self, loss: RegistrationLoss, kind: str) -> list[tuple[str, float, Callable[[Tensor], Swept]]]:
+        found: list[tuple[str, float, Callable[[Tensor], Swept]]] = []
         if kind not in loss.groups:
-            return []
-        group, found = loss.groups[kind], []
+            return found
+        group = loss.groups[kind]
         for name, each in group.losses.items():
             sweep = next(plan for known, plan in PLANS.items() if isinstance(each, known))(self, each)
             found.append((f"{kind}.{name}", group.weight(name), sweep))

@@ -29,7 +29,7 @@ METHODS = {
 }
 HEAD = """<!-- written by benchmarks/registration/table.py; do not edit -->
 
-# Registration of pairs beside ANTs and FireANTs
+# Registration of pairs beside its peers
 
 One setting for each method and for all sets, none chosen by pair; where settings were chosen, it was on other pairs
 (`--part tune`) than those of this table (`--part report`, see `benchmarks/registration/pairs.py`). Each method was
@@ -59,6 +59,8 @@ def rows() -> dict[tuple[str, str], list[dict[str, Any]]]:
 def table(name: str, found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
     """The table of a set: a row for each method, the best Dice first."""
     mine = {method: each for (of, method), each in found.items() if of == name}
+    shared = set.intersection(*({row["pair"] for row in each} for each in mine.values()))
+    mine = {method: [row for row in each if row["pair"] in shared] for method, each in mine.items()}
 
     def mean(each: list[dict[str, Any]], key: str) -> float:
         return statistics.mean(row[key] for row in each)
@@ -82,7 +84,9 @@ def main() -> None:
     """Write the page."""
     found = rows()
     there = [name for name in SETS if any(of == name for of, _ in found)]
-    PAGE.write_text(HEAD + "\n".join(table(name, found) for name in there))
+    absent = [METHODS[method] for method in METHODS if not any(of == method for _, of in found)]
+    told = f"Known to the benchmark, and not in these rows: {'; '.join(absent)}.\n\n" if absent else ""
+    PAGE.write_text(HEAD + told + "\n".join(table(name, found) for name in there))
 
 
 if __name__ == "__main__":

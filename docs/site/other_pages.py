@@ -28,7 +28,7 @@ LISTED = ("functional", "compat_monai", "compat_kornia", "compat_gdl")
 ORDER = {
     "Start": ["choose", "tutorials/overview", "tutorials/", "cookbook/", "conventions"],
     "Losses": ["families", "losses", "losses/", "contract", "known_differences", "performance", "gpu"],
-    "Applications": ["applications", "commands", "configuration"],
+    "Applications": ["applications", "commands", "configuration", "registration"],
     "Library": ["library", "functional", "transforms", "operators", "compat_"],
     "Project": ["inside", "changelog"],
 }
