@@ -106,6 +106,8 @@ def generate(out: Path, pictures: bool = True) -> list[str]:
     for name, text in written.items():
         write(out / name, text)
     pages += [name for name in written if name not in pages]
+    for parent in other_pages.PARENTS:
+        write(out / parent, (out / parent).read_text(encoding="utf-8") + other_pages.below(parent, pages))
     write(out / "index.md", (out / "index.md").read_text(encoding="utf-8") + other_pages.contents(pages))
     for stale in {path for path in out.rglob("*") if path.suffix in (".md", ".rst", ".ipynb")}:
         if str(stale.relative_to(out)) not in pages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 from loss_pages import heading, table
 
@@ -14,6 +15,7 @@ from medloss.apps.losses.chooser import ADVICE, TASKS, Advice
 from medloss.config import loss_names
 from medloss.registry import losses, snake_case
 
+DOCS = Path(__file__).resolve().parents[1]
 MODULES = {
     "library": ("medloss", "Around the losses", "What finds, joins, checks and explains losses."),
     "functional": ("medloss.functional", "Losses as functions", ""),
@@ -26,12 +28,14 @@ MODULES = {
 LISTED = ("functional", "compat_monai", "compat_kornia", "compat_gdl")
 """Modules whose names are listed with a line each: the page of the loss has the rest."""
 ORDER = {
-    "Start": ["choose", "tutorials/overview", "tutorials/", "cookbook/", "conventions"],
-    "Losses": ["families", "losses", "losses/", "contract", "known_differences", "performance", "gpu"],
+    "Start": ["choose", "tutorials/overview", "cookbook/overview", "conventions"],
+    "Losses": ["families", "losses", "contract", "known_differences", "performance", "gpu"],
     "Applications": ["applications", "commands", "configuration", "registration"],
     "Library": ["library", "functional", "transforms", "operators", "compat_"],
     "Project": ["inside", "changelog"],
 }
+PARENTS = {"losses.md": "losses/", "tutorials/overview.md": "tutorials/", "cookbook/overview.md": "cookbook/"}
+"""Pages that list a folder of others, which the table of contents shows below them."""
 HOUSE = """
 ![The house: applications on transforms, losses on the contract, the contract on operators](images/house.svg)
 """
@@ -39,7 +43,7 @@ HOUSE = """
 
 def pages() -> dict[str, str]:
     """Name and text of each."""
-    found = {"choose.rst": chooser(), "commands.md": commands()}
+    found = {"choose.rst": chooser(), "commands.md": commands(), "cookbook/overview.md": cookbook()}
     return found | {f"{name}.rst": module(name) for name in MODULES}
 
 
@@ -54,15 +58,35 @@ def dressed(page: str, text: str) -> str:
 
 def contents(names: list[str]) -> str:
     """The table of contents, with every page once; what no heading names comes last."""
-    left, parts = sorted(name.rsplit(".", 1)[0] for name in names), []
-    left.remove("index")
+    nested = {name for parent in PARENTS for name in children(parent, names)}
+    left, parts = sorted({name.rsplit(".", 1)[0] for name in names} - nested - {"index"}), []
     for caption, wanted in {**ORDER, "More": [""]}.items():
-        found = list(dict.fromkeys(name for start in wanted for name in left if fits(name, start)))
+        found = [name for start in wanted for name in left if fits(name, start)]
         left = [name for name in left if name not in found]
         if found:
             lines = "\n".join(found)
             parts.append(f"\n```{{toctree}}\n:caption: {caption}\n:hidden:\n\n{lines}\n```\n")
     return "".join(parts)
+
+
+def children(parent: str, names: list[str]) -> list[str]:
+    """The pages below a page."""
+    return sorted(name.rsplit(".", 1)[0] for name in names if name.startswith(PARENTS[parent]) and name != parent)
+
+
+def below(parent: str, names: list[str]) -> str:
+    """The table of contents of a page's own folder; it is seen beside the page, not in it."""
+    lines = "\n".join(f"/{name}" for name in children(parent, names))
+    return f"\n```{{toctree}}\n:hidden:\n\n{lines}\n```\n"
+
+
+def cookbook() -> str:
+    """A line for each page of the cookbook."""
+    lines = ["# Cookbook", "", "medloss in other people's frameworks. The code of each page is executed by a test.", ""]
+    for path in sorted((DOCS / "cookbook").glob("*.md")):
+        title = path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
+        lines.append(f"* [{title}]({path.name})")
+    return "\n".join([*lines, ""])
 
 
 def fits(name: str, start: str) -> bool:
