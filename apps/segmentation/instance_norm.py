@@ -27,7 +27,7 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         volume, weight, mean, scale = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=LAST)
         result, of_weight, of_bias = torch.empty_like(volume), torch.empty_like(mean), torch.empty_like(mean)
