@@ -25,6 +25,7 @@ def test_a_library_is_built_at_first_use_into_the_cache(tmp_path: Path) -> None:
     shutil.copytree(OPS.parent, copy / "medloss", ignore=shutil.ignore_patterns("_native", "__pycache__"))
     code = "import medloss; from medloss.ops import native; print(native._load()[0]._name, native.level())"
     environment = {**os.environ, "PYTHONPATH": str(copy), "MEDLOSS_CACHE": str(tmp_path / "cache")}
+    environment |= dict.fromkeys(("XDG_CACHE_HOME", "TMPDIR"), str(tmp_path))  # the user's caches may hold the same one
     command = [sys.executable, "-P", "-c", code] if sys.version_info >= (3, 11) else [sys.executable, "-c", code]
     told = [subprocess.check_output(command, env=environment, cwd=tmp_path, text=True) for _ in range(2)]
     assert told[0] == told[1]
