@@ -68,7 +68,9 @@ def data_section(path: Path) -> dict[str, Any]:
     raise UserError(f"{path}: expected a folder with images/ and labels/, one with a dataset.json, or a CSV file")
 
 
-def network_for(shape: Sequence[float], spacing: Sequence[float], machine: Machine) -> tuple[Network, tuple[int, ...]]:
+def network_for(
+    shape: Sequence[float] | np.ndarray, spacing: Sequence[float], machine: Machine
+) -> tuple[Network, tuple[int, ...]]:
     """The network and the patch for volumes of ``shape`` voxels of ``spacing`` (mm).
 
     As in nnU-Net: the patch has the proportions of the median volume in mm, as large as the machine allows; each level
@@ -176,10 +178,10 @@ def plan(prepared: Prepared, given: Collection[str] = ()) -> Plan:
     shape = np.median(lengths, axis=0)
     voxel = np.median(seen.spacings, axis=0).tolist() if spacing is None else spacing
     minutes = _minutes(config, given)
+    patch: Sequence[int]
     if any(key.split(".")[0] == "model" for key in given):
-        network = config.model
+        network, told = config.model, ""
         patch = choose_patch(None, network, seen.shapes, seen.spacings, spacing)
-        told = ""
     else:
         network, patch, told = _affordable(prepared, shape, voxel, here, minutes)
     patch = config.data.settled_patch if "data.patch" in given else patch
