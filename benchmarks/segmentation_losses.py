@@ -29,7 +29,7 @@ from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.losses import AUXILIARY
 from medloss.apps.segmentation.train import SegmentationTask
-from medloss.names import losses
+from medloss.registry import losses
 
 SETTINGS = ["data.patch=[32,32,32]", "model.channels=[8,16,32]", "train.epoch_steps=25", "threads=1"]
 RATE, AVERAGE, CLIP = 3e-3, 0.95, 12.0

@@ -9,7 +9,7 @@ from triton_harness import CAPABILITIES, Launch, check, move
 
 from medloss.ops import BackendError, backend, components
 from medloss.ops.components import OPERATOR
-from medloss.ops.components import triton as path
+from medloss.ops.components import triton_launch as path
 
 DENSITIES = torch.tensor([0.0, 0.2, 0.5, 1.0])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from triton_harness import CAPABILITIES, Launch, check, compare, move
 
-from medloss.ops.differences import triton
+from medloss.ops.differences import triton_launch
 from medloss.ops.differences.stencils import composed, terms_of
 
 OPERATOR = sys.modules["medloss.ops.differences"].OPERATOR
@@ -54,7 +54,7 @@ def test_equals_the_reference(energy, stencil, rank, border, poisoned) -> None:
 )
 def test_the_inside_and_what_is_around_it(energy, stencil, border, shape, poisoned, monkeypatch) -> None:
     """One stencil inside of the volume, all others near its border; a depth of 4 has no inside of bending's."""
-    monkeypatch.setattr(triton, "LEAST_INTERIOR", 0)
+    monkeypatch.setattr(triton_launch, "LEAST_INTERIOR", 0)
     field, rank = torch.randn(shape, dtype=torch.float64), len(shape) - 2
     axes, components = [0.8, 1.3, 2.0][:rank], [1.5, 1.0, 0.5][: shape[1]]
     compare(OPERATOR, move((field, None, energy, stencil, axes, components, True, border, None)))

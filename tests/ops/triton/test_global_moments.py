@@ -9,7 +9,7 @@ import torch
 from triton_harness import CAPABILITIES, Launch, check, compare, device, move, value_and_gradient
 
 import medloss
-from medloss.ops.global_moments import triton
+from medloss.ops.global_moments import triton_launch
 
 OPERATOR = sys.modules["medloss.ops.global_moments"].OPERATOR
 
@@ -17,8 +17,8 @@ OPERATOR = sys.modules["medloss.ops.global_moments"].OPERATOR
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a small volume has many, more than are joined at once."""
-    monkeypatch.setattr(triton, "TILE", {torch.float32: 64, torch.float64: 64})
-    monkeypatch.setattr(triton, "AT_ONCE", 2)
+    monkeypatch.setattr(triton_launch, "TILE", {torch.float32: 64, torch.float64: 64})
+    monkeypatch.setattr(triton_launch, "AT_ONCE", 2)
 
 
 @pytest.mark.usefixtures("small_tiles")

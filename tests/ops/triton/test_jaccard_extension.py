@@ -8,7 +8,7 @@ from torch import Tensor
 from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and_gradient
 
 from medloss.ops.jaccard_extension import OPERATOR
-from medloss.ops.jaccard_extension import triton as path
+from medloss.ops.jaccard_extension import triton_launch as path
 
 
 def maps(errors: str, *shape: int) -> Tensor:

@@ -43,9 +43,9 @@ def test_lower_precision(dtype) -> None:
 
 def test_programs_that_walk(monkeypatch) -> None:
     """More tiles than programs, and a last program without any voxel."""
-    from medloss.ops.joint_histogram import triton
+    from medloss.ops.joint_histogram import triton_launch
 
-    monkeypatch.setattr(triton, "PROGRAMS", 3)
+    monkeypatch.setattr(triton_launch, "PROGRAMS", 3)
     x, y, ranges = images((1, 1, 270))
     compare(OPERATOR, move((x, y, None, ranges, "gaussian", 23, 0.5)))
 

@@ -82,7 +82,7 @@ def test_what_is_kept_changes_nothing() -> None:
 def slabs(depth: int, gradient: bool) -> list[list]:
     """Of a volume for which there is no room."""
     x = torch.rand(1, 1, depth, 1, 2)
-    return list(PATH._Walk(x, x, (x, x, None, 1, 1, "squared", True), x.dtype).groups(gradient))
+    return list(PATH._SlabLauncher(x, x, (x, x, None, 1, 1, "squared", True), x.dtype).groups(gradient))
 
 
 def test_slabs_change_nothing(monkeypatch) -> None:

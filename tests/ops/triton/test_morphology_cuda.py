@@ -56,11 +56,11 @@ def test_borders_in_a_large_volume(kind) -> None:
 
 def test_slabs_of_a_large_volume(monkeypatch) -> None:
     """Launches follow each other: a slab's scratch is written when the last one has been read."""
-    from medloss.ops.soft_morphology import triton
+    from medloss.ops.soft_morphology import triton_launch
 
     x, y = (torch.rand(2, 2, 90, 64, 70, device="cuda") for _ in range(2))
     whole = value_and_gradient(operator("soft_morphology.SKELETON_SUMS"), "triton", (x, y, None, 2))
-    monkeypatch.setattr(triton, "SCRATCH_BYTES", 2**20)
+    monkeypatch.setattr(triton_launch, "SCRATCH_BYTES", 2**20)
     parts = value_and_gradient(operator("soft_morphology.SKELETON_SUMS"), "triton", (x, y, None, 2))
     torch.testing.assert_close(parts[0], whole[0], rtol=1e-6, atol=1e-6)
     assert torch.equal(parts[1], whole[1])

@@ -9,7 +9,7 @@ from triton_harness import CAPABILITIES, Launch, check, move
 
 from medloss.ops import BackendError, backend, nth_largest
 from medloss.ops.nth_largest import OPERATOR
-from medloss.ops.nth_largest import triton as path
+from medloss.ops.nth_largest import triton_launch as path
 
 
 def compare(values: Tensor, counted: Tensor, n: Tensor) -> Tensor:

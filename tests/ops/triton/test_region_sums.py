@@ -9,7 +9,7 @@ from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and
 
 import medloss
 from medloss.ops import BackendError, Terms, region_sums, triton_volume
-from medloss.ops.region_sums import COLUMNS, OPERATOR, Column, triton
+from medloss.ops.region_sums import COLUMNS, OPERATOR, Column, triton_launch
 
 ALL = Terms.SQUARES | Terms.DIFFERENCE | Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL | Terms.ERRORS | Terms.NEGATIVES
 PLAIN = Terms.SQUARES | Terms.DIFFERENCE | Terms.ERRORS | Terms.NEGATIVES
@@ -112,7 +112,7 @@ def test_a_program_walks_over_many_tiles(monkeypatch: pytest.MonkeyPatch) -> Non
     """The last of them not whole; twice the same, bit for bit."""
     for name in ("PROGRAMS", "GRADIENT_PROGRAMS"):
         monkeypatch.setattr(triton_volume, name, 2)
-    monkeypatch.setattr(triton, "configuration", lambda *_: (64, 4))
+    monkeypatch.setattr(triton_launch, "configuration", lambda *_: (64, 4))
     labels = torch.randint(0, 3, (2, 1, 7, 6, 5))
     args = move((logits(3, (7, 6, 5)), labels, None, "softmax", True, None, int(Terms.LIKELIHOOD), 0.0))
     first, second = (value_and_gradient(OPERATOR, "triton", args) for _ in range(2))

@@ -10,7 +10,7 @@ from torch import Tensor
 from triton_harness import CAPABILITIES, Launch, check, compare, device, move
 
 from medloss.ops import BackendError, backend, soft_skeleton
-from medloss.ops.soft_morphology import triton as path
+from medloss.ops.soft_morphology import triton_launch as path
 
 OPERATORS = sys.modules["medloss.ops.soft_morphology"]
 SKELETON, SUMS = OPERATORS.SOFT_SKELETON, OPERATORS.SKELETON_SUMS
