@@ -44,8 +44,6 @@ def _fix_of(error: OSError) -> str:
         return "check the path"
     if isinstance(error, PermissionError):
         return "give another place with --output, or change who may read and write it"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space, or give another place with --output"
     if error.errno == errno.ENAMETOOLONG:
         return "give a shorter name"
     return "free some space, or give another place with --output"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medloss.apps.registration.adam import Adam
 from medloss.apps.registration.config import Affine
+from medloss.apps.registration.geometry import grid_points
 from medloss.apps.registration.pyramid import coarser_shape, resize
 from medloss.config import build_loss
 from medloss.ops import resample
@@ -74,8 +75,7 @@ class _Comparison:
         self.scale = np.diag([reach, reach, reach, 1.0])
         self.scale[:3, 3] = centre
         to_unit = np.linalg.inv(self.scale) @ fixed.affine
-        axes = [torch.arange(size, dtype=torch.float32, device=device) for size in shape]
-        grid = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+        grid = grid_points(shape, device).float().flatten(1)
         self.points = _apply(torch.as_tensor(to_unit, dtype=torch.float32, device=device), grid)
         outer = np.linalg.inv(moving.affine) @ initial @ self.scale
         self.outer = torch.as_tensor(outer, dtype=torch.float32, device=device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from medloss.apps.registration.geometry import grid_points
 from medloss.apps.registration.pyramid import resize_field
 from medloss.ops import resample
 
@@ -66,8 +67,7 @@ def _inverse_of_coarser(ddf: Tensor, steps: int) -> Tensor:
 def _inverted(ddf: Tensor, start: Tensor, steps: int) -> Tensor:
     """`invert` of one field."""
     shape = ddf.shape[2:]
-    axes = [torch.arange(size, dtype=ddf.dtype, device=ddf.device) for size in shape]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+    grid = grid_points(shape, ddf.device).to(ddf.dtype).flatten(1)
     found, rest = start[0].flatten(1).clone(), (start + warp(ddf, start))[0].flatten(1)
     size, share = rest.square().sum(0), torch.ones_like(grid[0])
     at = torch.nonzero(size > CONVERGED**2)[:, 0]
