@@ -15,6 +15,7 @@ import numpy as np
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.nifti import nifti_image, read_nibabel
 from medloss.apps.common.output import atomic_write
+from medloss.apps.common.unreadable import why_unreadable
 
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 VECTOR_LPS, DISPLACEMENT_RAS = 1007, 1006  # NIfTI intent codes: what ITK and ANTs write, and what FSL-like tools may
@@ -60,7 +61,8 @@ def load_displacement(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     try:
         stored = read_nibabel(path)
     except Exception as fault:  # nibabel and gzip raise almost anything at a damaged file
-        raise UserError(f"{path}: cannot be read as a NIfTI displacement field ({fault})") from fault
+        told = why_unreadable(path, fault)
+        raise UserError(f"{path}: cannot be read as a NIfTI displacement field ({told})") from fault
     vectors, affine, intent = stored.array, stored.affine, stored.intent
     if vectors.ndim != 5 or vectors.shape[3:] != (1, 3) or intent not in (VECTOR_LPS, DISPLACEMENT_RAS):
         raise UserError(

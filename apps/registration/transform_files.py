@@ -31,6 +31,7 @@ from medloss.apps.common.images import load_channels
 from medloss.apps.common.itk_files import read_itk_vectors, write_itk
 from medloss.apps.common.output import atomic_write
 from medloss.apps.common.reading import DEFAULT, Reading
+from medloss.apps.common.unreadable import why_unreadable
 from medloss.apps.registration.affine_files import read_mat, read_text, write_mat, write_text
 from medloss.apps.registration.learn2reg import SUFFIX as LEARN2REG
 from medloss.apps.registration.learn2reg import write_learn2reg
@@ -193,8 +194,7 @@ def _read_field(path: Path) -> Field:
         try:
             stored = read_itk_vectors(path)
         except Exception as fault:  # ITK raises almost anything at a damaged file
-            lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-            told = lines[-1] if lines else type(fault).__name__
+            told = why_unreadable(path, fault)
             raise UserError(f"{path}: cannot be read as a displacement field ({told})") from fault
         affine = stored.affine
         vectors = np.moveaxis(stored.array * RAS_TO_LPS, -1, 0)

@@ -217,6 +217,8 @@ def _faults(folder):
     (folder / "short.tfm").write_text(
         "#Insight Transform File V1.0\nTransform: AffineTransform_double_3_3\nParameters: 1 2\nFixedParameters: 0 0 0\n"
     )
+    (folder / "pointer.nii.gz").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (folder / "page.mha").write_text("<!doctype html>")
     points = _points(folder / "points.csv", [(1, 2, "a")])
     field, affine, out = folder / "field.nii.gz", folder / "affine.tfm", folder / "out.nii.gz"
     yield ["warp", image, "-t", affine, "-o", out], "say --like FIXED"
@@ -230,7 +232,8 @@ def _faults(folder):
     yield ["warp", points, "-t", field, "-o", out], "--points lps"
     yield ["warp", points, "--points", "lps", "-t", field, "-o", out], "ends in .csv"
     yield ["warp", points, "--points", "lps", "-t", field, "-o", folder / "o.csv"], "line 2"
-    for name, told in {"empty.tfm": "no ITK transform file", "no.mat": "c3d_affine_tool", "no.h5": "HDF5",
+    for name, told in {"pointer.nii.gz": "git lfs pull", "page.mha": "web page",
+                       "empty.tfm": "no ITK transform file", "no.mat": "c3d_affine_tool", "no.h5": "HDF5",
                        "no.npz": "register convert", "spline.tfm": "BSplineTransform",
                        "short.tfm": "12 finite parameters"}.items():  # fmt: skip
         yield ["warp", image, "-t", folder / name, "--like", image, "-o", out], told
