@@ -22,6 +22,12 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """A file's content does not belong in the name of a test: a compressed one may contain the time, and then the two
+    processes of pytest-xdist collect different tests."""
+    return f"{len(val)} bytes" if isinstance(val, bytes | bytearray) else None
+
+
 LOCALE = locale.setlocale(locale.LC_ALL)
 
 

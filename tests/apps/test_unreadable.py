@@ -16,7 +16,7 @@ from medloss.apps.common.images import load_image, load_volume, look
 
 ARRAY = np.arange(6 * 7 * 8, dtype=np.float32).reshape(6, 7, 8)
 RAW = nib.Nifti1Image(ARRAY, np.eye(4)).to_bytes()
-PACKED = gzip.compress(RAW)
+PACKED = gzip.compress(RAW, mtime=0)
 
 
 def with_header(place: int, form: str, value: float) -> bytes:
@@ -50,12 +50,13 @@ KINDS = {
     ],
     "x.nrrd": [(b"", "empty"), (b"NRRD0005\nnonsense\n", "damaged.*write it again"), (b"<!doctype html>", "web page")],
     "x.mha": [(b"", "empty"), (b"ObjectType = Image\n", "damaged.*write it again")],
-    "x.mgz": [(b"", "empty"), (b"plain text", "not compressed by gzip"), (gzip.compress(b"short"), AGAIN)],
+    "x.mgz": [(b"", "empty"), (b"plain text", "not compressed by gzip"), (gzip.compress(b"short", mtime=0), AGAIN)],
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"), [(name, *each) for name, kinds in KINDS.items() for each in kinds]
+    ("name", "content", "told"),
+    [pytest.param(name, *each, id=f"{name}-{i}") for name, kinds in KINDS.items() for i, each in enumerate(kinds)],
 )
 def test_what_it_is_and_the_likely_fix(tmp_path, capfd, name, content, told):
     path = tmp_path / name
