@@ -91,7 +91,7 @@ def test_memory_is_the_peak_beyond_what_was_there(benchmarks, monkeypatch) -> No
     assert benchmarks.gpu.peak(lambda: CALLS.append("run")) == 250
     assert CALLS.index("run") < CALLS.index("reset_peak_memory_stats"), "the first call loads and compiles"
     assert CALLS.count("run") == 2
-    assert benchmarks.memory.peaks_on_gpu(row(benchmarks), torch.float32) == {"medloss": 250 / (2 * 3 * 64 * 4)}
+    assert benchmarks.memory.peaks_here(row(benchmarks), torch.float32, "cuda") == {"medloss": 250 / (2 * 3 * 64 * 4)}
 
 
 def test_the_least_is_three_times_the_logits_and_twice_the_labels(benchmarks) -> None:
