@@ -5,9 +5,12 @@ from __future__ import annotations
 import locale
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Four tests build the library: objects are kept, as by make, so that each source is compiled once.
+os.environ.setdefault("MEDLOSS_OBJECTS", str(Path(__file__).resolve().parents[1] / "build" / "objects"))
 
 import pytest
 import torch

@@ -78,7 +78,8 @@ class Affine(Model):
 
     ``pyramid``: voxel sizes of its levels, as multiples of the fixed image's finest; ``iterations`` and ``lr`` (in
     halves of the image's diagonal) for each. ``loss``: none takes LNCC in windows of 11 where the deformation is found
-    by LNCC, else the image losses of the deformation; without any, the stage is left out.
+    by LNCC, and global mutual information beside any other image loss: those that compare edges, such as MIND, reach
+    a few voxels. Without an image loss the stage is left out.
     """
 
     model: Literal["affine", "rigid", "none"] = "affine"
@@ -94,7 +95,7 @@ class Affine(Model):
         if not image:
             return self.model_copy(update={"model": "none"})
         wide = {"lncc": {"kernel_size": 11, "border": "renormalise"}}
-        return self.model_copy(update={"loss": wide if by_lncc(image) else image})
+        return self.model_copy(update={"loss": wide if by_lncc(image) else {"global_mutual_information": {}}})
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Affine:
@@ -124,8 +125,7 @@ class Search(Model):
 class PairConfig(_Registration):
     """``medloss register pair``: optimisation of one pair, coarse to fine, without training.
 
-    For images of unlike modalities one override is enough: ``loss.image={mind_ssc: {}}``, or
-    ``{global_mutual_information: {}}``; the affine stage then goes by it, too.
+    For images of unlike modalities one override is enough: ``loss.image=global_mutual_information``.
     """
 
     transform: Literal["ddf", "dvf"] = "ddf"

@@ -4,6 +4,7 @@ Sets, each half for choosing settings (``tune``) and half for reporting (``repor
 
 * ``hippocampus``: the Decathlon's crops, id n against n + 100, padded to 64^3; 2 labels.
 * ``brain``: OASIS at half resolution, both ways, 2 crude labels. One pair of people: its direction A to B is ``tune``.
+* ``full``: the same at full resolution.
 * ``painted``: anatomies of SynthSeg, 2 mm, painted like T1, with noise and a bias field, without skull; some 30 labels.
 * ``lung``: one lung CT, warped twice by known maps of unlike poses and unlike grey scales; both lungs, and TRE.
 * ``cord``: T1 of a spinal cord, warped by a known map, to T2 of the same person; the cord. Unlike modalities.
@@ -21,7 +22,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
-SETS = ("hippocampus", "brain", "painted", "lung", "cord")
+SETS = ("hippocampus", "brain", "full", "painted", "lung", "cord")
 T1 = {
     2: 110, 3: 75, 4: 28, 5: 30, 7: 95, 8: 68, 10: 92, 11: 82, 12: 84, 13: 98, 14: 30, 15: 30, 16: 92, 17: 72, 18: 70,
     24: 32, 26: 84, 28: 96, 41: 110, 42: 75, 43: 28, 44: 30, 46: 95, 47: 68, 49: 92, 50: 82, 51: 84, 52: 98, 53: 72,
@@ -70,13 +71,14 @@ def _hippocampus(data: Path):
     return [lambda number=number: make(number) for number in ids if number + 100 in ids][:16]
 
 
-def _brain(data: Path):
+def _brain(data: Path, name: str = "brain", step: int = 2):
     def make(first: str, second: str) -> Case:
         stems = [data / "brain_pair_oasis_lapirn" / f"image_{each}_160x192x144" for each in (first, second)]
         images = [_read(Path(f"{stem}.nii.gz")).astype(np.float32) for stem in stems]
-        half = [image.reshape(80, 2, 96, 2, 72, 2).mean((1, 3, 5)) for image in images]
-        labels = [_read(Path(f"{stem}_seg.nii.gz"))[::2, ::2, ::2] for stem in stems]
-        return Case(f"brain_{first}{second}", *half, *labels, (2.0, 2.0, 2.0))
+        blocks = [number for size in images[0].shape for number in (size // step, step)]
+        images = [image.reshape(blocks).mean((1, 3, 5)) for image in images]
+        labels = [_read(Path(f"{stem}_seg.nii.gz"))[::step, ::step, ::step] for stem in stems]
+        return Case(f"{name}_{first}{second}", *images, *labels, (float(step),) * 3)
 
     return [lambda: make("A", "B"), lambda: make("B", "A")]
 
@@ -169,4 +171,11 @@ def _cord(data: Path):
     return [lambda number=number: make(number) for number in range(4)]
 
 
-MAKERS = {"hippocampus": _hippocampus, "brain": _brain, "painted": _painted, "lung": _lung, "cord": _cord}
+MAKERS = {
+    "hippocampus": _hippocampus,
+    "brain": _brain,
+    "full": lambda data: _brain(data, "full", 1),
+    "painted": _painted,
+    "lung": _lung,
+    "cord": _cord,
+}

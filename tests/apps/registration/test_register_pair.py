@@ -18,7 +18,7 @@ from medloss.apps.common.deformation import (
 )
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.fields import load_displacement
-from medloss.apps.registration.config import PairConfig
+from medloss.apps.registration.config import Affine, PairConfig
 from medloss.apps.registration.geometry import pull_moving
 from medloss.apps.registration.pair import register, register_pair
 
@@ -243,3 +243,29 @@ def test_images_with_nothing_in_common_are_told(tmp_path, capsys):
     run = register_pair(*paths, still, tmp_path / "run", moving_mask=mask, progress=False)
     assert "nothing was found: the correlation" in (run.path / "log.txt").read_text()
     assert "nothing was found" in capsys.readouterr().err
+
+
+def test_two_modalities_are_told_where_the_loss_compares_one(tmp_path):
+    """Brightness as a wave of the other image's correlates by .68 with it, though they lie one on the other."""
+    image = blobs()
+    other = np.sin(image / 100 * 2 * np.pi).astype(np.float32)
+    assert 0.2 < -np.corrcoef(image.ravel(), other.ravel())[0, 1] < 0.7
+    images = (image, other, 5 - 2 * image)  # the last in reversed contrast, which LNCC compares well
+    paths = [save(tmp_path / f"{number}.nii.gz", each) for number, each in enumerate(images)]
+    still = {"iterations": [0, 0], "affine": {"model": "none"}, "search": {"use": False}}
+    mutual = still | {"loss": {"image": {"global_mutual_information": {}}}}
+    for moving, options, told in ((paths[1], still, True), (paths[1], mutual, False), (paths[2], still, False)):
+        run = register_pair(paths[0], moving, config(**options), progress=False, output=tmp_path / "run")
+        log = (run.path / "log.txt").read_text()
+        assert ("(LNCC) compares images of one modality" in log) == told
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted"),
+    [("lncc", "lncc"), ("mind_ssc", "global_mutual_information"), ("mse", "global_mutual_information"), (None, None)],
+)
+def test_the_affine_stage_sees_far(image, wanted):
+    """Losses that compare edges reach a few voxels: the affine stage goes by brightness."""
+    stage = Affine().with_loss({image: {}} if image else {})
+    assert list(stage.loss) == ([wanted] if wanted else [])
+    assert (stage.model == "none") == (wanted is None)
