@@ -39,7 +39,7 @@ SQUARES = 8  # checkerboard squares along the longest side
 
 def segmentation_preview(
     path: str | Path,
-    image: np.ndarray,
+    image: np.ndarray | None,
     label: np.ndarray | None,
     prediction: np.ndarray,
     spacing: Sequence[float],
@@ -53,7 +53,8 @@ def segmentation_preview(
 
     Args:
         path: PNG to write.
-        image: grey values (i, j, k).
+        image: grey values (i, j, k), or None when there is no image: its column is left out, and what lies under the
+            labels is black.
         label: reference labels (i, j, k), or None when there is no reference (its columns are then left out).
         prediction: predicted labels (i, j, k).
         spacing: voxel size per axis in mm.
@@ -62,6 +63,8 @@ def segmentation_preview(
         affine: voxel to RAS mm (4x4): turns the volumes and letters the sides.
         region: voxels (i, j, k) to which the comparison is limited; the cuts pass through its middle.
     """
+    shown = [] if image is None else ["image"]
+    image = np.zeros(np.shape(prediction), np.float32) if image is None else image
     region = np.ones(np.shape(image), bool) if region is None else np.asarray(region) > 0
     seen = (np.asarray(prediction if label is None else label) > 0) & region
     steps = ras_spacing(spacing, affine)
@@ -75,7 +78,7 @@ def segmentation_preview(
     shades = colours([value for value in values if value], names)
     patches = legend_of(shades, names)
     patches += [Patch(color=DIFFERENCE, label="they differ")] if label is not None else []
-    columns = ["image", *overlays, *(["differences"] if label is not None else [])]
+    columns = [*shown, *overlays, *(["differences"] if label is not None else [])]
     footer = legend_height(patches, len(columns))
     sheet = Sheet(image.shape, steps, columns, title, lettered=affine is not None, footer=footer)
     draw_segmentation(sheet, image, overlays, shades, cuts)
@@ -91,17 +94,19 @@ def draw_segmentation(
     shades: Mapping[int, str],
     cuts: Sequence[int],
 ) -> None:
-    """Fill the sheet: the bare image, each overlay on it, and with two overlays where they differ."""
+    """Fill the sheet: the bare image where it has a column, each overlay, and with two overlays where they differ."""
     low, high = window(image)
     for row, plane in enumerate(PLANES):
         for column in range(len(sheet.panels[row])):
             sheet.draw(row, column, cut(image, plane, cuts), cmap="gray", vmin=low, vmax=high)
-        for column, overlay in enumerate(overlays.values(), start=1):
+        differences = len(overlays) == 2
+        bare = len(sheet.panels[row]) - len(overlays) - differences
+        for column, overlay in enumerate(overlays.values(), start=bare):
             sheet.draw(row, column, paint(cut(overlay, plane, cuts), shades))
-        if len(overlays) == 2:
+        if differences:
             first, second = (cut(overlay, plane, cuts) for overlay in overlays.values())
             unlike = np.ma.masked_equal(first != second, False)
-            sheet.draw(row, 3, unlike, cmap=ListedColormap([DIFFERENCE]), alpha=0.9)
+            sheet.draw(row, bare + 2, unlike, cmap=ListedColormap([DIFFERENCE]), alpha=0.9)
 
 
 def registration_preview(

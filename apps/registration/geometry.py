@@ -112,6 +112,12 @@ def pull_moving(moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fi
     return pull(moving, matrix, at, fill=float(moving.min()))
 
 
+def seen(shape: Sequence[int], moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray) -> Tensor:
+    """Where a total DDF ``(3, *fixed)`` leads into the moving image of ``shape``; boolean, ``(*fixed)``."""
+    at = grid_points(total_ddf.shape[1:], total_ddf.device) + total_ddf
+    return within(_transform(_between(moving_affine, fixed_affine), at), shape)
+
+
 def fold_in_initial(ddf: Tensor, initial: np.ndarray, fixed_affine: np.ndarray) -> Tensor:
     """The total DDF ``(3, *shape)``: the initial map ``W`` after the displacement ``u``, as one displacement in
     voxels.

@@ -27,8 +27,8 @@ DEFINITIONS = {
     "field moves",
     "landmarks": "number of landmark pairs",
     "dice_before": "Dice before the registration: the headers trusted, or box laid over box with initialise: resize",
-    "ncc_before": "Pearson's correlation of the fixed and the moving intensities before the registration",
-    "ncc": "Pearson's correlation of the fixed and the moved intensities on the fixed grid",
+    "ncc_before": "Pearson's correlation of the fixed and the moving intensities before registration, where both are",
+    "ncc": "Pearson's correlation of the fixed and the moved intensities on the fixed grid, where both are",
     "seconds": "wall time of the registration, files and pictures excluded",
     "peak_gib": "peak memory in GiB: of the process (CPU), or allocated by torch (GPU)",
 }
@@ -100,16 +100,28 @@ def landmark_errors(ddf: Tensor, before: Tensor, points: tuple[np.ndarray, np.nd
 
 
 @torch.no_grad()
-def similarity(fixed: Tensor, before: Tensor, after: Tensor, loss: RegistrationLoss) -> dict[str, float]:
-    """Correlation and each image loss (raw) before and after; images ``(i, j, k)`` on the fixed grid, rescaled
-    alike.
+def similarity(
+    fixed: Tensor, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], loss: RegistrationLoss
+) -> dict[str, float]:
+    """Correlation and each image loss (raw) before and after, where the moving image is.
+
+    Args:
+        fixed: ``(i, j, k)``.
+        before, after: the moving image on the fixed grid ``(i, j, k)``, rescaled alike, and where it is, boolean.
     """
     found = {}
-    for when, moved in (("_before", before), ("", after)):
-        found[f"ncc{when}"] = float(np.corrcoef(fixed.flatten().numpy(), moved.flatten().numpy())[0, 1])
-        terms = loss.terms(images=(moved[None, None], fixed[None, None]))
+    for when, (moved, inside) in (("_before", before), ("", after)):
+        found[f"ncc{when}"] = _correlation(fixed[inside].numpy(), moved[inside].numpy())
+        terms = loss.terms(images=(moved[None, None], fixed[None, None]), mask=inside[None, None])
         found |= {f"{name}{when}": float(term.raw) for name, term in terms.items()}
     return found
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's; NaN where one of both is constant or empty."""
+    if not one.size or not np.ptp(one) or not np.ptp(other):
+        return float("nan")
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def peak_gib() -> float:

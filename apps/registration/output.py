@@ -13,7 +13,7 @@ from medloss.apps.common.deformation import describe, inverse_consistency
 from medloss.apps.common.fields import save_displacement
 from medloss.apps.common.images import Volume, like_dtype, save_volume
 from medloss.apps.common.output import write_csv, write_json
-from medloss.apps.registration.geometry import fold_in_initial, pull_labels, pull_moving
+from medloss.apps.registration.geometry import fold_in_initial, pull_labels, pull_moving, seen
 from medloss.apps.registration.intensity import intensity_range, rescale
 from medloss.apps.registration.losses import RegistrationLoss
 from medloss.apps.registration.measure import (
@@ -67,8 +67,11 @@ def write_pair(
         metrics |= landmark_errors(result.ddf, before, pair.points, fixed.affine)
     metrics |= numbers | _consistency(result, fixed.affine, moving.affine)
     limits = intensity_range(as_tensor(moving))
-    images = (rescale(as_tensor(fixed)), rescale(pulled, limits), rescale(result.moved, limits))
-    metrics |= similarity(*images, loss)
+    first, last = (
+        (rescale(image, limits), seen(moving.array.shape, moving.affine, ddf, fixed.affine))
+        for image, ddf in ((pulled, before), (result.moved, result.ddf))
+    )
+    metrics |= similarity(rescale(as_tensor(fixed)), first, last, loss)
     metrics |= {"seconds": seconds, "peak_gib": peak_gib()}
     preview(folder / "preview.png", pair, pulled.numpy(), result)
     write_csv(folder / "metrics.csv", case_rows(metrics))

@@ -10,6 +10,7 @@ from typing import Any
 from medloss.apps.common.report import Case, Figure, Page, worst_first, write_page
 from medloss.apps.common.report_files import Kind, Link
 from medloss.apps.common.report_numbers import heading, number
+from medloss.apps.common.spread import spread
 from medloss.apps.common.summary import mean_and_interval
 from medloss.apps.registration.measure import DEFINITIONS, OVERLAP
 
@@ -45,6 +46,7 @@ def write_report(folder: Path, cases: Mapping[str, Mapping[str, Any]], summary: 
         title=f"Registration: {folder.name}",
         lead=[_verdict(shown)],
         facts={"pairs": len(shown), "folder": folder.name},
+        figures=_overview(folder, cases),
         tables=_overall(summary),
         cases=worst_first(shown, column, high),
         parts="Pairs",
@@ -55,6 +57,16 @@ def write_report(folder: Path, cases: Mapping[str, Mapping[str, Any]], summary: 
         notes=_definitions(cases),
     )
     return write_page(folder / "report.html", page)
+
+
+def _overview(folder: Path, cases: Mapping[str, Mapping[str, Any]]) -> list[Figure]:
+    dice: dict[str, dict[str, list[float]]] = {"dice_before": {}, "dice": {}}
+    for case in cases.values():
+        for label in case["labels"]:
+            for key, known in dice.items():
+                known.setdefault(f"region {label['label']}", []).append(number(label.get(key)))
+    drawn = spread(folder / "overview.png", dice["dice"], "Dice", dice["dice_before"])
+    return [Figure(drawn, "Every pair, region by region, before and after.")] if drawn else []
 
 
 def _case(folder: Path, case: Mapping[str, Any], told_by_folder: bool) -> Case:

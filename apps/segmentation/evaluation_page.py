@@ -19,6 +19,7 @@ from medloss.apps.common.reading import Reading
 from medloss.apps.common.region_metrics import MEASURES
 from medloss.apps.common.report import Case, Figure, Page, worst_first, write_page
 from medloss.apps.common.report_files import Link
+from medloss.apps.common.spread import spread
 from medloss.apps.common.summary import DEFINITIONS
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.evaluation_pairs import METRICS_CSV, METRICS_JSON, REPORT, Pair, counted_in
@@ -65,15 +66,16 @@ def draw_case(folder: Path, pair: Pair, classes: Classes, reading: Reading) -> l
     found, truth = (load_labels(file, reading, classes.layers) for file in (pair.prediction, pair.reference))
     counted = counted_in(pair, truth, classes, reading)
     prediction, label = (np.where(counted, first_ids(each.array, classes), 0) for each in (found, truth))
-    image = np.zeros(label.shape, np.float32)
+    image = None
     if pair.image is not None:
         scan = load_volume(pair.image, reading)
         check_same_grid(scan, truth, f"image {pair.image}", f"reference {pair.reference}", reading)
         image = scan.array
     names, affine = names_by_id(classes), truth.affine
     options: dict[str, Any] = {"names": names, "affine": affine}
+    under = np.zeros(label.shape, np.float32) if image is None else image
     errors = error_preview(
-        folder / f"{pair.case}_errors.png", image, label, prediction, truth.spacing, f"{pair.case}: errors", **options
+        folder / f"{pair.case}_errors.png", under, label, prediction, truth.spacing, f"{pair.case}: errors", **options
     )
     whole = segmentation_preview(
         folder / f"{pair.case}.png", image, label, prediction, truth.spacing, pair.case, **options
@@ -98,6 +100,7 @@ def _page(folder: Path, result: Evaluation, cases: Sequence[Case]) -> Page:
         title="Segmentation: masks beside their references",
         lead=_lead(result),
         facts=facts,
+        figures=_overview(folder, result),
         tables={"Labels: means over the cases": label_rows(summary)},
         cases=cases,
         order="the lowest mean Dice first",
@@ -107,6 +110,14 @@ def _page(folder: Path, result: Evaluation, cases: Sequence[Case]) -> Page:
         ],
         notes={**{name: DEFINITIONS[name] for name in MEASURES}, "state": STATE_TEXT, "interval": INTERVAL_TEXT},
     )
+
+
+def _overview(folder: Path, result: Evaluation) -> list[Figure]:
+    dice: dict[str, list[float]] = {}
+    for row in result.rows:
+        dice.setdefault(row["label"], []).append(row["dice"])
+    drawn = spread(folder / "overview.png", dice, "Dice")
+    return [Figure(drawn, "Every case, label by label. A missed or an invented region counts as 0.")] if drawn else []
 
 
 def _lead(result: Evaluation) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from medloss.apps.common.curves import curves, telling
 from medloss.apps.common.figures import checkerboard, registration_preview, segmentation_preview
 from medloss.apps.common.planes import PLANES, Sheet, centre_cuts, crop_box, ddf_to_ras, to_ras, window
+from medloss.apps.common.spread import spread
 
 SPACING = (1.0, 2.0, 3.0)
 RAS = np.diag([*SPACING, 1.0])
@@ -46,6 +47,22 @@ def test_segmentation_preview(tmp_path, volume):
     assert first.shape == second.shape and (first != second).any()  # the differences show
     assert third.shape[1] < first.shape[1]  # no columns for a reference that is not there
     assert sorted(tmp_path.iterdir()) == sorted(paths)  # and nothing temporary is left
+
+
+def test_without_an_image_only_labels_have_columns(tmp_path, volume):
+    label, prediction = (volume > 0.3).astype(int), (volume > 0.4).astype(int)
+    bare = pixels(segmentation_preview(tmp_path / "a.png", None, label, prediction, SPACING))
+    black = pixels(segmentation_preview(tmp_path / "b.png", 0 * volume, label, prediction, SPACING))
+    assert bare.shape[1] < 0.85 * black.shape[1]
+    assert (bare.max(axis=2) > 0.9).any(), "where they differ is drawn"
+
+
+def test_a_spread_has_a_row_for_each_label_that_has_a_number(tmp_path):
+    one = pixels(spread(tmp_path / "a.png", {"a": [0.8, 0.9]}, "Dice"))
+    two = pixels(spread(tmp_path / "b.png", {"a": [0.8, np.nan], "b": [0.1], "none": [np.nan]}, "Dice", {"a": [0.5]}))
+    assert two.shape[0] > one.shape[0]
+    assert spread(tmp_path / "c.png", {"none": [np.nan], "empty": []}, "Dice") is None
+    assert not (tmp_path / "c.png").exists()
 
 
 def test_pictures_do_not_depend_on_the_stored_order_of_the_axes(tmp_path, volume):

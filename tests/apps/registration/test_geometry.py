@@ -9,7 +9,7 @@ import torch
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import Volume
 from medloss.apps.registration.config import PairConfig
-from medloss.apps.registration.geometry import INITIALISERS, grid_points, points_through, pull
+from medloss.apps.registration.geometry import INITIALISERS, grid_points, points_through, pull, seen
 from medloss.apps.registration.pair import register
 
 
@@ -58,3 +58,13 @@ def test_points_through_a_map_are_the_mapped_grid():
     matrix = np.array([[0.9, 0.1, -0.2, 3.0], [0.0, 1.1, 0.3, -2.0], [0.2, 0.0, 1.0, 0.5], [0, 0, 0, 1]])
     wanted = np.einsum("ab,bijk->aijk", matrix[:3, :3], np.indices((4, 5, 3))) + matrix[:3, 3].reshape(3, 1, 1, 1)
     np.testing.assert_allclose(points_through(matrix, (4, 5, 3)).numpy(), wanted, atol=1e-12)
+
+
+def test_where_a_field_leads_into_the_moving_image():
+    """One voxel on along the first axis; the border of a voxel reaches half a voxel out."""
+    ddf = torch.zeros(3, 4, 4, 4)
+    ddf[0] = 0.75
+    inside = seen((4, 4, 4), np.eye(4), ddf, np.eye(4))
+    assert inside[:3].all()
+    assert not inside[3:].any()
+    assert seen((2, 2, 2), np.diag([2.0, 2, 2, 1]), torch.zeros(3, 5, 5, 5), np.eye(4)).sum() == 4**3

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from medloss.apps.common.errors import UserError
+from medloss.apps.registration.config import Losses
 from medloss.apps.registration.evaluate import summarise_cases
-from medloss.apps.registration.measure import landmark_errors, overlap_rows, regions
+from medloss.apps.registration.losses import RegistrationLoss
+from medloss.apps.registration.measure import landmark_errors, overlap_rows, regions, similarity
 
 SPACING = (1.0, 2.0, 2.0)
 
@@ -89,3 +91,17 @@ def test_what_is_no_case_is_named(tmp_path):
     write(tmp_path, {"case": "a", "labels": None})
     with pytest.raises(UserError, match=r"a/metrics\.json is not"):
         summarise_cases(tmp_path)
+
+
+def test_images_are_compared_where_both_are():
+    """What fills the rest of the grid counts neither in the correlation nor in the losses."""
+    fixed = torch.arange(64.0).reshape(4, 4, 4) / 63
+    moved, inside = fixed.clone(), torch.ones(4, 4, 4, dtype=torch.bool)
+    moved[2:], inside[2:] = 0.0, False
+    loss = RegistrationLoss(Losses(image={"mse": {}}))
+    found = similarity(fixed, (moved, torch.ones_like(inside)), (moved, inside), loss)
+    assert found["ncc_before"] < 0
+    assert found["ncc"] == pytest.approx(1)
+    assert found["image.mse_before"] > 0.2
+    assert found["image.mse"] == pytest.approx(0, abs=1e-12)
+    assert math.isnan(similarity(fixed, (moved, ~inside), (moved, inside & ~inside), loss)["ncc"])
