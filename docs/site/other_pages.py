@@ -30,7 +30,7 @@ LISTED = ("functional", "compat_monai", "compat_kornia", "compat_gdl")
 ORDER = {
     "Start": ["choose", "tutorials/overview", "cookbook/overview", "conventions"],
     "Losses": ["families", "losses", "contract", "known_differences", "performance", "gpu"],
-    "Applications": ["applications", "commands", "configuration", "registration"],
+    "Applications": ["applications", "commands", "configuration", "segmentation", "registration"],
     "Library": ["library", "functional", "transforms", "operators", "compat_"],
     "Project": ["inside", "changelog"],
 }
