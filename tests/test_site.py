@@ -82,6 +82,12 @@ def test_costs_stand_on_the_page_of_their_loss(site):
     assert "has no row" in (site / "losses" / "gradicon.rst").read_text(encoding="utf-8")
 
 
+def test_the_page_of_a_loss_links_to_the_tutorials_that_have_it(site):
+    page = (site / "losses" / "exclusion.rst").read_text(encoding="utf-8")
+    assert "</tutorials/03_partial_labels>`" in page and "</tutorials/10_" not in page
+    assert "In the tutorials" not in (site / "losses" / "poly.rst").read_text(encoding="utf-8")
+
+
 def texts(path: Path) -> str:
     """A page's text, or those of a notebook."""
     if path.suffix != ".ipynb":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -82,8 +83,29 @@ def page(cls: type[Loss], picture: bool) -> str:
         parts.append(f".. image:: {snake_case(name)}.png\n   :alt: value and gradient of {name} on the phantom\n")
         parts.append(CAPTION[kind] + ("" if kind == "points" else COLOURS) + (MOVED if kind != "field" else "") + "\n")
     parts += [heading("Options", "-"), options_table(cls), heading("In YAML", "-"), yaml(cls)]
+    shown = tutorials_with(cls)
+    if shown:
+        links = "\n".join(f"* :doc:`{title} </tutorials/{stem}>`" for stem, title in shown.items())
+        parts += [heading("In the tutorials", "-"), links + "\n"]
     parts += [heading("What it costs", "-"), cost(cls), heading("What the tests hold it to", "-"), contract(cls, kind)]
     return "\n".join(parts)
+
+
+@cache
+def tutorials() -> dict[str, tuple[str, str]]:
+    """Title and code of each notebook, by the name of its file."""
+    found = {}
+    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        found[path.stem] = ("".join(cells[0]["source"]).split("\n", 1)[0].removeprefix("# "), code)
+    return found
+
+
+def tutorials_with(cls: type[Loss]) -> dict[str, str]:
+    """The notebooks whose code has a loss, by its class or as an entry of a configuration: file to title."""
+    used = re.compile(rf"\bmedloss\.{cls.__name__}\b|\b{snake_case(cls.__name__)}\"?: \{{")
+    return {stem: title for stem, (title, code) in tutorials().items() if used.search(code)}
 
 
 def heading(text: str, line: str) -> str:
