@@ -108,7 +108,7 @@ def through_references() -> None:
     """Operators are their references, whatever looks on."""
     from medloss.ops.operator import Operator
 
-    Operator.__call__ = lambda self, *args: self.reference(*args)
+    Operator.__call__ = lambda self, *args: self.reference(self.arguments(*args))
 
 
 def through_launches() -> None:

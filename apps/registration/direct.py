@@ -70,7 +70,8 @@ class Direct:
         if slope is None:
             gradient = torch.zeros_like(field)
         else:
-            gradient = RESAMPLE.gradient(slope, self.moving, ddf, [1.0] * field.shape[1], of=1)
+            args = RESAMPLE.arguments(self.moving, ddf, [1.0] * field.shape[1])
+            gradient = RESAMPLE.gradient(slope, args, of="positions")
             gradient = gradient if self.carrier is None else self.carrier.adjoint(gradient)
         for name, weight, sweep in self.of_field:
             raw[name], found = sweep(field)
@@ -95,8 +96,8 @@ class Direct:
         upstream = self.fixed.new_full(self.fixed.shape[:2], scale)
 
         def sweep(warped: Tensor) -> Swept:
-            args = (warped, self.fixed, self.mask, *options, True)
-            sums, gradient = LOCAL_MOMENTS.with_gradient(upstream, *args)
+            args = LOCAL_MOMENTS.arguments(warped, self.fixed, self.mask, *options, True)
+            sums, gradient = LOCAL_MOMENTS.with_gradient(upstream, args)
             return scale * float(sums.sum()), gradient
 
         return sweep
@@ -108,7 +109,7 @@ class Direct:
         upstream = self._share(loss, 3).expand(1, 3)
 
         def sweep(field: Tensor) -> Swept:
-            gradient = DIFFERENCES.gradient(upstream, field, *args)
+            gradient = DIFFERENCES.gradient(upstream, DIFFERENCES.arguments(field, *args))
             # a sum of squares of what is linear: Euler's theorem spares the sweep for its value
             return float(torch.dot(field.flatten(), gradient.flatten())) / 2, gradient
 
@@ -122,7 +123,7 @@ class Direct:
         upstream = self._share(loss, 1).expand(1)
 
         def sweep(field: Tensor) -> Swept:
-            sums, gradient = PENALTY.with_gradient(upstream, field, *args)
+            sums, gradient = PENALTY.with_gradient(upstream, PENALTY.arguments(field, *args))
             return float(sums * upstream), gradient
 
         return sweep

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -22,55 +22,73 @@ class BackendError(RuntimeError):
     """A forced backend cannot serve a call; the message lists all its reasons."""
 
 
-class FastPath(Protocol):
-    """One fast implementation of one operator."""
+A = TypeVar("A", bound=NamedTuple)
+"""The arguments of an operator, by name."""
+A_contra = TypeVar("A_contra", bound=NamedTuple, contravariant=True)
+"""Arguments that are only read: a path that takes more kinds of arguments serves each operator of one kind."""
+
+
+class FastPath(Generic[A_contra]):
+    """One fast implementation of one operator.
+
+    Attributes:
+        name: its backend.
+        differentiable: the arguments whose gradient it computes.
+    """
 
     name: str
+    differentiable: tuple[str, ...] = ("input",)
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why this path cannot serve the call (and, with ``needs``, its gradients); empty where it can."""
+    def reasons(self, args: A_contra, needs: tuple[str, ...] | None = None) -> list[str]:
+        """Why this path cannot serve the call (and the gradients of the arguments in ``needs``); empty where it can."""
+        found = self.unfit(args)
+        missing = [name for name in needs or () if name not in self.differentiable]
+        return [*found, f"a gradient of {' and '.join(missing)} is asked for"] if missing else found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def unfit(self, args: A_contra) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        raise NotImplementedError
+
+    def forward(self, args: A_contra) -> Tensor:
         """The statistic."""
+        raise NotImplementedError
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: A_contra) -> Tensor:
         """The gradient with respect to the operator's first tensor."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradient")
+
+    def backward_of(self, name: str, grad: Tensor, args: A_contra) -> Tensor:
+        """The gradient with respect to the argument of this name, which is ``differentiable``."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradient of {name}")
 
 
-class PathOfSeveral(FastPath, Protocol):
-    """A fast path that takes ``needs`` of a later tensor, too."""
-
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient with respect to the tensor at a place among the arguments."""
-
-
-class PathOfBoth:
+class PathOfBoth(FastPath[A_contra]):
     """A path that knows value and gradient in one sweep, for who minimises without a graph."""
 
-    def both(self, grad: Tensor, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+    def both(self, grad: Tensor, args: A_contra) -> tuple[Tensor, Tensor]:
         """The statistic, and the gradient with respect to the operator's first tensor for that of the statistic."""
         raise NotImplementedError
 
 
-class KeepingPath:
+class KeepingPath(FastPath[A_contra]):
     """A path whose backward need not repeat its forward: what it keeps is small beside the input.
 
     Where nothing was kept, both ways are made of the two that keep; a subclass that knows a shorter one writes it.
     """
 
-    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_keeping(self, args: A_contra) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The statistic, and what :meth:`backward_from` wants of it; nothing in there is an argument."""
         raise NotImplementedError
 
-    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: A_contra) -> Tensor:
         """The gradient with respect to the operator's first tensor."""
         raise NotImplementedError
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: A_contra) -> Tensor:
         """The statistic."""
         return self.forward_keeping(args)[0]
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: A_contra) -> Tensor:
         """The gradient with respect to the operator's first tensor."""
         return self.backward_from(self.forward_keeping(args)[1], grad, args)
 
@@ -125,18 +143,18 @@ def listen() -> Iterator[list[Decision]]:
 
 def choose(
     operator: str,
-    paths: tuple[FastPath, ...],
-    args: tuple[Any, ...],
-    needs: tuple[bool, ...] | None = None,
+    paths: tuple[FastPath[A], ...],
+    args: A,
+    needs: tuple[str, ...] | None = None,
     before: str | None = None,
-) -> FastPath | None:
+) -> FastPath[A] | None:
     """The fast path that serves the call, or None for the reference.
 
     Args:
         operator: its name.
         paths: its fast paths, best first.
         args: the arguments of the call.
-        needs: of a backward pass, which of them want a gradient.
+        needs: of a backward pass, the names of those that want a gradient.
         before: of a backward pass, the backend that was forced in the forward pass; one that is forced now goes first.
 
     Raises:

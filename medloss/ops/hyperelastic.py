@@ -7,29 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.ops.differences.reference import Stencil, interior_sizes, interior_weight
-from medloss.ops.jacobian import cpu, triton_launch
+from medloss.ops.differences.reference import Stencil, interior_weight
+from medloss.ops.jacobian import PATHS
+from medloss.ops.jacobian.arguments import HyperelasticArguments
 from medloss.ops.masking import accumulation_dtype, added, blank
 from medloss.ops.operator import Operator
 
 __all__ = ["hyperelastic"]
 
 
-def reference(
-    field: Tensor,
-    mask: Tensor | None,
-    prices: list[float],
-    floor: float,
-    stencil: str,
-    axis_scale: list[float],
-    border: str,
-    reduce: bool,
-) -> Tensor:
+def reference(args: HyperelasticArguments) -> Tensor:
     """See :func:`hyperelastic`. Plain torch: the specification of the operator."""
-    weight = None if mask is None else mask.to(accumulation_dtype(field))
-    slopes = Stencil(blank(field.to(accumulation_dtype(field)), weight), stencil, axis_scale, border)
+    field, stencil, border = args.field, args.stencil, args.border
+    weight = None if args.mask is None else args.mask.to(accumulation_dtype(field))
+    slopes = Stencil(blank(field.to(accumulation_dtype(field)), weight), stencil, args.axis_scale, border)
     along = [slopes.first(axis) for axis in slopes.scale]  # along[j][:, k] is the derivative of u_k along axis j
-    length, surface, volume = prices
+    length, surface, volume = args.prices
     map = length / 2 * added((slope * slope).sum(1) for slope in along)
     edges = [[slope[:, k] + float(j == k) for k in range(len(along))] for j, slope in enumerate(along)]
     if len(edges) == 3:
@@ -40,10 +33,10 @@ def reference(
         growth = edges[0][0] * edges[1][1] - edges[0][1] * edges[1][0]
     else:
         growth = edges[0][0]
-    map = map + volume * swelling(growth, floor)
+    map = map + volume * swelling(growth, args.floor)
     if weight is not None:
         map = map * interior_weight(weight.amin(1, keepdim=True), stencil, border)[:, 0]
-    return map.flatten(1).sum(1) if reduce else map
+    return map.flatten(1).sum(1) if args.reduce else map
 
 
 def cross(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
@@ -59,21 +52,12 @@ def swelling(growth: Tensor, floor: float) -> Tensor:
     return (change * change / inside) ** 2 + slope * (growth - inside)
 
 
-def _fake(
-    field: Tensor,
-    mask: Tensor | None,
-    prices: list[float],
-    floor: float,
-    stencil: str,
-    axis_scale: list[float],
-    border: str,
-    reduce: bool,
-) -> Tensor:
-    spatial = [] if reduce else interior_sizes(field, stencil, axis_scale, border)
-    return field.new_empty((field.shape[0], *spatial), dtype=accumulation_dtype(field))
+def _fake(args: HyperelasticArguments) -> Tensor:
+    spatial = [] if args.reduce else args.call().inner()
+    return args.field.new_empty((args.field.shape[0], *spatial), dtype=accumulation_dtype(args.field))
 
 
-OPERATOR = Operator("hyperelastic", reference, _fake, (cpu.HYPERELASTIC, triton_launch.HYPERELASTIC))
+OPERATOR = Operator("hyperelastic", HyperelasticArguments, reference, _fake, PATHS)
 
 
 def hyperelastic(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.misfits import dtype_misfits
 
 ACTIVATIONS = {"none": 0, "sigmoid": 1, "softmax": 2}
 TYPES = {torch.float32: 0, torch.float64: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -16,14 +17,9 @@ TYPES = {torch.float32: 0, torch.float64: 0, torch.bfloat16: 1, torch.float16: 2
 MAX_CLASSES = 1024
 
 
-def label_misfits(
-    input: Tensor, target: Tensor, mask: Tensor | None, indexed: bool, needs: tuple[bool, ...] | None
-) -> list[str]:
+def label_misfits(input: Tensor, target: Tensor, mask: Tensor | None, indexed: bool) -> list[str]:
     """Why a kernel cannot take the volume; empty where it can."""
-    found = []
-    if input.dtype not in TYPES:
-        taken = ", ".join(str(dtype).removeprefix("torch.") for dtype in TYPES)
-        found.append(f"input is {input.dtype}, the kernel takes {taken}")
+    found = dtype_misfits(TYPES, input=input)
     if input.numel() == 0 or voxel_stride(input) is None:
         found.append(f"input's strides {input.stride()} do not run through the voxels evenly")
     if mask is not None and mask.shape[1] != 1:
@@ -32,8 +28,6 @@ def label_misfits(
         found.append(f"labels are {target.dtype}")
     if input.shape[1] > MAX_CLASSES:
         found.append(f"{input.shape[1]} classes are more than {MAX_CLASSES}")
-    if needs is not None and any(needs[1:]):
-        found.append("a gradient of target or mask is asked for")
     return found
 
 

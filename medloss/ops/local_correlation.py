@@ -10,29 +10,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medloss.ops.local_moments.cpu import NativeLocalCorrelation
+from medloss.ops.local_moments import PATHS, fake
+from medloss.ops.local_moments.arguments import CorrelationArguments
 from medloss.ops.local_moments.reference import smooth, variance
 from medloss.ops.local_moments.ssim_reference import framed, level
-from medloss.ops.local_moments.triton_launch import TritonLocalCorrelation
-from medloss.ops.masking import accumulation_dtype, spatial_axes
+from medloss.ops.masking import spatial_axes
 from medloss.ops.operator import Operator
 
 __all__ = ["local_correlation"]
 
 
-def reference(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    window: list[float],
-    renormalise: bool,
-    smooth_dr: float,
-    reduce: bool,
-) -> Tensor:
+def reference(args: CorrelationArguments) -> Tensor:
     """See :func:`local_correlation`. Plain torch: the specification of the operator."""
+    input, window, smooth_dr = args.input, args.window, args.smooth_dr
     windows = [window] * (input.ndim - 2)
     reach = [len(window) // 2] * len(windows)
-    x, y, weight = framed(input, target, mask, reach, "renormalise" if renormalise else "zero")
+    x, y, weight = framed(input, args.target, args.mask, reach, args.border)
     x, y = x - level(x, weight), y - level(y, weight)
     products = [x, y, x * x, y * y, x * y]
     maps = torch.stack(products if weight is None else [*(map * weight for map in products), weight])
@@ -45,22 +38,10 @@ def reference(
     cross = torch.where(flat_x | flat_y, torch.zeros_like(cross), cross)
     result = cross * var_x.clamp_min(smooth_dr).rsqrt() * var_y.clamp_min(smooth_dr).rsqrt()
     result = result if weight is None else result * weight
-    return result.sum(spatial_axes(result)) if reduce else result
+    return result.sum(spatial_axes(result)) if args.reduce else result
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    window: list[float],
-    renormalise: bool,
-    smooth_dr: float,
-    reduce: bool,
-) -> Tensor:
-    return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
-
-
-OPERATOR = Operator("local_correlation", reference, _fake, (NativeLocalCorrelation(), TritonLocalCorrelation()))
+OPERATOR = Operator("local_correlation", CorrelationArguments, reference, fake, PATHS)
 
 
 def local_correlation(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import build, library
+from medloss.ops.dispatch import A_contra, FastPath
 
 LABELS = {
     torch.uint8: 0,
@@ -128,30 +129,24 @@ def shared_weight(mask: Tensor | None, batch: int, channels: int, dtype: torch.d
     return mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous(), channels // mask.shape[1]
 
 
-class NativePath:
+class NativePath(FastPath[A_contra]):
     """What the CPU paths of all operators share. A subclass writes ``unfit``, ``forward`` and ``backward``.
 
     Attributes:
-        told: how messages speak of the first argument.
         wants_avx2: whether torch is faster where only baseline kernels would run; no x86-64 library has those of a
             kernel that is not named in ``build.UNVECTORISED``.
     """
 
     name = "native"
-    told = "input is"
     wants_avx2 = True
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
+    def reasons(self, args: A_contra, needs: tuple[str, ...] | None = None) -> list[str]:
         """Why the kernel cannot serve; empty where it can."""
         if args[0].device.type != "cpu":
-            return [f"{self.told} on {args[0].device}, the kernel runs on the CPU"]
+            return [f"input is on {args[0].device}, the kernel runs on the CPU"]
         found = []
         if unavailable():
             found.append(f"there is no native library: {unavailable()}")
         elif self.wants_avx2 and slow_machine():
             found.append("the processor has no AVX2, without which torch is faster")
-        return found + self.unfit(args, needs)
-
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
-        """Why the kernel cannot take these arguments; empty where it can."""
-        raise NotImplementedError
+        return found + super().reasons(args, needs)

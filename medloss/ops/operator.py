@@ -13,15 +13,27 @@ import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from types import UnionType
-from typing import Any, List, NamedTuple, Union, cast, get_args, get_origin  # noqa: UP035
+from typing import (  # noqa: UP035
+    Any,
+    Generic,
+    List,
+    NamedTuple,
+    ParamSpec,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.library import Library
 
-from medloss.ops.dispatch import FastPath, KeepingPath, PathOfBoth, PathOfSeveral, backend, choose, forced_by_block
+from medloss.ops.dispatch import A, FastPath, KeepingPath, PathOfBoth, backend, choose, forced_by_block
 
+P = ParamSpec("P")
 LIBRARY = Library("medloss", "FRAGMENT")
 PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -60,35 +72,33 @@ def is_plain_eager(*tensors: Tensor) -> bool:
 class Kept(NamedTuple):
     """What a path keeps from forward to backward, small beside the input."""
 
-    path: KeepingPath
+    path: KeepingPath[Any]
     tensors: tuple[Tensor, ...]
 
 
 class _Eager(torch.autograd.Function):
     """The operator without the dispatcher, which on a small volume costs as much as the sums.
 
-    Autograd is passed the tensors that it differentiates by (at ``places`` among the arguments) and no other argument:
+    Autograd is passed the tensors that it differentiates by (the arguments of these ``names``) and no other argument:
     it inspects each one.
     """
 
     @staticmethod
-    def forward(ctx: Any, operator: Operator, args: tuple[Any, ...], places: list[int], *_: Tensor) -> Tensor:
+    def forward(ctx: Any, operator: Operator[..., Any], args: Any, names: list[str], *_: Tensor) -> Tensor:
         operator._setup_context(ctx, args, None)
-        ctx.operator, ctx.places = operator, places
+        ctx.operator, ctx.names = operator, names
         result, ctx.kept = operator._forward_keeping(args)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        needs = [False] * len(ctx.is_tensor)
-        for at, need in zip(ctx.places, ctx.needs_input_grad[3:], strict=True):
-            needs[at] = need
-        found = ctx.operator._backward(ctx, grad, needs=tuple(needs), direct=True)
-        return (None, None, None, *(found[at] for at in ctx.places))
+        needs = tuple(itertools.compress(ctx.names, ctx.needs_input_grad[3:]))
+        found = ctx.operator._gradients(ctx, grad, needs, direct=True)
+        return (None, None, None, *map(found.get, ctx.names))
 
 
-def _schema(reference: Callable[..., Tensor]) -> str:
-    """The operator's schema, from the annotations of its reference.
+def _schema(arguments: Callable[..., NamedTuple]) -> str:
+    """The operator's schema, from the fields of its arguments.
 
     torch 2.6 knows ``typing.List[float]`` and not ``list[float]``: a stand-in of the same signature has the former.
     """
@@ -101,41 +111,48 @@ def _schema(reference: Callable[..., Tensor]) -> str:
 
     def stand_in() -> None: ...
 
-    signature = inspect.signature(reference, eval_str=True)
-    parameters = [each.replace(annotation=with_lists(each.annotation)) for each in signature.parameters.values()]
-    stand_in.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=with_lists(annotation))
+        for name, annotation in get_type_hints(arguments).items()
+    ]
+    signature = inspect.Signature(parameters, return_annotation=Tensor)
+    stand_in.__signature__ = signature  # type: ignore[attr-defined]
     return torch.library.infer_schema(stand_in, mutates_args=())
 
 
-class Operator:
+class Operator(Generic[P, A]):
     """A differentiable operator ``medloss::<name>`` over a torch reference and its fast paths.
 
     Args:
         name: the operator's name.
-        reference: plain torch, annotated (the schema is inferred from the annotations), differentiable any number of
-            times. Its arguments are positional.
-        fake: the same arguments to an empty result of the right shape and dtype.
-        paths: fast paths, best first. Their backward serves the gradient of the first tensor, and that of a later one
-            where the path takes ``needs`` of it and has a ``backward_of(index, grad, args)``.
+        arguments: a ``NamedTuple``, which is the operator's signature: the schema is made of its fields, and reference,
+            fake and paths are given one. Its first field is a tensor.
+        reference: plain torch, differentiable any number of times.
+        fake: the arguments to an empty result of the right shape and dtype.
+        paths: fast paths, best first. Their backward serves the gradient of the first tensor, and their ``backward_of``
+            those of the others that are ``differentiable``.
     """
 
     def __init__(
         self,
         name: str,
-        reference: Callable[..., Tensor],
-        fake: Callable[..., Tensor],
-        paths: tuple[FastPath, ...] = (),
+        arguments: Callable[P, A],
+        reference: Callable[[A], Tensor],
+        fake: Callable[[A], Tensor],
+        paths: tuple[FastPath[A], ...] = (),
     ) -> None:
-        self.name, self.reference, self.paths = name, reference, paths
-        schema = _schema(reference)
-        arguments = schema.split(" -> ")[0].strip("()")
+        self.name, self.arguments, self.reference, self.paths = name, arguments, reference, paths
+        kind = cast("type[A]", arguments)
+        self._names, self._named = kind._fields, kind._make
+        schema = _schema(arguments)
+        parameters = schema.split(" -> ")[0].strip("()")
         LIBRARY.define(name + schema)
-        LIBRARY.define(f"{name}_backward(Tensor grad, int index, {arguments}) -> Tensor")
+        LIBRARY.define(f"{name}_backward(Tensor grad, int index, {parameters}) -> Tensor")
         LIBRARY.impl(name, self._forward_kernel, "CompositeExplicitAutograd")
         LIBRARY.impl(f"{name}_backward", self._backward_kernel, "CompositeExplicitAutograd")
-        torch.library.register_fake(f"medloss::{name}", fake, lib=LIBRARY)
+        torch.library.register_fake(f"medloss::{name}", lambda *values: fake(self._named(values)), lib=LIBRARY)
         torch.library.register_fake(
-            f"medloss::{name}_backward", lambda grad, index, *args: torch.empty_like(args[index]), lib=LIBRARY
+            f"medloss::{name}_backward", lambda grad, index, *values: torch.empty_like(values[index]), lib=LIBRARY
         )
         torch.library.register_autograd(
             f"medloss::{name}", self._backward, setup_context=self._setup_context, lib=LIBRARY
@@ -143,56 +160,65 @@ class Operator:
         self._call = getattr(torch.ops.medloss, name).default
         self._call_backward = getattr(torch.ops.medloss, f"{name}_backward").default
 
-    def __call__(self, *args: Any) -> Tensor:
+    def __call__(self, *values: P.args, **named: P.kwargs) -> Tensor:
         if torch.compiler.is_compiling():
-            return self._call(*args)
+            return self._call(*values, **named)
+        return self._eager(self.arguments(*values, **named))
+
+    def _eager(self, args: A) -> Tensor:
+        """The operator outside of a compiler."""
         if transformed():
             with without_autocast(args[0].device.type):
-                return self.reference(*args)
-        return self.eagerly(*args) if can_bypass_dispatcher(args) else self._call(*args)
-
-    def eagerly(self, *args: Any) -> Tensor:
-        """The operator on plain tensors, outside of tracing."""
+                return self.reference(args)
+        if not can_bypass_dispatcher(args):
+            return self._call(*args)
         if torch.is_grad_enabled():
-            places = [at for at, value in enumerate(args) if isinstance(value, Tensor) and value.requires_grad]
-            if places:
-                return _Eager.apply(self, args, places, *(args[at] for at in places))
-        return self._forward(*args)
+            names = [
+                name
+                for name, value in zip(self._names, args, strict=True)
+                if isinstance(value, Tensor) and value.requires_grad
+            ]
+            if names:
+                return _Eager.apply(self, args, names, *(getattr(args, name) for name in names))
+        return self._forward(args)
 
-    def gradient(self, grad: Tensor, *args: Any, of: int = 0) -> Tensor:
+    def gradient(self, grad: Tensor, args: A, of: str | None = None) -> Tensor:
         """The gradient of one tensor from that of the result, outside of tracing, without the result itself.
 
         Args:
             grad: the gradient of the result.
             args: the operator's.
-            of: the tensor's place among them.
+            of: the tensor's name; the first one's by default.
         """
-        needs = tuple(at == of for at in range(len(args)))
-        path = choose(self.name, self.paths, args, needs)
-        found = self._differentiate(grad, args, needs, False)[of] if path is None else _gradient(path, of, grad, args)
+        name = self._names[0] if of is None else of
+        path = choose(self.name, self.paths, args, (name,))
+        if path is not None:
+            return _gradient(path, name, grad, args)
+        found = self._differentiate(grad, args, (name,), False)[name]
         assert found is not None
         return found
 
-    def with_gradient(self, grad: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+    def with_gradient(self, grad: Tensor, args: A) -> tuple[Tensor, Tensor]:
         """The result, and :meth:`gradient` of the first tensor: in one sweep where the path knows one."""
-        path = choose(self.name, self.paths, args, (True, *(False for _ in args[1:])))
+        path = choose(self.name, self.paths, args, self._names[:1])
         if isinstance(path, PathOfBoth):
             return path.both(grad, args)
-        return self(*args), self.gradient(grad, *args)
+        return self._eager(args), self.gradient(grad, args)
 
-    def _forward_kernel(self, *args: Any) -> Tensor:
-        return self._forward(*args).contiguous()  # the fakes promise a contiguous result for any layout of the input
+    def _forward_kernel(self, *values: Any) -> Tensor:
+        # the fakes promise a contiguous result for any layout of the input
+        return self._forward(self._named(values)).contiguous()
 
-    def _forward(self, *args: Any) -> Tensor:
+    def _forward(self, args: A) -> Tensor:
         return self._run(choose(self.name, self.paths, args), args)
 
-    def _run(self, path: FastPath | None, args: tuple[Any, ...]) -> Tensor:
+    def _run(self, path: FastPath[A] | None, args: A) -> Tensor:
         if path is not None:
             return path.forward(args)
         with without_autocast(args[0].device.type):
-            return self.reference(*args)
+            return self.reference(args)
 
-    def _forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, Kept | None]:
+    def _forward_keeping(self, args: A) -> tuple[Tensor, Kept | None]:
         """The result, and what the path would have to compute again for the gradient."""
         path = choose(self.name, self.paths, args)
         if not isinstance(path, KeepingPath):
@@ -200,13 +226,14 @@ class Operator:
         result, tensors = path.forward_keeping(args)
         return result, Kept(path, tensors)
 
-    def _backward_kernel(self, grad: Tensor, index: int, *args: Any) -> Tensor:
-        path = choose(self.name, self.paths, args, needs=tuple(at == index for at in range(len(args))))
+    def _backward_kernel(self, grad: Tensor, index: int, *values: Any) -> Tensor:
+        args, name = self._named(values), self._names[index]
+        path = choose(self.name, self.paths, args, needs=(name,))
         if path is None:  # chosen while tracing, on another machine: the closed form is all that this node has
             raise RuntimeError(f"medloss::{self.name}_backward was recorded with a fast path that this machine lacks")
-        found, wanted = _gradient(path, index, grad, args), torch.empty_like(args[index], device="meta")
+        found, wanted = _gradient(path, name, grad, args), torch.empty_like(values[index], device="meta")
         # compiled code reads the layout that the fake promised
-        return found if found.stride() == wanted.stride() else torch.empty_like(args[index]).copy_(found)
+        return found if found.stride() == wanted.stride() else torch.empty_like(values[index]).copy_(found)
 
     def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> None:
         ctx.is_tensor = [isinstance(value, Tensor) for value in inputs]
@@ -214,49 +241,47 @@ class Operator:
         ctx.options = [None if tensor else value for value, tensor in zip(inputs, ctx.is_tensor, strict=True)]
         ctx.forced = forced_by_block()
 
-    def _backward(
-        self, ctx: Any, grad: Tensor, needs: tuple[bool, ...] | None = None, direct: bool = False
-    ) -> tuple[Tensor | None, ...]:
+    def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        needs = tuple(itertools.compress(self._names, ctx.needs_input_grad))
+        return tuple(map(self._gradients(ctx, grad, needs, direct=False).get, self._names))
+
+    def _gradients(self, ctx: Any, grad: Tensor, needs: tuple[str, ...], direct: bool) -> dict[str, Tensor | None]:
+        """The gradients of the arguments of these names; ``direct``: without the dispatcher."""
         saved = iter(ctx.saved_tensors)
-        args = tuple(
+        args = self._named(
             next(saved) if tensor else option for tensor, option in zip(ctx.is_tensor, ctx.options, strict=True)
         )
-        needs = tuple(ctx.needs_input_grad if needs is None else needs)
         second_order = torch.is_grad_enabled()
-        kept = None if second_order or any(needs[1:]) else getattr(ctx, "kept", None)
+        kept = None if second_order or needs != self._names[:1] else getattr(ctx, "kept", None)
         if kept:
-            return kept.path.backward_from(kept.tensors, _readable(grad), args), *(None for _ in args[1:])
+            return {needs[0]: kept.path.backward_from(kept.tensors, _readable(grad), args)}
         path = None if second_order else choose(self.name, self.paths, args, needs, ctx.forced)
         if path is None:
             return self._differentiate(grad, args, needs, second_order)
         grad = _readable(grad)
         if direct:
-            return tuple(_gradient(path, at, grad, args) if need else None for at, need in enumerate(needs))
+            return {name: _gradient(path, name, grad, args) for name in needs}
         with backend(ctx.forced) if ctx.forced and not forced_by_block() else contextlib.nullcontext():
-            return tuple(self._call_backward(grad, at, *args) if need else None for at, need in enumerate(needs))
+            return {name: self._call_backward(grad, self._names.index(name), *args) for name in needs}
 
     def _differentiate(
-        self, grad: Tensor, args: tuple[Any, ...], needs: tuple[bool, ...], second_order: bool
-    ) -> tuple[Tensor | None, ...]:
+        self, grad: Tensor, args: A, needs: tuple[str, ...], second_order: bool
+    ) -> dict[str, Tensor | None]:
         """The gradient through the reference, itself differentiable where a second derivative is asked for."""
         with torch.enable_grad(), without_autocast(args[0].device.type):
             if not second_order:
-                args = tuple(
-                    value.detach().requires_grad_() if need else value for value, need in zip(args, needs, strict=True)
-                )
-            wanted = [value for value, need in zip(args, needs, strict=True) if need]
-            result = self.reference(*args)
+                args = args._replace(**{name: getattr(args, name).detach().requires_grad_() for name in needs})
+            result = self.reference(args)
             if not result.requires_grad:  # what is wanted takes no part in it, as a mask that only says where to look
-                return tuple(None for _ in needs)
-            found = iter(torch.autograd.grad(result, wanted, grad, create_graph=second_order, allow_unused=True))
-        return tuple(next(found) if need else None for need in needs)
+                return {}
+            wanted = [getattr(args, name) for name in needs]
+            found = torch.autograd.grad(result, wanted, grad, create_graph=second_order, allow_unused=True)
+        return dict(zip(needs, found, strict=True))
 
 
-def _gradient(path: FastPath, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+def _gradient(path: FastPath[A], name: str, grad: Tensor, args: A) -> Tensor:
     """The gradient of one argument by a fast path."""
-    if index == 0:
-        return path.backward(grad, args)
-    return cast("PathOfSeveral", path).backward_of(index, grad, args)
+    return path.backward(grad, args) if name == args._fields[0] else path.backward_of(name, grad, args)
 
 
 def _readable(grad: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from medloss.ops.dispatch import forced_backend
+from medloss.ops.dispatch import A_contra, FastPath, forced_backend
 
 OLDEST = (8, 0)
 """The first compute capability that Triton and the half precision of its kernels are made for."""
@@ -108,3 +108,13 @@ def precision(dtype: torch.dtype) -> str:
 def on_device(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
     """Launches inside the block go to the tensor's GPU, which need not be the current one."""
     return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else contextlib.nullcontext()
+
+
+class TritonPath(FastPath[A_contra]):
+    """What the GPU paths of all operators share. A subclass writes ``unfit``, ``forward`` and ``backward``."""
+
+    name = "triton"
+
+    def reasons(self, args: A_contra, needs: tuple[str, ...] | None = None) -> list[str]:
+        """Why the kernels cannot serve; empty where they can."""
+        return reasons(args[0]) + super().reasons(args, needs)

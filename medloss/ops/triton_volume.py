@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.misfits import REALS, dtype_misfits
 
 MOST_VOXELS = 2**30
 """Of one sample: a voxel's number is an int32. Offsets have 64 bits."""
@@ -24,7 +24,6 @@ and 4.9.
 """
 MOST_SAMPLES = 65535
 """Of a launch, whose second axis counts no further."""
-REALS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABELS = (torch.uint8, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64, *REALS)
 
 
@@ -45,17 +44,15 @@ def steps(tensor: Tensor) -> tuple[int, int, int] | None:
 
 
 def even_steps(tensor: Tensor) -> tuple[int, int, int]:
-    """The steps of a tensor that :func:`reasons` has looked at."""
+    """The steps of a tensor that :func:`misfits` has looked at."""
     found = steps(tensor)
     assert found is not None, "the voxels do not follow evenly"
     return found
 
 
-def reasons(input: Tensor, target: Tensor, indexed: bool, most_classes: int) -> list[str]:
+def misfits(input: Tensor, target: Tensor, indexed: bool, most_classes: int) -> list[str]:
     """Why the kernels cannot be given the volume; empty where they can."""
-    found = triton_path.reasons(input)
-    if input.dtype not in REALS:
-        found.append(f"input is {input.dtype}, the kernel takes {', '.join(str(t)[6:] for t in REALS)}")
+    found = dtype_misfits(REALS, input=input)
     if input.numel() == 0 or steps(input) is None:
         found.append(f"input's strides {input.stride()} do not run through the voxels evenly")
     if input.shape[1] > most_classes:

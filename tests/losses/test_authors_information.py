@@ -12,6 +12,7 @@ from torch import Tensor
 
 import medloss
 from medloss.ops import backend, joint_histogram
+from medloss.ops.joint_histogram.reference import Arguments
 from medloss.ops.joint_histogram.triton_launch import TritonJointHistogram
 
 OF_DATA = {"intensity_range": "image", "target_range": "image", "smooth_nr": 0.0, "smooth_dr": 1e-15}
@@ -94,5 +95,5 @@ def test_the_brightest_part_has_a_gradient() -> None:
 def test_a_gpu_answers_with_a_reason() -> None:
     x = torch.rand(1, 1, 8, 8)
     ranges = torch.tensor([[0.0, 1.0, 0.0, 1.0]])
-    reasons = TritonJointHistogram().reasons((x, x, None, ranges, "mattes", 8, 0.5))
+    reasons = TritonJointHistogram().reasons(Arguments(x, x, None, ranges, "mattes", 8, 0.5))
     assert "kernel='mattes' has no kernel here" in reasons

@@ -78,8 +78,7 @@ def test_threads_change_nothing_and_the_gradient_needs_no_second_count() -> None
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(other, results[0], strict=True))
-    path = calibration_error.__globals__["OPERATOR"].paths[0]
-    grad = torch.ones(1, 2)
-    _, kept = path.forward_keeping((p, t, None, 20))
-    args = (p, t, None, 20)
+    operator, grad = calibration_error.__globals__["OPERATOR"], torch.ones(1, 2)
+    path, args = operator.paths[0], operator.arguments(p, t, None, 20)
+    _, kept = path.forward_keeping(args)
     assert torch.equal(path.backward(grad, args), path.backward_from(kept, grad, args))

@@ -8,6 +8,7 @@ from torch.nn.functional import one_hot
 
 from medloss.ops import backend, jaccard_extension, native
 from medloss.ops.jaccard_extension.cpu import NativeJaccardExtension
+from medloss.ops.jaccard_extension.reference import Arguments
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 SHAPE = (33, 34, 35)  # from 2^15 voxels on there are bins, and no whole number of blocks
@@ -125,14 +126,14 @@ def test_what_is_kept_from_forward_to_backward_is_what_backward_finds(joined: bo
     labels = torch.zeros(2, 1, 64, 64, 65, dtype=torch.uint8)
     labels[..., :5, :5, :5] = 1
     logits = 4.0 * one_hot(labels[:, 0].long(), 2).movedim(-1, 1) + 2 * torch.randn(2, 2, 64, 64, 65)
-    args = (logits, labels, None, "softmax", True, None, joined, 0)
+    args = Arguments(logits, labels, None, "softmax", True, None, joined, 0)
     sums, kept = path.forward_keeping(args)
     assert 0 < sum(tensor.nbytes for tensor in kept) <= logits.nbytes / 14
     assert torch.equal(sums, path.forward(args))
     grad = torch.rand(sums.shape)
     assert torch.equal(path.backward_from(kept, grad, args), path.backward(grad, args))
-    small = (logits[..., :8, :8, :8].contiguous(), labels[..., :8, :8, :8], *args[2:])
-    for given in (small, (logits, labels.float(), None, "hinge", *args[4:])):
+    small = args._replace(input=logits[..., :8, :8, :8].contiguous(), target=labels[..., :8, :8, :8])
+    for given in (small, args._replace(target=labels.float(), errors="hinge")):
         assert path.forward_keeping(given)[1] == ()
 
 

@@ -155,7 +155,7 @@ def test_what_the_kernel_leaves_to_the_reference() -> None:
     operator = sys.modules["medloss.ops.jacobian"].PENALTY
     path = operator.paths[0]
     good = (torch.zeros(1, 2, 5, 9), None, "log", 0.1, "forward", [1.0, 1.0], "interior", True)
-    assert path.reasons(good) == []
+    assert path.reasons(operator.arguments(*good)) == []
     for at, value, why in (
         (0, torch.zeros(1, 2, 1, 9), "no stencil lies inside"),
         (0, torch.zeros(1, 3, 5, 9), "one component for each"),
@@ -163,5 +163,5 @@ def test_what_the_kernel_leaves_to_the_reference() -> None:
         (3, 1e-40, "floor"),
         (5, [1.0, 0.0], "not differentiated"),
     ):
-        assert why in path.reasons((*good[:at], value, *good[at + 1 :]))[0]
-    assert "mask" in path.reasons(good, (False, True, *[False] * 6))[0]
+        assert why in path.reasons(operator.arguments(*good[:at], value, *good[at + 1 :]))[0]
+    assert "mask" in path.reasons(operator.arguments(*good), ("mask",))[0]

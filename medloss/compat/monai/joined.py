@@ -41,7 +41,7 @@ class Sweep(NamedTuple):
         """The gradient of some planes of the volume."""
         tensors = (input[:, self.first :], self.view.target, self.view.mask)
         cut = [None if tensor is None else tensor[:, :, planes].contiguous() for tensor in tensors]
-        return OPERATOR.gradient(grad, *cut, *self.options.values())
+        return OPERATOR.gradient(grad, OPERATOR.arguments(*cut, **self.options))
 
 
 def joined_sums(input: Tensor, sweeps: Sequence[Sweep]) -> list[Tensor]:

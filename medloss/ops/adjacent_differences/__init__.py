@@ -17,20 +17,13 @@ __all__ = ["PENALTIES", "adjacent_differences"]
 PENALTIES = ("absolute", "isotropic", "magnitude", "edge_aware")
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor | None,
-    mask: Tensor | None,
-    penalty: str,
-    shape: float,
-    axis_scale: list[float],
-    average: bool,
-) -> Tensor:
-    return input.new_empty(input.shape[:2], dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.input.new_empty(args.input.shape[:2], dtype=accumulation_dtype(args.input))
 
 
 OPERATOR = Operator(
     "adjacent_differences",
+    reference.Arguments,
     reference.adjacent_differences,
     _fake,
     (NativeAdjacentDifferences(), TritonAdjacentDifferences()),

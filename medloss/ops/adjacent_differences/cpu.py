@@ -8,49 +8,52 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.adjacent_differences.penalties import code_of, misfits
+from medloss.ops.adjacent_differences.penalties import code_of
+from medloss.ops.adjacent_differences.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
 
 
-class NativeAdjacentDifferences(native.NativePath):
+class NativeAdjacentDifferences(native.NativePath[Arguments]):
     """Penalties of the steps between neighbours, without a map of the steps."""
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
-        """Why the kernel cannot take these arguments; empty where it can."""
-        return misfits(args, needs, "native")
+    differentiable = ("input", "target")
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        return args.misfits()
+
+    def forward(self, args: Arguments) -> Tensor:
         """B C."""
-        dtype = accumulation_dtype(args[0])
-        values = torch.empty(args[0].shape[:2], dtype=torch.float64, device="cpu")
+        dtype = accumulation_dtype(args.input)
+        values = torch.empty(args.input.shape[:2], dtype=torch.float64, device="cpu")
         native.call("adjacent_differences_forward", dtype, *_operands(args), values)
         return values.to(dtype)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype."""
-        dtype = accumulation_dtype(args[0])
-        result = torch.empty(args[0].shape, dtype=dtype, device="cpu")
+        dtype = accumulation_dtype(args.input)
+        result = torch.empty(args.input.shape, dtype=dtype, device="cpu")
         grad = grad.to(torch.float64).contiguous()
         native.call("adjacent_differences_backward", dtype, *_operands(args), grad, result)
-        return result.to(args[0].dtype)
+        return result.to(args.input.dtype)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the target, which stands to the input as the input to it."""
-        input, target, *others = args
-        dtype = accumulation_dtype(input)
-        return self.backward(grad, (target.to(dtype), input.to(dtype), *others)).to(target.dtype)
+        assert args.target is not None
+        dtype = accumulation_dtype(args.input)
+        exchanged = args._replace(input=args.target.to(dtype), target=args.input.to(dtype))
+        return self.backward(grad, exchanged).to(args.target.dtype)
 
 
-def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
-    input, target, mask, penalty, shape, axis_scale, average = args
-    dtype, (batch, channels, *spatial) = accumulation_dtype(input), input.shape
-    mask, shared = native.shared_weight(mask, batch, channels, dtype)
-    x = input.detach().to(dtype).contiguous()
-    t = target.detach().to(dtype).contiguous() if penalty == "magnitude" else None
+def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
+    dtype, (batch, channels, *spatial) = accumulation_dtype(args.input), args.input.shape
+    mask, shared = native.shared_weight(args.mask, batch, channels, dtype)
+    x = args.input.detach().to(dtype).contiguous()
+    t = None if args.target is None else args.target.detach().to(dtype).contiguous()
     return (
         x, t, mask, shared, batch * channels, torch.tensor(_placed(spatial, 1), device="cpu"),
-        torch.tensor(_placed(axis_scale, 0.0), dtype=torch.float64, device="cpu"),
-        code_of(penalty, shape), int(average),
+        torch.tensor(_placed(args.axis_scale, 0.0), dtype=torch.float64, device="cpu"),
+        code_of(args.penalty, args.shape), int(args.average),
     )  # fmt: skip
 
 

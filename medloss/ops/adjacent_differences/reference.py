@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from medloss.ops.adjacent_differences.penalties import code_of
 from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
+from medloss.ops.misfits import axes_misfits, mask_misfits
 
 
-def adjacent_differences(
-    input: Tensor,
-    target: Tensor | None,
-    mask: Tensor | None,
-    penalty: str,
-    shape: float,
-    axis_scale: list[float],
-    average: bool,
-) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``adjacent_differences`` is given."""
+
+    input: Tensor
+    target: Tensor | None
+    mask: Tensor | None
+    penalty: str
+    shape: float
+    axis_scale: list[float]
+    average: bool
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        found = axes_misfits(self.input) + mask_misfits(self.mask, self.input)
+        if code_of(self.penalty, self.shape) is None:
+            found.append(f"{self.penalty} with shape={self.shape} has no kernel")
+        if self.penalty == "magnitude" and (self.target is None or self.target.shape != self.input.shape):
+            found.append("target is not an image of the input's shape")
+        if self.penalty != "magnitude" and self.target is not None:
+            found.append(f"there is a target, and no kernel looks at it for {self.penalty}")
+        if self.input.numel() == 0:
+            found.append("input has no voxel")
+        return found
+
+
+def adjacent_differences(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.adjacent_differences.adjacent_differences`."""
-    dtype = accumulation_dtype(input)
-    weight = None if mask is None else mask.to(dtype)
-    x = blank(input.to(dtype), weight)
-    if penalty == "isotropic":
-        return _isotropic(x, weight, axis_scale, average)
+    dtype = accumulation_dtype(args.input)
+    weight = None if args.mask is None else args.mask.to(dtype)
+    x = blank(args.input.to(dtype), weight)
+    if args.penalty == "isotropic":
+        return _isotropic(x, weight, args.axis_scale, args.average)
     y = None
-    if target is not None:  # an image that only weights may have other channels than the input
-        seen = weight.amax(1, keepdim=True) if weight is not None and penalty == "edge_aware" else weight
-        y = blank(target.to(dtype), seen)
+    if args.target is not None:  # an image that only weights may have other channels than the input
+        seen = weight.amax(1, keepdim=True) if weight is not None and args.penalty == "edge_aware" else weight
+        y = blank(args.target.to(dtype), seen)
     total = x.new_zeros(x.shape[:2])
-    for axis, scale in enumerate(axis_scale, start=2):
+    for axis, scale in enumerate(args.axis_scale, start=2):
         d = scale * x.diff(dim=axis)
         e = None if y is None else scale * y.diff(dim=axis)
-        values = _penalised(d, e, penalty, shape)
+        values = _penalised(d, e, args.penalty, args.shape)
         pairs = torch.ones_like(values) if weight is None else pair_weight(weight, axis).expand(values.shape)
-        total = total + _summed(values, pairs, average)
+        total = total + _summed(values, pairs, args.average)
     return total
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
-from medloss.ops.adjacent_differences.penalties import code_of, misfits
+from medloss.ops.adjacent_differences.penalties import code_of
+from medloss.ops.adjacent_differences.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.misfits import dtype_misfits
 from medloss.ops.triton_numbers import table
 from medloss.ops.triton_tiles import readable, tiles
 from medloss.ops.triton_volume import REALS
@@ -18,62 +18,60 @@ AXES = 3
 WARPS = 8
 
 
-class TritonAdjacentDifferences:
+class TritonAdjacentDifferences(triton_path.TritonPath[Arguments]):
     """Penalties of the steps between neighbours, without a map of the steps."""
 
-    name = "triton"
+    differentiable = ("input", "target")
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        input, target, _, penalty, *_ = args
-        found = triton_path.reasons(input) + misfits(args, needs, "triton")
-        if penalty == "magnitude" and (target is None or target.dtype not in REALS):
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        found = args.misfits() + dtype_misfits(REALS, input=args.input)
+        if args.target is not None and args.target.dtype not in REALS:
             found.append("target is no image")
-        if input.dtype not in REALS:
-            found.append(f"input is {input.dtype}, the kernel takes {', '.join(str(t)[6:] for t in REALS)}")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C."""
-        with triton_path.on_device(args[0]):
-            call = Call(args, accumulation_dtype(args[0]))
+        with triton_path.on_device(args.input):
+            call = Call(args, accumulation_dtype(args.input))
             totals, masses = call.sums()
-            if args[6]:
+            if args.average:
                 totals = totals / torch.where(masses > 0, masses, 1.0)
-            return totals.sum(1).to(call.dtype).view(args[0].shape[:2])
+            return totals.sum(1).to(call.dtype).view(args.input.shape[:2])
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype."""
-        with triton_path.on_device(args[0]):
-            return Call(args, accumulation_dtype(args[0])).gradient(grad)
+        with triton_path.on_device(args.input):
+            return Call(args, accumulation_dtype(args.input)).gradient(grad)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the target, which stands to the input as the input to it."""
-        input, target, *others = args
-        with triton_path.on_device(input):
-            return Call((target, input, *others), accumulation_dtype(input)).gradient(grad)
+        assert args.target is not None
+        with triton_path.on_device(args.input):
+            exchanged = args._replace(input=args.target, target=args.input)
+            return Call(exchanged, accumulation_dtype(args.input)).gradient(grad)
 
 
 class Call:
     """The launches over one image."""
 
-    def __init__(self, args: tuple[Any, ...], dtype: torch.dtype) -> None:
+    def __init__(self, args: Arguments, dtype: torch.dtype) -> None:
         from medloss.ops.adjacent_differences import triton_kernels as kernels
 
-        input, target, mask, penalty, shape, axis_scale, self.average = args
+        input, mask, self.average = args.input, args.mask, args.average
         self.kernels, self.dtype, self.rank = kernels, dtype, input.ndim - 2
-        code = code_of(penalty, shape)
+        code = code_of(args.penalty, args.shape)
         self.options = {"PENALTY": code, "RANK": self.rank, "MASKED": mask is not None, "num_warps": WARPS}
         self.input = input.detach().contiguous()
-        paired = target.detach().contiguous() if penalty == "magnitude" else self.input
+        paired = self.input if args.target is None else args.target.detach().contiguous()
         self.shared, weight = 1, self.input
         if mask is not None:
             self.shared = input.shape[1] if mask.shape[1] == 1 else 1
             weight = readable(mask.expand(input.shape[0], *mask.shape[1:]))
-        self.isotropic, self.masked = penalty == "isotropic", mask is not None
+        self.isotropic, self.masked = args.penalty == "isotropic", mask is not None
         missing = AXES - self.rank
         self.sizes = (1,) * missing + tuple(input.shape[2:])
-        scales = table((0.0,) * missing + tuple(map(float, axis_scale)), dtype, input.device)
+        scales = table((0.0,) * missing + tuple(map(float, args.axis_scale)), dtype, input.device)
         self.images = (self.input, paired, weight, scales)
         self.volumes = input.shape[0] * input.shape[1]
         self.lines = self.volumes * self.sizes[0] * self.sizes[1]

@@ -13,12 +13,16 @@ from medloss.ops.operator import Operator
 __all__ = ["calibration_error"]
 
 
-def _fake(input: Tensor, target: Tensor, mask: Tensor | None, bins: int) -> Tensor:
-    return input.new_empty(input.shape[:2], dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.input.new_empty(args.input.shape[:2], dtype=accumulation_dtype(args.input))
 
 
 OPERATOR = Operator(
-    "calibration_error", reference.calibration_error, _fake, (NativeCalibrationError(), TritonCalibrationError())
+    "calibration_error",
+    reference.Arguments,
+    reference.calibration_error,
+    _fake,
+    (NativeCalibrationError(), TritonCalibrationError()),
 )
 
 

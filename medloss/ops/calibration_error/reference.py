@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
+from medloss.ops.misfits import mask_misfits
 
 
-def calibration_error(input: Tensor, target: Tensor, mask: Tensor | None, bins: int) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``calibration_error`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    bins: int
+
+    def misfits(self, most_bins: int) -> list[str]:
+        """Why no kernel that knows so many bins can take these arguments; empty where one can."""
+        found = mask_misfits(self.mask, self.input)
+        if self.input.numel() == 0 or self.target.shape != self.input.shape:
+            found.append("target is not of the input's shape, or there is no voxel")
+        if self.bins > most_bins:
+            found.append(f"{self.bins} bins are more than {most_bins}")
+        return found
+
+
+def calibration_error(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.calibration_error.calibration_error`."""
-    dtype = accumulation_dtype(input)
-    weight = None if mask is None else mask.to(dtype).expand(input.shape)
-    p, t = blank(input.to(dtype), weight), blank(target.to(dtype), weight)
+    dtype = accumulation_dtype(args.input)
+    weight = None if args.mask is None else args.mask.to(dtype).expand(args.input.shape)
+    p, t = blank(args.input.to(dtype), weight), blank(args.target.to(dtype), weight)
     excess = p - t
     weight = None if weight is None else weight.detach()
-    return (excess * slopes(p.detach(), excess.detach(), weight, bins)).sum(spatial_axes(p))
+    return (excess * slopes(p.detach(), excess.detach(), weight, args.bins)).sum(spatial_axes(p))
 
 
 def slopes(p: Tensor, excess: Tensor, weight: Tensor | None, bins: int) -> Tensor:

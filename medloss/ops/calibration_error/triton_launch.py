@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
-from medloss.ops.calibration_error.cpu import misfits
+from medloss.ops.calibration_error.reference import Arguments
 from medloss.ops.dispatch import KeepingPath
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.triton_tiles import padded
@@ -25,27 +25,24 @@ TILE = 1024
 """Voxels of a program of the gradient."""
 
 
-class TritonCalibrationError(KeepingPath):
+class TritonCalibrationError(KeepingPath[Arguments], triton_path.TritonPath[Arguments]):
     """Mass and excess of each bin, without a map; what is kept for the gradient is one slope for each bin."""
 
-    name = "triton"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        input, target = args[:2]
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
         most = triton_volume.MOST_SAMPLES
-        found = triton_volume.reasons(input, target, True, most) + misfits(args, needs, MOST_BINS)
-        if input.shape[0] * input.shape[1] > most:
+        found = triton_volume.misfits(args.input, args.target, True, most) + args.misfits(MOST_BINS)
+        if args.input.shape[0] * args.input.shape[1] > most:
             found.append(f"classes of all samples are more than {most}")
         return found
 
-    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_keeping(self, args: Arguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         """B C, and the slope of each bin."""
         from medloss.ops.calibration_error import triton_kernels as kernels
 
-        input, target, mask, bins = args
+        input, bins = args.input, args.bins
         rows, voxels, options = _sizes(args)
-        x, t, weight = input.detach(), readable(target), _weight(input, mask)
+        x, t, weight = input.detach(), readable(args.target), _weight(input, args.mask)
         held = min(padded(bins), HELD)
         chunks, tiles = -(-bins // held), -(-voxels // LANES)
         programs = max(min(tiles, max(triton_volume.PROGRAMS // rows, 1)), -(-tiles // MOST_STEPS))
@@ -65,13 +62,13 @@ class TritonCalibrationError(KeepingPath):
             )  # fmt: skip
         return errors, (slopes,)
 
-    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype and layout, from the slopes of the bins."""
         from medloss.ops.calibration_error import triton_kernels as kernels
 
-        input, _, mask, _ = args
+        input = args.input
         rows, voxels, options = _sizes(args)
-        x, weight, result = input.detach(), _weight(input, mask), torch.empty_like(input)
+        x, weight, result = input.detach(), _weight(input, args.mask), torch.empty_like(input)
         with triton_path.on_device(input):
             kernels.gradient[(-(-voxels // TILE), rows)](
                 x, weight, *kept, grad.contiguous(), result, voxels, steps(x), steps(weight), steps(result), **options,
@@ -80,13 +77,13 @@ class TritonCalibrationError(KeepingPath):
         return result
 
 
-def _sizes(args: tuple[Any, ...]) -> tuple[int, int, dict[str, Any]]:
+def _sizes(args: Arguments) -> tuple[int, int, dict[str, Any]]:
     """Classes of all samples, voxels of each, and what the kernels are compiled for."""
     from triton import language
 
-    input, _, mask, bins = args
+    input = args.input
     real = language.float64 if accumulation_dtype(input) == torch.float64 else language.float32
-    options = {"CLASSES": input.shape[1], "BINS": bins, "MASKED": mask is not None, "ACC": real}
+    options = {"CLASSES": input.shape[1], "BINS": args.bins, "MASKED": args.mask is not None, "ACC": real}
     return input.shape[0] * input.shape[1], input[0, 0].numel(), options
 
 

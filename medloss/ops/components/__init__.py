@@ -13,11 +13,13 @@ from medloss.ops.operator import Operator
 __all__ = ["components"]
 
 
-def _fake(mask: Tensor, connectivity: int) -> Tensor:
-    return mask.new_empty(mask.shape, dtype=torch.int64)
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.mask.new_empty(args.mask.shape, dtype=torch.int64)
 
 
-OPERATOR = Operator("components", reference.components, _fake, (NativeComponents(), TritonComponents()))
+OPERATOR = Operator(
+    "components", reference.Arguments, reference.components, _fake, (NativeComponents(), TritonComponents())
+)
 
 
 def components(mask: Tensor, connectivity: int | None = None) -> Tensor:

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.components.reference import Arguments
 
 AXES = 3
 
 
-class NativeComponents(native.NativePath):
+class NativeComponents(native.NativePath[Arguments]):
     """Union and find, voxel by voxel."""
 
-    told = "mask is"
+    differentiable = ()
     wants_avx2 = False
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+    def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        mask = args[0]
-        found = []
-        if not 1 <= mask.ndim - 2 <= AXES:
-            found.append(f"mask has {mask.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
-        if needs is not None:
-            found.append("a number of a component has no gradient")
-        return found
+        return args.misfits()
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C [spatial]."""
-        mask, connectivity = args
+        mask = args.mask
         labels = torch.empty(mask.shape, dtype=torch.int64, device="cpu")
         sizes = [1] * (AXES + 2 - mask.ndim) + list(mask.shape[2:])
         volumes = mask.shape[0] * mask.shape[1]
-        native.call("components", torch.float32, mask.contiguous(), volumes, *sizes, connectivity, labels)
+        native.call("components", torch.float32, mask.contiguous(), volumes, *sizes, args.connectivity, labels)
         return labels
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """There is none."""
-        raise NotImplementedError("components have no gradient")

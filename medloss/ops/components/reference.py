@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from medloss.ops.misfits import axes_misfits
 
-def components(mask: Tensor, connectivity: int) -> Tensor:
+
+class Arguments(NamedTuple):
+    """What ``components`` is given."""
+
+    mask: Tensor
+    connectivity: int
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        return axes_misfits(self.mask)
+
+
+def components(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.components.components`."""
+    mask = args.mask
     spatial = mask.shape[2:]
     voxels, nobody = spatial.numel(), spatial.numel()  # the index behind the last voxel stands for the background
     inside = mask.reshape(-1, voxels)
@@ -18,7 +33,7 @@ def components(mask: Tensor, connectivity: int) -> Tensor:
     parent = torch.where(torch.nn.functional.pad(inside, (0, 1)), own, nobody)
     while True:  # a parent is a voxel of the same component, of a lower index or oneself
         grid = parent[:, :voxels].view(-1, *spatial)
-        least = torch.where(inside, least_neighbour(grid, connectivity, nobody).view_as(inside), nobody)
+        least = torch.where(inside, least_neighbour(grid, args.connectivity, nobody).view_as(inside), nobody)
         told = parent.scatter_reduce(1, parent[:, :voxels], least, "amin")
         told = torch.minimum(told, torch.nn.functional.pad(least, (0, 1), value=nobody))
         told = told.gather(1, told)

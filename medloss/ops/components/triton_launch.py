@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.components.reference import Arguments
+from medloss.ops.misfits import dtype_misfits
 from medloss.ops.triton_tiles import readable
 from medloss.ops.triton_volume import MOST_VOXELS
 
@@ -18,34 +18,28 @@ TILE, PAIRS_TILE = 512, 256
 """Voxels of a program; fewer where it joins pairs: all threads wait for the longest search, and more would spill."""
 
 
-class TritonComponents:
+class TritonComponents(triton_path.TritonPath[Arguments]):
     """Union and find by all voxels at once; nothing is stored beside the numbers but a count per tile."""
 
-    name = "triton"
+    differentiable = ()
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        mask, connectivity = args
-        found = triton_path.reasons(mask)
-        if not 1 <= mask.ndim - 2 <= AXES:
-            found.append(f"mask has {mask.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
-        if mask.dtype != torch.bool:
-            found.append(f"mask is {mask.dtype}, the kernel takes bool")
-        if connectivity < 1:
-            found.append(f"connectivity is {connectivity}, the kernel takes 1 and more")
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        mask = args.mask
+        found = args.misfits() + dtype_misfits((torch.bool,), mask=mask)
+        if args.connectivity < 1:
+            found.append(f"connectivity is {args.connectivity}, the kernel takes 1 and more")
         if mask.numel() == 0:
             found.append("there are no voxels")
         if mask.shape[2:].numel() > MOST_VOXELS:
             found.append(f"a volume has more than {MOST_VOXELS} voxels")
-        if needs is not None:
-            found.append("a number of a component has no gradient")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C [spatial]."""
         from medloss.ops.components import triton_kernels as kernels
 
-        mask, connectivity = readable(args[0]), args[1]
+        mask, connectivity = readable(args.mask), args.connectivity
         _, height, width = (1,) * (AXES + 2 - mask.ndim) + mask.shape[2:]
         voxels, volumes = mask.shape[2:].numel(), mask.shape[0] * mask.shape[1]
         tiles = -(-voxels // TILE)
@@ -62,7 +56,3 @@ class TritonComponents:
             kernels.settle[grid](mask, labels, counts, voxels, tiles, TILE=TILE)
             kernels.number[grid](mask, labels, counts.cumsum(1) - counts, voxels, tiles, TILE=TILE)
         return labels
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """There is none."""
-        raise NotImplementedError("components have no gradient")

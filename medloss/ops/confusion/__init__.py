@@ -16,19 +16,14 @@ from medloss.ops.operator import Operator
 __all__ = ["confusion"]
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    activation: str,
-    indexed: bool,
-    ignore_index: int | None,
-) -> Tensor:
-    batch, classes = input.shape[:2]
-    return input.new_empty((batch, classes, classes), dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    batch, classes = args.input.shape[:2]
+    return args.input.new_empty((batch, classes, classes), dtype=accumulation_dtype(args.input))
 
 
-OPERATOR = Operator("confusion", reference.confusion, _fake, (NativeConfusion(), TritonConfusion()))
+OPERATOR = Operator(
+    "confusion", reference.Arguments, reference.confusion, _fake, (NativeConfusion(), TritonConfusion())
+)
 
 
 def confusion(

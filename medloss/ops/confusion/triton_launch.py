@@ -8,35 +8,32 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
+from medloss.ops.confusion.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.triton_volume import Volume
 
 MOST_CLASSES, MOST_MEMBERSHIPS = 128, 64
 
 
-class TritonConfusion:
+class TritonConfusion(triton_path.TritonPath[Arguments]):
     """The activation and the confusion matrix in one sweep on a GPU; no map of probabilities is made."""
 
-    name = "triton"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
-        input, target, _, _, indexed, _ = args
-        found = triton_volume.reasons(input, target, indexed, MOST_CLASSES)
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        input = args.input
+        found = triton_volume.misfits(input, args.target, args.indexed, MOST_CLASSES)
         if input.dtype == torch.float64:
             found.append("input is double, which the tensor cores do not multiply")
-        if not indexed and input.shape[1] > MOST_MEMBERSHIPS:
+        if not args.indexed and input.shape[1] > MOST_MEMBERSHIPS:
             found.append(f"memberships of {input.shape[1]} classes are more than {MOST_MEMBERSHIPS}")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target or mask is asked for")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C C."""
         from medloss.ops.confusion import triton_kernels as kernels
 
-        input = args[0]
-        volume = triton_volume.volume(*args)
+        input = args.input
+        volume = _volume(args)
         tiles = configuration(volume)
         programs = volume.programs(tiles["TILE"], 2048 if tiles["C"] <= 32 else 512)
         partials = input.new_empty(
@@ -50,12 +47,12 @@ class TritonConfusion:
             triton_volume.add_rows(partials, matrix)
         return matrix
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype and layout."""
         from medloss.ops.confusion import triton_kernels as kernels
 
-        input = args[0]
-        volume = triton_volume.volume(*args)
+        input = args.input
+        volume = _volume(args)
         tiles = configuration(volume)
         gradient = torch.empty_like(input)
         with triton_path.on_device(input):
@@ -64,6 +61,10 @@ class TritonConfusion:
                 **volume.options, **tiles
             )  # fmt: skip
         return gradient
+
+
+def _volume(args: Arguments) -> Volume:
+    return triton_volume.volume(args.input, args.target, args.mask, args.activation, args.indexed, args.ignore_index)
 
 
 def configuration(volume: Volume) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medloss.ops.differences import reference
 from medloss.ops.differences.cpu import NativeDifferences
-from medloss.ops.differences.reference import JOINT, REACH, interior_weight, reach_of
+from medloss.ops.differences.reference import JOINT, REACH, interior_weight
 from medloss.ops.differences.triton_launch import TritonDifferences
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
@@ -32,24 +32,16 @@ STENCILS = {
 }
 
 
-def _fake(
-    field: Tensor,
-    mask: Tensor | None,
-    energy: str,
-    stencil: str,
-    axis_scale: list[float],
-    component_scale: list[float],
-    reduce: bool,
-    border: str,
-    lame: list[float] | None,
-) -> Tensor:
-    maps = (field.shape[0], 1 if energy in JOINT else field.shape[1])
-    lost = [0 if border == "replicate" else sum(reach) for reach in reach_of(stencil, axis_scale).values()]
-    spatial = [] if reduce else [size - less for size, less in zip(field.shape[2:], lost, strict=True)]
+def _fake(args: reference.Arguments) -> Tensor:
+    field = args.field
+    maps = (field.shape[0], 1 if args.energy in JOINT else field.shape[1])
+    spatial = [] if args.reduce else args.inner()
     return field.new_empty((*maps, *spatial), dtype=accumulation_dtype(field))
 
 
-OPERATOR = Operator("differences", reference.differences, _fake, (NativeDifferences(), TritonDifferences()))
+OPERATOR = Operator(
+    "differences", reference.Arguments, reference.differences, _fake, (NativeDifferences(), TritonDifferences())
+)
 
 
 def differences(

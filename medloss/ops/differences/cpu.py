@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.differences.reference import JOINT, reach_of
-from medloss.ops.masking import accumulation_dtype, fits
+from medloss.ops.differences.reference import JOINT, Arguments, reach_of
+from medloss.ops.masking import accumulation_dtype
 
 Taps = dict[tuple[int, ...], float]
 """Component and offset along the axes -> weight."""
@@ -25,74 +25,55 @@ class Term(NamedTuple):
     taps: Taps
 
 
-class NativeDifferences(native.NativePath):
+class NativeDifferences(native.NativePath[Arguments]):
     """Every energy in one sweep of C, without a map of any derivative."""
 
-    told = "field is"
+    differentiable = ("field",)
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+    def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        field, mask, energy, stencil, axis_scale, _, _, border, _ = args
-        found = []
-        if not 3 <= field.ndim <= 5:
-            found.append(f"field has {field.ndim - 2} spatial axes, the kernel takes 1 to 3")
-        elif min(_interior(field, stencil, axis_scale, border)) < 1 or field.numel() == 0:
-            found.append("no stencil lies inside")
-        elif not any(axis_scale):
-            found.append("no axis is differentiated")
-        if energy in JOINT and (field.shape[1] != field.ndim - 2 or not all(axis_scale)):
-            found.append(f"{energy} needs a component and a derivative for each axis")
-        if mask is not None and not fits(mask, field):
-            found.append("the mask does not fit the field")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of the mask is asked for")
-        return found
+        return args.misfits()
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """The map, or B d with ``reduce``."""
-        field, _, energy, stencil, axis_scale, _, reduce, border, _ = args
+        field = args.field
         dtype = accumulation_dtype(field)
-        maps = (field.shape[0], 1 if energy in JOINT else field.shape[1])
-        if reduce:
+        maps = (field.shape[0], 1 if args.energy in JOINT else field.shape[1])
+        if args.reduce:
             sums = torch.empty(maps, dtype=torch.float64, device="cpu")
             native.call("differences_forward", dtype, *_operands(args), None, sums)
             return sums.to(dtype)
-        map = torch.empty((*maps, *_interior(field, stencil, axis_scale, border)), dtype=dtype, device="cpu")
+        map = torch.empty((*maps, *args.inner()), dtype=dtype, device="cpu")
         native.call("differences_forward", dtype, *_operands(args), map, None)
         return map
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the field, in its dtype."""
-        field, *_, reduce, _, _ = args
-        dtype = accumulation_dtype(field)
-        result = torch.empty(field.shape, dtype=dtype, device="cpu")
+        dtype = accumulation_dtype(args.field)
+        result = torch.empty(args.field.shape, dtype=dtype, device="cpu")
         grad = grad.to(dtype).contiguous()
-        upstream = (None, grad) if reduce else (grad, None)
+        upstream = (None, grad) if args.reduce else (grad, None)
         native.call("differences_backward", dtype, *_operands(args), *upstream, result)
-        return result.to(field.dtype)
+        return result.to(args.field.dtype)
 
 
-def _interior(field: Tensor, stencil: str, axis_scale: Sequence[float], border: str) -> list[int]:
-    lost = [0 if border == "replicate" else sum(reach) for reach in reach_of(stencil, axis_scale).values()]
-    return [size - less for size, less in zip(field.shape[2:], lost, strict=True)]
-
-
-def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | None, ...]:
-    field, mask, energy, stencil, axis_scale, component_scale, _, border, lame = args
-    batch, components, *spatial = field.shape
-    joint, dtype = energy in JOINT, accumulation_dtype(field)
+def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
+    batch, components, *spatial = args.field.shape
+    joint, dtype = args.energy in JOINT, accumulation_dtype(args.field)
     joined = components if joint else 1
-    scales = tuple(axis_scale), tuple(component_scale)
-    count, *stencils, scale = _stencils(energy, stencil, *scales, tuple(lame or (1.0, 1.0)), border == "replicate")
+    scales = tuple(args.axis_scale), tuple(args.component_scale)
+    count, *stencils, scale = _stencils(
+        args.energy, args.stencil, *scales, tuple(args.lame or (1.0, 1.0)), args.border == "replicate"
+    )
     sizes = {1: (1, 1, *spatial), 2: (spatial[0], 1, spatial[-1]), 3: tuple(spatial)}[len(spatial)]
     weight, shared = None, 1
-    if mask is not None:
-        weight = mask.detach().to(dtype)
+    if args.mask is not None:
+        weight = args.mask.detach().to(dtype)
         weight = weight.amin(1, keepdim=True) if joint else weight
         weight = weight.expand(batch, *weight.shape[1:]).contiguous()
         shared = components // (joined * weight.shape[1])
     return (
-        field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined,
+        args.field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined,
         torch.tensor(sizes, device="cpu"),
         count, *stencils, scale.expand(batch, components // joined).contiguous(),
     )  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from medloss.ops.masking import accumulation_dtype, added, blank, constants, spatial_axes
+from medloss.ops.misfits import axes_misfits, mask_misfits
 
 REACH = {
     "central": (1, 1), "forward": (0, 1), "backward": (1, 0), "compact": (1, 1), "wide": (2, 2), "all": (0, 1),
@@ -18,27 +20,46 @@ JOINT = ("elasticity",)
 """Energies that join the components of the field, and so have one map in place of one for each component."""
 
 
-def differences(
-    field: Tensor,
-    mask: Tensor | None,
-    energy: str,
-    stencil: str,
-    axis_scale: list[float],
-    component_scale: list[float],
-    reduce: bool,
-    border: str,
-    lame: list[float] | None,
-) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``differences`` is given."""
+
+    field: Tensor
+    mask: Tensor | None
+    energy: str
+    stencil: str
+    axis_scale: list[float]
+    component_scale: list[float]
+    reduce: bool
+    border: str
+    lame: list[float] | None
+
+    def inner(self) -> list[int]:
+        """How many stencils there are along each axis."""
+        return interior_sizes(self.field, self.stencil, self.axis_scale, self.border)
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        found = axes_misfits(self.field) + mask_misfits(self.mask, self.field)
+        if not any(self.axis_scale):
+            found.append("no axis is differentiated")
+        elif self.field.numel() == 0 or min(self.inner()) < 1:
+            found.append("no stencil lies inside")
+        if self.energy in JOINT and (self.field.shape[1] != self.field.ndim - 2 or not all(self.axis_scale)):
+            found.append(f"{self.energy} needs a component and a derivative for each axis")
+        return found
+
+
+def differences(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.differences.differences`."""
-    weight = None if mask is None else mask.to(accumulation_dtype(field))
-    u = blank(field.to(accumulation_dtype(field)), weight)
-    components = constants(component_scale, u).view(1, -1, *[1] * (u.ndim - 2))
-    slopes = Stencil(u * components, stencil, axis_scale, border)
-    map = _elasticity(slopes, lame or [1.0, 1.0]) if energy == "elasticity" else ENERGIES[energy](slopes)
+    weight = None if args.mask is None else args.mask.to(accumulation_dtype(args.field))
+    u = blank(args.field.to(accumulation_dtype(args.field)), weight)
+    components = constants(args.component_scale, u).view(1, -1, *[1] * (u.ndim - 2))
+    slopes = Stencil(u * components, args.stencil, args.axis_scale, args.border)
+    map = _elasticity(slopes, args.lame or [1.0, 1.0]) if args.energy == "elasticity" else ENERGIES[args.energy](slopes)
     if weight is not None:
-        weight = weight.amin(1, keepdim=True) if energy in JOINT else weight
-        map = map * interior_weight(weight, stencil, border, axis_scale)
-    return map.sum(spatial_axes(map)) if reduce else map
+        weight = weight.amin(1, keepdim=True) if args.energy in JOINT else weight
+        map = map * interior_weight(weight, args.stencil, args.border, args.axis_scale)
+    return map.sum(spatial_axes(map)) if args.reduce else map
 
 
 def interior_weight(

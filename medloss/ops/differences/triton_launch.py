@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
-from medloss.ops.differences.reference import JOINT, extended, interior_weight, reach_of
+from medloss.ops.differences.reference import JOINT, Arguments, extended, interior_weight, reach_of
 from medloss.ops.differences.stencils import composed, taps_of, terms_of, voxels_of
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.triton_numbers import packed, tables
@@ -34,28 +34,16 @@ class Box(NamedTuple):
     sizes: tuple[int, ...]
 
 
-class TritonDifferences:
+class TritonDifferences(triton_path.TritonPath[Arguments]):
     """All energies, masks and borders, without a map of any derivative."""
 
-    name = "triton"
+    differentiable = ("field",)
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        field, _, energy, stencil, axis_scale, _, _, border, _ = args
-        found = triton_path.reasons(field)
-        if not 3 <= field.ndim <= 5:
-            found.append(f"field has {field.ndim - 2} spatial axes, the kernel takes 1 to {RANKS}")
-        elif field.numel() == 0 or min(_inner(field, stencil, axis_scale, border)) < 1:
-            found.append("no stencil lies inside")
-        if not any(axis_scale):
-            found.append("there is no axis to differentiate along")
-        if energy in JOINT and not all(axis_scale):
-            found.append(f"{energy} needs derivatives along all axes")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of the mask is asked for")
-        return found
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        return args.misfits()
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """The map, or B d with ``reduce``."""
         from medloss.ops.differences import triton_kernels as kernels
 
@@ -73,9 +61,9 @@ class TritonDifferences:
             )  # fmt: skip
         return result.sum(2, dtype=torch.float64).to(call.dtype) if call.reduce else result
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the field, in its dtype."""
-        field, call = args[0], _Call(args)
+        field, call = args.field, _Call(args)
         result = torch.empty_like(call.field, dtype=call.dtype if call.extended else field.dtype)
         grad = grad.to(call.dtype).contiguous()
         with triton_path.on_device(result):
@@ -90,10 +78,10 @@ class TritonDifferences:
 class _Call:
     """What the kernels are given: volumes, tables and sizes."""
 
-    def __init__(self, args: tuple[Any, ...]) -> None:
-        field, mask, energy, stencil, axis_scale, component_scale, self.reduce, border, lame = args
-        self.dtype, self.rank = accumulation_dtype(field), field.ndim - 2
-        self.reach, self.extended = reach_of(stencil, axis_scale), border == "replicate"
+    def __init__(self, args: Arguments) -> None:
+        field, mask, energy, stencil, axis_scale = args.field, args.mask, args.energy, args.stencil, args.axis_scale
+        self.reduce, self.dtype, self.rank = args.reduce, accumulation_dtype(field), field.ndim - 2
+        self.reach, self.extended = reach_of(stencil, axis_scale), args.border == "replicate"
         self.field = (extended(field.detach(), self.reach) if self.extended else field.detach()).contiguous()
         self.batch, components = field.shape[:2]
         joint = energy in JOINT
@@ -101,16 +89,16 @@ class _Call:
         weight, shared = self.field, 1
         if mask is not None:
             weight = mask.to(self.dtype).amin(1, keepdim=True) if joint else mask.to(self.dtype)
-            weight = interior_weight(weight, stencil, border, axis_scale)
+            weight = interior_weight(weight, stencil, args.border, axis_scale)
             weight = weight.expand(self.batch, *weight.shape[1:]).contiguous()
             shared = self.maps if weight.shape[1] == 1 else 1
         self.images = (self.field, weight)
-        scales = list(component_scale) * (components if len(component_scale) == 1 else 1)
-        self.terms = terms_of(energy, stencil, axis_scale, scales, lame or [1.0, 1.0])
+        scales = list(args.component_scale) * (components if len(args.component_scale) == 1 else 1)
+        self.terms = terms_of(energy, stencil, axis_scale, scales, args.lame or [1.0, 1.0])
         each = _scales(energy, scales)
         self.scales = packed(tuple(each[:1] if len(set(each)) == 1 else each), self.dtype)
         self.sizes = _placed(self.field.shape[2:], 1)
-        self.inner = _placed(_inner(field, stencil, axis_scale, border), 1)
+        self.inner = _placed(args.inner(), 1)
         self.before = _placed([reach[0] for reach in self.reach.values()], 0)
         self.numbers = (components, self.maps, shared, *self.sizes, *self.before, *self.inner)
         self.simple = self.reduce and mask is None and not joint and energy != "variation"
@@ -212,11 +200,6 @@ def _filled(entries: list[Any], count: int, nothing: Any) -> list[Any]:
 def _placed(values: Sequence[int], missing: int) -> tuple[int, ...]:
     """One number for depth, height and width, from one for each axis that the field has."""
     return (missing,) * (RANKS - len(values)) + tuple(values)
-
-
-def _inner(field: Tensor, stencil: str, axis_scale: list[float], border: str) -> list[int]:
-    lost = [0 if border == "replicate" else sum(reach) for reach in reach_of(stencil, axis_scale).values()]
-    return [size - less for size, less in zip(field.shape[2:], lost)]
 
 
 def folded(grad: Tensor, reach: dict[int, tuple[int, int]]) -> Tensor:

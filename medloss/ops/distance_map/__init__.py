@@ -11,42 +11,45 @@ import torch
 from torch import Tensor
 
 from medloss.ops.distance_map import reference
-from medloss.ops.distance_map.cpu import LONGEST_SEARCH, NativeDistanceMap
-from medloss.ops.distance_map.triton_launch import TritonDistanceMap
+from medloss.ops.distance_map.cpu import LONGEST_SEARCH, NativeBorderDistance, NativeDistanceMap, NativeNearestSource
+from medloss.ops.distance_map.triton_launch import TritonBorderDistance, TritonDistanceMap, TritonNearestSource
 from medloss.ops.operator import Operator
 
 __all__ = ["border_distance", "distance_map", "nearest_source", "signed_distance"]
 
 
-def _fake(sources: Tensor, spacing: list[float], dtype: torch.dtype) -> Tensor:
-    return sources.new_empty(sources.shape, dtype=dtype)
+def _fake(args: reference.DistanceArguments) -> Tensor:
+    return args.sources.new_empty(args.sources.shape, dtype=args.dtype)
 
 
-def _fake_border(inside: Tensor, spacing: list[float], dtype: torch.dtype, kind: str) -> Tensor:
-    return inside.new_empty(inside.shape, dtype=dtype)
+def _fake_border(args: reference.BorderArguments) -> Tensor:
+    return args.inside.new_empty(args.inside.shape, dtype=args.dtype)
 
 
-def _fake_nearest(sources: Tensor, spacing: list[float]) -> Tensor:
-    return sources.new_empty(sources.shape, dtype=torch.int64)
+def _fake_nearest(args: reference.NearestArguments) -> Tensor:
+    return args.sources.new_empty(args.sources.shape, dtype=torch.int64)
 
 
 OPERATOR = Operator(
     "distance_map",
+    reference.DistanceArguments,
     reference.distance_map,
     _fake,
-    (NativeDistanceMap("distance_map"), TritonDistanceMap("distance_map")),
+    (NativeDistanceMap(), TritonDistanceMap()),
 )
 BORDER = Operator(
     "border_distance",
+    reference.BorderArguments,
     reference.border_distance,
     _fake_border,
-    (NativeDistanceMap("border_distance"), TritonDistanceMap("border_distance")),
+    (NativeBorderDistance(), TritonBorderDistance()),
 )
 NEAREST = Operator(
     "nearest_source",
+    reference.NearestArguments,
     reference.nearest_source,
     _fake_nearest,
-    (NativeDistanceMap("nearest_source"), TritonDistanceMap("nearest_source")),
+    (NativeNearestSource(), TritonNearestSource()),
 )
 
 

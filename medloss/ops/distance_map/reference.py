@@ -2,27 +2,73 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from medloss.ops.masking import spatial_axes
+from medloss.ops.misfits import axes_misfits
 
 CHUNK = 2**20
 """Candidates looked at together: 8 MiB of float64, whatever the volume."""
 
 
-def distance_map(sources: Tensor, spacing: list[float], dtype: torch.dtype) -> Tensor:
+class DistanceArguments(NamedTuple):
+    """What ``distance_map`` is given."""
+
+    sources: Tensor
+    spacing: list[float]
+    dtype: torch.dtype
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        return axes_misfits(self.sources) + result_misfits(self.dtype)
+
+
+class BorderArguments(NamedTuple):
+    """What ``border_distance`` is given; ``kind``: ``"distance"``, ``"square"`` or ``"signed"``."""
+
+    inside: Tensor
+    spacing: list[float]
+    dtype: torch.dtype
+    kind: str
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        return axes_misfits(self.inside) + result_misfits(self.dtype)
+
+
+class NearestArguments(NamedTuple):
+    """What ``nearest_source`` is given."""
+
+    sources: Tensor
+    spacing: list[float]
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        return axes_misfits(self.sources)
+
+
+def result_misfits(dtype: torch.dtype) -> list[str]:
+    """Whether kernels give a result of this dtype."""
+    known = dtype in (torch.float32, torch.float64)
+    return [] if known else [f"the result is {dtype}, the kernel gives float32 and float64"]
+
+
+def distance_map(args: DistanceArguments) -> Tensor:
     """See :func:`medloss.ops.distance_map.distance_map`."""
-    unit = min(spacing)
-    squared = squared_distance(sources, None, [size / unit for size in spacing])[0]
+    unit = min(args.spacing)
+    squared = squared_distance(args.sources, None, [size / unit for size in args.spacing])[0]
     reached = squared < torch.inf
-    return (torch.where(reached, squared, 0.0).sqrt() * unit).to(dtype)
+    return (torch.where(reached, squared, 0.0).sqrt() * unit).to(args.dtype)
 
 
-def border_distance(inside: Tensor, spacing: list[float], dtype: torch.dtype, kind: str) -> Tensor:
-    """See :func:`medloss.ops.distance_map.border_distance`; ``kind``: ``"distance"``, ``"square"`` or ``"signed"``."""
-    distance = torch.where(inside, distance_map(~inside, spacing, dtype), distance_map(inside, spacing, dtype))
-    return of_kind(distance, inside, spacing, kind)
+def border_distance(args: BorderArguments) -> Tensor:
+    """See :func:`medloss.ops.distance_map.border_distance`."""
+    inside, spacing, dtype, kind = args
+    to_outside, to_inside = (distance_map(DistanceArguments(side, spacing, dtype)) for side in (~inside, inside))
+    return of_kind(torch.where(inside, to_outside, to_inside), inside, spacing, kind)
 
 
 def of_kind(distance: Tensor, inside: Tensor, spacing: list[float], kind: str) -> Tensor:
@@ -34,11 +80,11 @@ def of_kind(distance: Tensor, inside: Tensor, spacing: list[float], kind: str) -
     return torch.where(inside, 0.0 - (distance - min(spacing)).clamp_min(0.0), distance)
 
 
-def nearest_source(sources: Tensor, spacing: list[float]) -> Tensor:
+def nearest_source(args: NearestArguments) -> Tensor:
     """See :func:`medloss.ops.distance_map.nearest_source`."""
-    unit, spatial = min(spacing), sources.shape[2:]
+    sources, unit, spatial = args.sources, min(args.spacing), args.sources.shape[2:]
     index = torch.arange(spatial.numel(), device=sources.device).view(spatial).expand(sources.shape)
-    squared, nearest = squared_distance(sources, index, [size / unit for size in spacing])
+    squared, nearest = squared_distance(sources, index, [size / unit for size in args.spacing])
     assert nearest is not None  # as there is an index
     return torch.where(squared < torch.inf, nearest, -1)
 

@@ -13,11 +13,17 @@ from medloss.ops.operator import Operator
 __all__ = ["global_moments"]
 
 
-def _fake(input: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    return input.new_empty((*input.shape[:2], 4), dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.input.new_empty((*args.input.shape[:2], 4), dtype=accumulation_dtype(args.input))
 
 
-OPERATOR = Operator("global_moments", reference.global_moments, _fake, (NativeGlobalMoments(), TritonGlobalMoments()))
+OPERATOR = Operator(
+    "global_moments",
+    reference.Arguments,
+    reference.global_moments,
+    _fake,
+    (NativeGlobalMoments(), TritonGlobalMoments()),
+)
 
 
 def global_moments(input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:

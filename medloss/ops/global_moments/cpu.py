@@ -10,68 +10,53 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.dispatch import KeepingPath
+from medloss.ops.global_moments.reference import Arguments
 from medloss.ops.label_tile import TYPES
-from medloss.ops.masking import accumulation_dtype, fits
+from medloss.ops.masking import accumulation_dtype
 
 LEVELS = 5
 """Numbers of a volume that a gradient needs: both means, and the rates of both variances and of the covariance."""
 
 
-def misfits(args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
-    """Why no kernel can take these arguments; empty where one can."""
-    input, target, mask = args
-    found = [
-        f"{told} is {image.dtype}, the kernel takes {', '.join(str(dtype)[6:] for dtype in TYPES)}"
-        for told, image in (("input", input), ("target", target))
-        if image.dtype not in TYPES
-    ]
-    if target.shape != input.shape or input.numel() == 0:
-        found.append("target is not of the input's shape, or there is no voxel")
-    if mask is not None and not fits(mask, input):
-        found.append("the mask does not fit the images")
-    if needs is not None and any(needs[2:]):
-        found.append("a gradient of the mask is asked for")
-    return found
-
-
-class NativeGlobalMoments(KeepingPath, native.NativePath):
+class NativeGlobalMoments(KeepingPath[Arguments], native.NativePath[Arguments]):
     """Images are read as they are, in half precision too. Kept for the gradient are five numbers of each volume."""
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
-        """Why the kernel cannot take these arguments; empty where it can."""
-        return misfits(args, needs)
+    differentiable = ("input", "target")
 
-    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        return args.misfits()
+
+    def forward_keeping(self, args: Arguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         """B C 4, and the levels."""
-        input, dtype = args[0], accumulation_dtype(args[0])
+        input, dtype = args.input, accumulation_dtype(args.input)
         result = torch.empty((*input.shape[:2], 4), dtype=torch.float64, device="cpu")
         levels = torch.empty((*input.shape[:2], LEVELS), dtype=torch.float64, device="cpu")
-        native.call("global_moments_forward", dtype, *_operands(args, 0), result, levels)
+        native.call("global_moments_forward", dtype, *_operands(args, "input"), result, levels)
         return result.to(dtype), (levels,)
 
-    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype."""
-        return self._gradient(0, grad, args, *kept)
+        return self._gradient("input", grad, args, *kept)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of either image, in its dtype."""
-        return self._gradient(index, grad, args, *self.forward_keeping(args)[1])
+        return self._gradient(name, grad, args, *self.forward_keeping(args)[1])
 
-    def _gradient(self, index: int, grad: Tensor, args: tuple[Any, ...], levels: Tensor) -> Tensor:
-        assert index < 2, "only the images have a gradient"
-        image, dtype = args[index], accumulation_dtype(args[0])
+    def _gradient(self, name: str, grad: Tensor, args: Arguments, levels: Tensor) -> Tensor:
+        image, dtype = args.pair(name)[0], accumulation_dtype(args.input)
         result = torch.empty(image.shape, dtype=_read_as(image, dtype), device="cpu")
         grad = grad.to(torch.float64).contiguous()
-        native.call("global_moments_backward", dtype, *_operands(args, index), levels, grad, index, result)
+        of_target = int(name == "target")
+        native.call("global_moments_backward", dtype, *_operands(args, name), levels, grad, of_target, result)
         return result.to(image.dtype)
 
 
-def _operands(args: tuple[Any, ...], own: int) -> tuple[Any, ...]:
+def _operands(args: Arguments, own: str) -> tuple[Any, ...]:
     """The image ``own`` and the other one with their types, the mask and how many volumes share it, and the sizes."""
-    input, _, mask = args
-    dtype, (batch, channels, *spatial) = accumulation_dtype(input), input.shape
-    images = [args[index].detach().to(_read_as(args[index], dtype)).contiguous() for index in (own, 1 - own)]
-    mask, shared = native.shared_weight(mask, batch, channels, dtype)
+    dtype, (batch, channels, *spatial) = accumulation_dtype(args.input), args.input.shape
+    images = [image.detach().to(_read_as(image, dtype)).contiguous() for image in args.pair(own)]
+    mask, shared = native.shared_weight(args.mask, batch, channels, dtype)
     typed = [value for image in images for value in (image, TYPES[image.dtype])]
     return (*typed, mask, shared, batch * channels, math.prod(spatial))
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.dispatch import KeepingPath
-from medloss.ops.global_moments.cpu import LEVELS, misfits
+from medloss.ops.global_moments.cpu import LEVELS
+from medloss.ops.global_moments.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.triton_tiles import padded, readable
 
@@ -20,20 +21,20 @@ AT_ONCE = 1024
 """Tiles that are joined at once."""
 
 
-class TritonGlobalMoments(KeepingPath):
+class TritonGlobalMoments(KeepingPath[Arguments], triton_path.TritonPath[Arguments]):
     """Moments of tiles, joined in double in a second launch; a third one writes the gradient."""
 
-    name = "triton"
+    differentiable = ("input", "target")
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        return triton_path.reasons(args[0]) + misfits(args, needs)
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        return args.misfits()
 
-    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_keeping(self, args: Arguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         """B C 4, and five numbers of each volume in double."""
         from medloss.ops.global_moments import triton_kernels as kernels
 
-        input, dtype, pair = args[0], accumulation_dtype(args[0]), _pair(args, 0)
+        input, dtype, pair = args.input, accumulation_dtype(args.input), _pair(args, "input")
         tiles = -(-pair.voxels // TILE[dtype])
         partials = input.new_empty((pair.volumes, tiles, 6), dtype=torch.float64)
         result = input.new_empty((*input.shape[:2], 4), dtype=dtype)
@@ -45,25 +46,24 @@ class TritonGlobalMoments(KeepingPath):
             kernels.join[(pair.volumes,)](partials, result, levels, tiles, ROWS=min(AT_ONCE, padded(tiles)))
         return result, (levels,)
 
-    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype."""
-        return self._gradient(0, grad, args, *kept)
+        return self._gradient("input", grad, args, *kept)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of either image, in its dtype."""
-        return self._gradient(index, grad, args, *self.forward_keeping(args)[1])
+        return self._gradient(name, grad, args, *self.forward_keeping(args)[1])
 
-    def _gradient(self, index: int, grad: Tensor, args: tuple[Any, ...], levels: Tensor) -> Tensor:
+    def _gradient(self, name: str, grad: Tensor, args: Arguments, levels: Tensor) -> Tensor:
         from medloss.ops.global_moments import triton_kernels as kernels
 
-        assert index < 2, "only the images have a gradient"
-        image, pair = args[index], _pair(args, index)
+        image, pair = args.pair(name)[0], _pair(args, name)
         result = torch.empty(image.shape, dtype=image.dtype, device=image.device)
-        tiles = -(-pair.voxels // TILE[accumulation_dtype(args[0])])
+        tiles = -(-pair.voxels // TILE[accumulation_dtype(args.input)])
         with triton_path.on_device(image):
             kernels.gradient[(pair.volumes * tiles,)](
-                *pair.tensors, levels, grad.contiguous(), result, tiles, pair.voxels, pair.shared, OWN=index,
-                **pair.options,
+                *pair.tensors, levels, grad.contiguous(), result, tiles, pair.voxels, pair.shared,
+                OWN=int(name == "target"), **pair.options,
             )  # fmt: skip
         return result
 
@@ -78,12 +78,12 @@ class Pair(NamedTuple):
     options: dict[str, Any]
 
 
-def _pair(args: tuple[Any, ...], own: int) -> Pair:
+def _pair(args: Arguments, own: str) -> Pair:
     from triton import language
 
-    mask, dtype = args[2], accumulation_dtype(args[0])
-    batch, channels, *spatial = args[0].shape
-    mine, other = (readable(args[index]) for index in (own, 1 - own))
+    mask, dtype = args.mask, accumulation_dtype(args.input)
+    batch, channels, *spatial = args.input.shape
+    mine, other = map(readable, args.pair(own))
     weight, shared = mine, 1
     if mask is not None:
         weight, shared = readable(mask.expand(batch, *mask.shape[1:])), channels // mask.shape[1]

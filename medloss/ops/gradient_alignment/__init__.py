@@ -15,20 +15,14 @@ from medloss.ops.operator import Operator
 __all__ = ["gradient_alignment"]
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    axis_scale: list[float],
-    edge: float,
-    relative: bool,
-    reduce: bool,
-) -> Tensor:
-    return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    input = args.input
+    return input.new_empty(input.shape[:2] if args.reduce else input.shape, dtype=accumulation_dtype(input))
 
 
 OPERATOR = Operator(
     "gradient_alignment",
+    reference.Arguments,
     reference.gradient_alignment,
     _fake,
     (NativeGradientAlignment(), TritonGradientAlignment()),

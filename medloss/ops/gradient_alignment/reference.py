@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
+from medloss.ops.misfits import axes_misfits, mask_misfits
 
 
-def gradient_alignment(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    axis_scale: list[float],
-    edge: float,
-    relative: bool,
-    reduce: bool,
-) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``gradient_alignment`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    axis_scale: list[float]
+    edge: float
+    relative: bool
+    reduce: bool
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        found = axes_misfits(self.input) + mask_misfits(self.mask, self.input)
+        if self.target.shape != self.input.shape or self.input.numel() == 0:
+            found.append("target is not of the input's shape, or there is no voxel")
+        return found
+
+
+def gradient_alignment(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.gradient_alignment.gradient_alignment`."""
-    dtype = accumulation_dtype(input)
-    weight = None if mask is None else mask.to(dtype).expand(input.shape)
+    dtype = accumulation_dtype(args.input)
+    weight = None if args.mask is None else args.mask.to(dtype).expand(args.input.shape)
     both, lengths = [], []
-    for image in (input, target):
-        slopes = gradient(blank(image.to(dtype), weight), None if weight is None else weight > 0, axis_scale)
+    for image in (args.input, args.target):
+        slopes = gradient(blank(image.to(dtype), weight), None if weight is None else weight > 0, args.axis_scale)
         squares = (slopes * slopes).sum(0)
-        energy: Tensor | float = edge**2
-        if relative:
+        energy: Tensor | float = args.edge**2
+        if args.relative:
             axes = spatial_axes(squares)
             energy = energy * (squares.mean(axes, keepdim=True) if weight is None else weighted_mean(squares, weight))
         # a constant image has no direction, whose length would be 0 / 0
@@ -33,7 +47,7 @@ def gradient_alignment(
         both.append(slopes)
     unlike = 1 - ((both[0] * both[1]).sum(0) * lengths[0] * lengths[1]) ** 2
     unlike = unlike if weight is None else unlike * weight
-    return unlike.sum(spatial_axes(unlike)) if reduce else unlike
+    return unlike.sum(spatial_axes(unlike)) if args.reduce else unlike
 
 
 def weighted_mean(map: Tensor, weight: Tensor) -> Tensor:

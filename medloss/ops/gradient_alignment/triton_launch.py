@@ -9,11 +9,11 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.dispatch import KeepingPath
-from medloss.ops.gradient_alignment.images import misfits
+from medloss.ops.gradient_alignment.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.misfits import REALS, dtype_misfits
 from medloss.ops.triton_numbers import table
 from medloss.ops.triton_tiles import Tiles, readable, tiles
-from medloss.ops.triton_volume import REALS
 
 AXES = 3
 WARPS = 8
@@ -23,22 +23,18 @@ REGISTERS = {} if torch.version.hip else {"maxnreg": 128}
 """Of a thread; unasked, the assembler would rather put some numbers into memory than let fewer programs in at once."""
 
 
-class TritonGradientAlignment(KeepingPath):
+class TritonGradientAlignment(KeepingPath[Arguments], triton_path.TritonPath[Arguments]):
     """No map of derivatives is made. Kept for the gradient are five numbers of each volume."""
 
-    name = "triton"
+    differentiable = ("input", "target")
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        found = triton_path.reasons(args[0]) + misfits(args, needs)
-        for name, image in zip(("input", "target"), args[:2], strict=True):
-            if image.dtype not in REALS:
-                found.append(f"{name} is {image.dtype}, the kernel takes {', '.join(str(t)[6:] for t in REALS)}")
-        return found
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        return args.misfits() + dtype_misfits(REALS, input=args.input, target=args.target)
 
-    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_keeping(self, args: Arguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The map or its sums; and the energies and masses of each volume, and of sums their slopes by the energies."""
-        input, reduce = args[0], args[6]
+        input, reduce = args.input, args.reduce
         with triton_path.on_device(input):
             call = Call(args)
             energy, mass = call.energies()
@@ -47,42 +43,43 @@ class TritonGradientAlignment(KeepingPath):
             sums = call.sums(energy)
             return sums[:, 0].to(call.dtype).view(input.shape[:2]), (energy, mass, sums[:, 1:])
 
-    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, from what the forward kept."""
-        with triton_path.on_device(args[0]):
-            return Call(args).gradient(kept[0], kept[1], kept[2] if args[6] else None, grad)
+        with triton_path.on_device(args.input):
+            return Call(args).gradient(kept[0], kept[1], kept[2] if args.reduce else None, grad)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input."""
-        return self.backward_of(0, grad, args)
+        return self.backward_of("input", grad, args)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of either image, in its dtype: the alignment does not know which one is which."""
-        with triton_path.on_device(args[0]):
-            call = Call(args, swapped=index == 1)
+        with triton_path.on_device(args.input):
+            call = Call(args, swapped=name == "target")
             return call.gradient(*call.energies(), None, grad)
 
 
 class Call:
     """The launches over two images, of which the first one's gradient may be asked for."""
 
-    def __init__(self, args: tuple[Any, ...], swapped: bool = False) -> None:
+    def __init__(self, args: Arguments, swapped: bool = False) -> None:
         from medloss.ops.gradient_alignment import triton_kernels as kernels
 
-        input, target, mask, axis_scale, self.edge, self.relative, self.reduce = args
+        input, mask = args.input, args.mask
+        self.edge, self.relative, self.reduce = args.edge, args.relative, args.reduce
         self.kernels, self.dtype = kernels, accumulation_dtype(input)
-        x, y = (readable(image) for image in ((target, input) if swapped else (input, target)))
+        x, y = (readable(image) for image in ((args.target, input) if swapped else (input, args.target)))
         self.shared, weight = 1, x
         if mask is not None:
             self.shared = input.shape[1] if mask.shape[1] == 1 else 1
             weight = readable(mask.expand(input.shape[0], *mask.shape[1:]))
-        missing = AXES - len(axis_scale)
+        missing = AXES - len(args.axis_scale)
         self.sizes = (1,) * missing + tuple(input.shape[2:])
-        scales = table((0.0,) * missing + tuple(map(float, axis_scale)), self.dtype, input.device)
+        scales = table((0.0,) * missing + tuple(map(float, args.axis_scale)), self.dtype, input.device)
         self.images = (x, y, weight, scales)
         self.volumes = input.shape[0] * input.shape[1]
         self.lines = self.volumes * self.sizes[0] * self.sizes[1]
-        self.options = {"RANK": len(axis_scale), "MASKED": mask is not None, "num_warps": WARPS}
+        self.options = {"RANK": len(args.axis_scale), "MASKED": mask is not None, "num_warps": WARPS}
 
     def energies(self) -> tuple[Tensor, Tensor]:
         """The square of each image's edge, and the mass that the mean squares are over; volumes 2, and volumes."""

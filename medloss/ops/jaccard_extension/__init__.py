@@ -13,22 +13,18 @@ from medloss.ops.operator import Operator
 __all__ = ["jaccard_extension"]
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    errors: str,
-    indexed: bool,
-    ignore_index: int | None,
-    joined: bool,
-    first: int,
-) -> Tensor:
-    shape = (1 if joined else input.shape[0], input.shape[1] - first, 3)
+def _fake(args: reference.Arguments) -> Tensor:
+    input = args.input
+    shape = (1 if args.joined else input.shape[0], input.shape[1] - args.first, 3)
     return input.new_empty(shape, dtype=accumulation_dtype(input))
 
 
 OPERATOR = Operator(
-    "jaccard_extension", reference.jaccard_extension, _fake, (NativeJaccardExtension(), TritonJaccardExtension())
+    "jaccard_extension",
+    reference.Arguments,
+    reference.jaccard_extension,
+    _fake,
+    (NativeJaccardExtension(), TritonJaccardExtension()),
 )
 
 

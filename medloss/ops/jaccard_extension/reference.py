@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from medloss.ops.masking import accumulation_dtype, blank, membership, voxel_weight
 from medloss.ops.probabilities import finite, likelihoods
 from medloss.ops.region_sums.reference import difference
-from medloss.ops.sorted_errors.reference import sorted_errors
+from medloss.ops.sorted_errors import reference as sorted_errors
 
 
-def jaccard_extension(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    errors: str,
-    indexed: bool,
-    ignore_index: int | None,
-    joined: bool,
-    first: int,
-) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``jaccard_extension`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    errors: str
+    indexed: bool
+    ignore_index: int | None
+    joined: bool
+    first: int
+
+
+def jaccard_extension(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.jaccard_extension.jaccard_extension`."""
-    dtype = accumulation_dtype(input)
-    weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
-    logits = blank(input.to(dtype), weight)
-    t = membership(target, input.shape[1], indexed, dtype)
-    if errors == "hinge":
+    dtype = accumulation_dtype(args.input)
+    weight = voxel_weight(args.target, args.mask, args.indexed, args.ignore_index, dtype)
+    logits = blank(args.input.to(dtype), weight)
+    t = membership(args.target, args.input.shape[1], args.indexed, dtype)
+    if args.errors == "hinge":
         missed = _hinge(finite(logits), 2 * t - 1)
     else:
-        missed = difference(likelihoods(logits, errors), t).abs()
+        missed = difference(likelihoods(logits, args.errors), t).abs()
     if weight is not None and weight.shape[1] > 1:
-        weight = weight[:, first:]
-    missed, t = blank(missed[:, first:], weight), blank(t[:, first:], weight)
+        weight = weight[:, args.first :]
+    missed, t = blank(missed[:, args.first :], weight), blank(t[:, args.first :], weight)
     mass = torch.ones_like(t[:, :1]) if weight is None else weight
-    rows = [_rows(map, joined) for map in (missed, t, mass)]
-    values = sorted_errors(rows[0], rows[1], None if weight is None else rows[2])
+    rows = [_rows(map, args.joined) for map in (missed, t, mass)]
+    ranked = sorted_errors.Arguments(rows[0], rows[1], None if weight is None else rows[2])
+    values = sorted_errors.sorted_errors(ranked)
     hits, all = (rows[1] * rows[2]).sum(-1).detach(), rows[2].sum(-1).expand(values.shape).detach()
     return torch.stack([values, hits, all], -1)
 

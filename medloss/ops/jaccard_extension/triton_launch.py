@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
+from medloss.ops.jaccard_extension.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
 
 MOST_CLASSES = 256
@@ -20,24 +21,19 @@ BLOCK = 1024
 """Positions of a sorted row that a program adds up."""
 
 
-class TritonJaccardExtension:
+class TritonJaccardExtension(triton_path.TritonPath[Arguments]):
     """Every class in its exact order, in double; no map beside the rows that are being sorted."""
 
-    name = "triton"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        input, target, _, _, indexed, _, joined, _ = args
-        found = triton_volume.reasons(input, target, indexed, MOST_CLASSES)
-        if joined and input.numel() // max(input.shape[1], 1) > triton_volume.MOST_VOXELS:
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        found = triton_volume.misfits(args.input, args.target, args.indexed, MOST_CLASSES)
+        if args.joined and args.input.numel() // max(args.input.shape[1], 1) > triton_volume.MOST_VOXELS:
             found.append(f"the batch has more than {triton_volume.MOST_VOXELS} voxels")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target or mask is asked for")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C - first 3, or 1 C - first 3."""
-        input = args[0]
+        input = args.input
         with triton_path.on_device(input):
             call = Call(args)
             result = torch.empty(call.rows, call.kept, 3, dtype=torch.float64, device=input.device)
@@ -53,9 +49,9 @@ class TritonJaccardExtension:
                 rows[..., 2] = totals.sum(1).view(rows.shape[:2])
         return result.to(call.dtype)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype and layout."""
-        input = args[0]
+        input = args.input
         with triton_path.on_device(input):
             call = Call(args)
             gradient = torch.empty_like(input)
@@ -72,14 +68,16 @@ class TritonJaccardExtension:
 class Call:
     """The launches of one call. A row is a class of one sample, or of all ``samples`` of a joined batch."""
 
-    def __init__(self, args: tuple[Any, ...]) -> None:
+    def __init__(self, args: Arguments) -> None:
         from medloss.ops.jaccard_extension import triton_kernels as kernels
 
-        input, target, mask, errors, indexed, ignore_index, joined, self.first = args
-        hinge = errors == "hinge"
-        self.kernels, self.dtype = kernels, accumulation_dtype(input)
-        self.volume = triton_volume.volume(input, target, mask, "none" if hinge else errors, indexed, ignore_index)
-        self.samples = self.volume.batch if joined else 1
+        self.first = args.first
+        hinge = args.errors == "hinge"
+        self.kernels, self.dtype = kernels, accumulation_dtype(args.input)
+        self.volume = triton_volume.volume(
+            args.input, args.target, args.mask, "none" if hinge else args.errors, args.indexed, args.ignore_index
+        )
+        self.samples = self.volume.batch if args.joined else 1
         self.rows, self.kept = self.volume.batch // self.samples, self.volume.classes - self.first
         self.length = self.samples * self.volume.voxels
         warps = 4 if self.volume.padded <= 64 else 8

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from medloss.ops.differences.reference import interior_sizes
-from medloss.ops.jacobian import cpu, reference, triton_launch
+from medloss.ops.jacobian import reference
+from medloss.ops.jacobian.arguments import DeterminantArguments, PenaltyArguments
+from medloss.ops.jacobian.cpu import NativeJacobian
+from medloss.ops.jacobian.triton_launch import TritonJacobian
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 
@@ -16,32 +18,21 @@ __all__ = ["PENALTIES", "jacobian_determinant", "jacobian_penalty"]
 PENALTIES = ("folding", "log", "volume", "sdlog", "hinge")
 
 
-def _fake_determinants(
-    field: Tensor, mask: Tensor | None, stencil: str, axis_scale: list[float], border: str
-) -> Tensor:
-    count = 1 if stencil == "central" else len(list(reference.simplices(stencil, field.ndim - 2)))
-    shape = (field.shape[0], count, *interior_sizes(field, stencil, axis_scale, border))
+def _fake_determinants(args: DeterminantArguments) -> Tensor:
+    field = args.field
+    count = 1 if args.stencil == "central" else len(list(reference.simplices(args.stencil, field.ndim - 2)))
+    shape = (field.shape[0], count, *args.call().inner())
     return field.new_empty(shape, dtype=accumulation_dtype(field))
 
 
-def _fake_penalty(
-    field: Tensor,
-    mask: Tensor | None,
-    penalty: str,
-    floor: float,
-    stencil: str,
-    axis_scale: list[float],
-    border: str,
-    reduce: bool,
-) -> Tensor:
-    spatial = [] if reduce or penalty == "sdlog" else interior_sizes(field, stencil, axis_scale, border)
-    return field.new_empty((field.shape[0], *spatial), dtype=accumulation_dtype(field))
+def _fake_penalty(args: PenaltyArguments) -> Tensor:
+    spatial = [] if args.reduce or args.penalty == "sdlog" else args.call().inner()
+    return args.field.new_empty((args.field.shape[0], *spatial), dtype=accumulation_dtype(args.field))
 
 
-DETERMINANT = Operator(
-    "jacobian_determinant", reference.determinants, _fake_determinants, (cpu.DETERMINANT, triton_launch.DETERMINANT)
-)
-PENALTY = Operator("jacobian_penalty", reference.penalties, _fake_penalty, (cpu.PENALTY, triton_launch.PENALTY))
+PATHS = (NativeJacobian(), TritonJacobian())
+DETERMINANT = Operator("jacobian_determinant", DeterminantArguments, reference.determinants, _fake_determinants, PATHS)
+PENALTY = Operator("jacobian_penalty", PenaltyArguments, reference.penalties, _fake_penalty, PATHS)
 
 
 def jacobian_determinant(

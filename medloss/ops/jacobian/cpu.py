@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.differences.reference import REACH, interior_sizes
+from medloss.ops.differences.reference import REACH
 from medloss.ops.dispatch import PathOfBoth
+from medloss.ops.jacobian.arguments import Arguments, Call
 from medloss.ops.masking import accumulation_dtype
 
 MODES = {"determinant": 0, "folding": 1, "log": 2, "volume": 3, "sdlog": 4, "hyperelastic": 5, "hinge": 6}
@@ -20,90 +21,36 @@ LEAST_FLOOR = 1e-30
 """Below it a float32 has no logarithm of the kernel's."""
 
 
-class Call(NamedTuple):
-    """What the operators ask of the kernel, each from its own arguments."""
+class NativeJacobian(native.NativePath[Arguments], PathOfBoth[Arguments]):
+    """One sweep over the voxels, without a map of any derivative."""
 
-    mode: str
-    field: Tensor
-    mask: Tensor | None
-    stencil: str
-    axis_scale: Sequence[float]
-    border: str
-    reduce: bool = False
-    floor: float = 1.0
-    prices: Sequence[float] = (0.0, 0.0, 0.0)
+    differentiable = ("field",)
 
-
-def determinant_call(args: tuple[Any, ...]) -> Call:
-    """The determinants of each simplex."""
-    return Call("determinant", *args)
-
-
-def penalty_call(args: tuple[Any, ...]) -> Call:
-    """What the determinants cost."""
-    field, mask, penalty, floor, stencil, axis_scale, border, reduce = args
-    return Call(penalty, field, mask, stencil, axis_scale, border, reduce, floor)
-
-
-def hyperelastic_call(args: tuple[Any, ...]) -> Call:
-    """What lengths, areas and volumes cost."""
-    field, mask, prices, floor, stencil, axis_scale, border, reduce = args
-    return Call("hyperelastic", field, mask, stencil, axis_scale, border, reduce, floor, prices)
-
-
-def misfits(call: Call, needs: tuple[bool, ...] | None) -> list[str]:
-    """Why no kernel can take the call; empty where one can."""
-    field, mask, found = call.field, call.mask, []
-    if not 3 <= field.ndim <= 5 or field.shape[1] != field.ndim - 2:
-        found.append("the kernel takes one component for each of 1 to 3 axes")
-    elif not all(call.axis_scale):
-        found.append("an axis is not differentiated")
-    elif min(interior_sizes(field, call.stencil, call.axis_scale, call.border)) < 1 or field.numel() == 0:
-        found.append("no stencil lies inside")
-    if mask is not None and (mask.shape[2:] != field.shape[2:] or mask.shape[0] not in (1, field.shape[0])):
-        found.append("the mask does not fit the field")
-    if needs is not None and any(needs[1:]):
-        found.append("a gradient of the mask is asked for")
-    return found
-
-
-class NativeJacobian(native.NativePath, PathOfBoth):
-    """One sweep over the voxels, without a map of any derivative.
-
-    Args:
-        call: names the call in an operator's arguments.
-    """
-
-    told = "field is"
-
-    def __init__(self, call: Callable[[tuple[Any, ...]], Call]) -> None:
-        self.call = call
-
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+    def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        call = self.call(args)
-        found = misfits(call, needs)
+        call = args.call()
+        found = call.misfits()
         if call.floor < LEAST_FLOOR and call.mode != "hinge":
             found.append(f"the floor lies below {LEAST_FLOOR}")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """The map, or one number for each sample."""
-        call = self.call(args)
+        call = args.call()
         dtype, batch = accumulation_dtype(call.field), call.field.shape[0]
         if call.reduce or call.mode == "sdlog":
             found = _sums(call)
             value = found[:, 2].clamp_min(0).sqrt() if call.mode == "sdlog" else found[:, 0].clone()
             return value.to(dtype)
-        interior = interior_sizes(call.field, call.stencil, call.axis_scale, call.border)
+        interior = call.inner()
         maps = (_scheme(call.stencil, len(interior)).simplices,) if call.mode == "determinant" else ()
         map = torch.empty((batch, *maps, *interior), dtype=dtype, device="cpu")
         native.call("jacobian_forward", dtype, *_operands(call), map, None)
         return map
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the field, in its dtype."""
-        call = self.call(args)
+        call = args.call()
         dtype = accumulation_dtype(call.field)
         grad, centre = grad.to(dtype).contiguous(), None
         if call.mode == "sdlog":
@@ -117,13 +64,13 @@ class NativeJacobian(native.NativePath, PathOfBoth):
         native.call("jacobian_backward", dtype, *_operands(call), *upstream, centre, None, result)
         return result.to(call.field.dtype)
 
-    def both(self, grad: Tensor, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+    def both(self, grad: Tensor, args: Arguments) -> tuple[Tensor, Tensor]:
         """The sums, and the gradient of the field, in one sweep where there is one."""
-        call = self.call(args)
+        call = args.call()
         if not call.reduce or call.mode in ("determinant", "sdlog", "hyperelastic"):
             return self.forward(args), self.backward(grad, args)
         dtype = accumulation_dtype(call.field)
-        planes = _placed(interior_sizes(call.field, call.stencil, call.axis_scale, call.border), 1)[0]
+        planes = _placed(call.inner(), 1)[0]
         costs = torch.zeros((call.field.shape[0], planes), dtype=torch.float64, device="cpu")
         result = torch.empty(call.field.shape, dtype=dtype, device="cpu")
         upstream = grad.to(dtype).contiguous()
@@ -182,6 +129,3 @@ def _sums(call: Call) -> Tensor:
     found = torch.empty((call.field.shape[0], 3), dtype=torch.float64, device="cpu")
     native.call("jacobian_forward", accumulation_dtype(call.field), *_operands(call), None, found)
     return found
-
-
-DETERMINANT, PENALTY, HYPERELASTIC = map(NativeJacobian, (determinant_call, penalty_call, hyperelastic_call))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.differences.reference import Stencil, interior_weight
+from medloss.ops.jacobian.arguments import DeterminantArguments, PenaltyArguments
 from medloss.ops.masking import accumulation_dtype, added, blank, constants
 
 
@@ -70,42 +71,33 @@ def _edge(edge: tuple[int, ...], change: Tensor) -> list[Tensor]:
     return [at + component for at, component in zip(edge, change.unbind(1))]
 
 
-def _prepared(
-    field: Tensor, mask: Tensor | None, stencil: str, axis_scale: list[float], border: str
-) -> tuple[Stencil, Tensor | None]:
-    weight = None if mask is None else mask.to(accumulation_dtype(field))
+def _prepared(args: DeterminantArguments | PenaltyArguments) -> tuple[Stencil, Tensor | None]:
+    field, stencil, border = args.field, args.stencil, args.border
+    weight = None if args.mask is None else args.mask.to(accumulation_dtype(field))
     # in voxels: the determinant is the same in every unit, component and axis being scaled alike
     u = blank(field.to(accumulation_dtype(field)), weight)
-    u = u * constants(axis_scale, u).view(1, -1, *[1] * (u.ndim - 2))
+    u = u * constants(args.axis_scale, u).view(1, -1, *[1] * (u.ndim - 2))
     if weight is not None:
         weight = interior_weight(weight.amin(1, keepdim=True), stencil, border)[:, 0]
-    return Stencil(u, stencil, axis_scale, border), weight
+    return Stencil(u, stencil, args.axis_scale, border), weight
 
 
-def determinants(field: Tensor, mask: Tensor | None, stencil: str, axis_scale: list[float], border: str) -> Tensor:
+def determinants(args: DeterminantArguments) -> Tensor:
     """See :func:`medloss.ops.jacobian.jacobian_determinant`."""
-    u, weight = _prepared(field, mask, stencil, axis_scale, border)
+    u, weight = _prepared(args)
     maps = torch.stack([growth for growth, _ in _volumes(u)], 1)
     return maps if weight is None else torch.where(weight.unsqueeze(1) > 0, maps, torch.ones_like(maps))
 
 
-def penalties(
-    field: Tensor,
-    mask: Tensor | None,
-    penalty: str,
-    floor: float,
-    stencil: str,
-    axis_scale: list[float],
-    border: str,
-    reduce: bool,
-) -> Tensor:
+def penalties(args: PenaltyArguments) -> Tensor:
     """See :func:`medloss.ops.jacobian.jacobian_penalty`."""
-    u, weight = _prepared(field, mask, stencil, axis_scale, border)
+    penalty, floor = args.penalty, args.floor
+    u, weight = _prepared(args)
     if penalty == "sdlog":
         return _spread([(_logarithm(growth, floor), share) for growth, share in _volumes(u)], weight)
     total = added(share * _penalised(growth, penalty, floor) for growth, share in _volumes(u))
     total = total if weight is None else total * weight
-    return total.flatten(1).sum(1) if reduce else total
+    return total.flatten(1).sum(1) if args.reduce else total
 
 
 def _penalised(growth: Tensor, penalty: str, floor: float) -> Tensor:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
-from medloss.ops.differences.reference import extended, interior_sizes, interior_weight, reach_of
+from medloss.ops.differences.reference import extended, interior_weight, reach_of
 from medloss.ops.differences.triton_launch import folded
 from medloss.ops.dispatch import KeepingPath
-from medloss.ops.jacobian.cpu import Call, determinant_call, hyperelastic_call, misfits, penalty_call
+from medloss.ops.jacobian.arguments import Arguments, Call
 from medloss.ops.jacobian.reference import determinant, simplices
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.triton_numbers import table
@@ -46,29 +46,22 @@ class Simplex(NamedTuple):
     share: float
 
 
-class TritonJacobian(KeepingPath):
-    """All of their schemes, borders and masks, without a map of any derivative.
+class TritonJacobian(KeepingPath[Arguments], triton_path.TritonPath[Arguments]):
+    """All of their schemes, borders and masks, without a map of any derivative."""
 
-    Args:
-        call: names the call in an operator's arguments.
-    """
+    differentiable = ("field",)
 
-    name = "triton"
-
-    def __init__(self, call: Callable[[tuple[Any, ...]], Call]) -> None:
-        self.call = call
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        call = self.call(args)
-        found = triton_path.reasons(call.field) + misfits(call, needs)
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        call = args.call()
+        found = call.misfits()
         if call.field[:1].numel() > MOST_ENTRIES:
             found.append(f"a sample has more than {MOST_ENTRIES} entries")
         return found
 
-    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_keeping(self, args: Arguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The result, and of a spread the three numbers of each sample that the gradient starts from."""
-        call = self.call(args)
+        call = args.call()
         if call.mode != "sdlog":
             work = _Work(call)
             found = work.prices(call.mode)
@@ -76,21 +69,21 @@ class TritonJacobian(KeepingPath):
         found = _spread(_Work(call))
         return found[:, 2].clamp_min(0).sqrt().to(accumulation_dtype(call.field)), (found,)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the field, in its dtype."""
-        call = self.call(args)
+        call = args.call()
         return self.backward_from((_spread(_Work(call)),) if call.mode == "sdlog" else (), grad, args)
 
-    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the field, in its dtype."""
-        call = self.call(args)
+        call = args.call()
         work, centre = _Work(call), None
         if kept:
             mass, centre, variance = kept[0].unbind(1)
             flat = variance <= 0  # the root has no gradient at 0
             scale = 2 * mass * torch.where(flat, torch.ones_like(variance), variance).sqrt()
             grad = torch.where(flat, torch.zeros_like(scale), grad / scale)
-        return work.gradient(call.mode, grad, centre).to(args[0].dtype)
+        return work.gradient(call.mode, grad, centre).to(args.field.dtype)
 
 
 def _spread(work: _Work) -> Tensor:
@@ -117,7 +110,7 @@ class _Work:
             weight = interior_weight(call.mask.to(self.dtype).amin(1, keepdim=True), call.stencil, call.border)
             self.weight = weight.expand(self.batch, *weight.shape[1:]).contiguous()
         self.sizes = _placed(self.field.shape[2:], 1)
-        self.inner = _placed(interior_sizes(field, call.stencil, call.axis_scale, call.border), 1)
+        self.inner = _placed(call.inner(), 1)
         self.before = _placed([reach[0] for reach in self.reach.values()], 0)
         self.maps = (len(self.scheme),) if call.mode == "determinant" else ()
         self.numbers = table((call.floor, *call.prices), self.dtype, field.device)
@@ -224,6 +217,3 @@ def _scheme(mode: str, stencil: str, axis_scale: tuple[float, ...]) -> list[Simp
 def _placed(values: Sequence[int], missing: int) -> tuple[int, ...]:
     """One number for depth, height and width, from one for each axis that the field has."""
     return (missing,) * (AXES - len(values)) + tuple(values)
-
-
-DETERMINANT, PENALTY, HYPERELASTIC = map(TritonJacobian, (determinant_call, penalty_call, hyperelastic_call))

@@ -16,14 +16,16 @@ KERNELS = ("gaussian", "b-spline", "mattes")
 LEAST_BINS = {"gaussian": 2, "b-spline": 5, "mattes": 5}
 
 
-def _fake(
-    input: Tensor, target: Tensor, mask: Tensor | None, ranges: Tensor, kernel: str, bins: int, sigma_ratio: float
-) -> Tensor:
-    return input.new_empty((input.shape[0], bins, bins), dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.input.new_empty((args.input.shape[0], args.bins, args.bins), dtype=accumulation_dtype(args.input))
 
 
 OPERATOR = Operator(
-    "joint_histogram", reference.joint_histogram, _fake, (NativeJointHistogram(), TritonJointHistogram())
+    "joint_histogram",
+    reference.Arguments,
+    reference.joint_histogram,
+    _fake,
+    (NativeJointHistogram(), TritonJointHistogram()),
 )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.joint_histogram.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
 
 NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-18}
@@ -21,36 +21,29 @@ LEAST_SIGMA = 0.1
 """Below this sigma, in bins, the kernel's powers of one exponential would overflow."""
 
 
-class NativeJointHistogram(native.NativePath):
+class NativeJointHistogram(native.NativePath[Arguments]):
     """Counts in the few bins that a voxel's window reaches, so that nothing of voxels times bins exists."""
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+    def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        input, _, _, _, kernel, bins, sigma_ratio = args
-        found = []
-        if kernel == "gaussian" and reach(sigma_ratio, bins, accumulation_dtype(input)) > MAX_REACH:
+        sigma_ratio = args.sigma_ratio
+        found = args.misfits(MAX_BINS)
+        if args.kernel == "gaussian" and reach(sigma_ratio, args.bins, accumulation_dtype(args.input)) > MAX_REACH:
             found.append(f"windows of sigma_ratio={sigma_ratio} reach more than {MAX_REACH} bins far")
-        if kernel == "gaussian" and sigma_ratio < LEAST_SIGMA:
+        if args.kernel == "gaussian" and sigma_ratio < LEAST_SIGMA:
             found.append(f"sigma_ratio={sigma_ratio} is below {LEAST_SIGMA}")
-        if bins > MAX_BINS:
-            found.append(f"{bins} bins are more than {MAX_BINS}")
-        if input.numel() == 0:
-            found.append("input has no voxel")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target, mask or ranges is asked for")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B bins bins."""
-        input, *_, bins, _ = args
-        dtype = accumulation_dtype(input)
-        counts = torch.empty((input.shape[0], bins, bins), dtype=torch.float64, device="cpu")
+        dtype = accumulation_dtype(args.input)
+        counts = torch.empty((args.input.shape[0], args.bins, args.bins), dtype=torch.float64, device="cpu")
         native.call("joint_histogram_forward", dtype, *_operands(args), counts)
         return counts.to(dtype)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype."""
-        input = args[0]
+        input = args.input
         dtype = accumulation_dtype(input)
         cotangent = grad.to(torch.float64).contiguous()
         result = torch.empty(input.shape, dtype=dtype, device="cpu")
@@ -59,16 +52,16 @@ class NativeJointHistogram(native.NativePath):
         return result if same else torch.empty_like(input).copy_(result)
 
 
-def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
-    input, target, mask, ranges, kernel, bins, sigma_ratio = args
+def _operands(args: Arguments) -> tuple[Tensor | int | float | None, ...]:
+    input, mask = args.input, args.mask
     dtype = accumulation_dtype(input)
     if mask is not None:
         mask = mask.to(dtype).expand(input.shape).contiguous()
-    x, y = (image.detach().to(dtype).contiguous() for image in (input, target))
-    ends = ranges.detach().to(torch.float64).contiguous()
+    x, y = (image.detach().to(dtype).contiguous() for image in (input, args.target))
+    ends = args.ranges.detach().to(torch.float64).contiguous()
     return (
-        x, y, mask, input.shape[0], input[0].numel(), ends, KERNEL[kernel], bins,
-        reach(sigma_ratio, bins, dtype), float(sigma_ratio),
+        x, y, mask, input.shape[0], input[0].numel(), ends, KERNEL[args.kernel], args.bins,
+        reach(args.sigma_ratio, args.bins, dtype), float(args.sigma_ratio),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,21 +16,30 @@ CHUNK = 2**20
 """Window weights that exist at a time: voxels are taken in chunks, in the backward pass, too."""
 
 
-def joint_histogram(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    ranges: Tensor,
-    kernel: str,
-    bins: int,
-    sigma_ratio: float,
-) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``joint_histogram`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    ranges: Tensor
+    kernel: str
+    bins: int
+    sigma_ratio: float
+
+    def misfits(self, most_bins: int) -> list[str]:
+        """Why no kernel that knows so many bins can take these arguments; empty where one can."""
+        found = [f"{self.bins} bins are more than {most_bins}"] if self.bins > most_bins else []
+        return found if self.input.numel() else [*found, "input has no voxel"]
+
+
+def joint_histogram(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.joint_histogram.joint_histogram`."""
-    dtype = accumulation_dtype(input)
-    weight = None if mask is None else mask.to(dtype).expand(input.shape).flatten(1)
-    x, y = (blank(image.to(dtype).flatten(1), weight) for image in (input, target))
-    count = functools.partial(_counts, kernel=kernel, bins=bins, sigma_ratio=sigma_ratio)
-    return in_chunks(count, bins, x, y, weight, ranges.to(dtype))
+    dtype = accumulation_dtype(args.input)
+    weight = None if args.mask is None else args.mask.to(dtype).expand(args.input.shape).flatten(1)
+    x, y = (blank(image.to(dtype).flatten(1), weight) for image in (args.input, args.target))
+    count = functools.partial(_counts, kernel=args.kernel, bins=args.bins, sigma_ratio=args.sigma_ratio)
+    return in_chunks(count, args.bins, x, y, weight, args.ranges.to(dtype))
 
 
 Count = Callable[[Tensor, Tensor, "Tensor | None", Tensor], Tensor]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.joint_histogram.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.triton_numbers import packed
 from medloss.ops.triton_tiles import padded
@@ -22,29 +21,21 @@ PROGRAMS = 512
 """Per sample at most; a fixed number, so that the order of the sums depends on the image alone."""
 
 
-class TritonJointHistogram:
+class TritonJointHistogram(triton_path.TritonPath[Arguments]):
     """Window weights as tiles, multiplied as matrices; nothing of voxels times bins is stored."""
 
-    name = "triton"
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        input, _, _, _, kind, bins, _ = args
-        found = triton_path.reasons(input)
-        if kind == "mattes":
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        input = args.input
+        found = []
+        if args.kernel == "mattes":
             found.append("kernel='mattes' has no kernel here")
-        most = MOST_BINS[accumulation_dtype(input)]
-        if bins > most:
-            found.append(f"{bins} bins are more than {most}")
-        if input.numel() == 0:
-            found.append("input has no voxel")
+        found += args.misfits(MOST_BINS[accumulation_dtype(input)])
         if input.shape[0] > MOST_SAMPLES:
             found.append(f"{input.shape[0]} samples are more than {MOST_SAMPLES}")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target, mask or ranges is asked for")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B bins bins."""
         from medloss.ops.joint_histogram import triton_kernels as kernels
 
@@ -59,7 +50,7 @@ class TritonJointHistogram:
             )
         return partials.sum(1, dtype=torch.float64).to(call.dtype)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype."""
         from medloss.ops.joint_histogram import triton_kernels as kernels
 
@@ -76,26 +67,26 @@ class TritonJointHistogram:
 class _Call:
     """What the kernels are given."""
 
-    def __init__(self, args: tuple[Any, ...], forward: bool) -> None:
-        input, target, mask, ranges, kind, self.bins, sigma_ratio = args
-        self.dtype, self.batch = accumulation_dtype(input), input.shape[0]
+    def __init__(self, args: Arguments, forward: bool) -> None:
+        input, mask = args.input, args.mask
+        self.bins, self.dtype, self.batch = args.bins, accumulation_dtype(input), input.shape[0]
         self.voxels, spatial = input[0].numel(), input[0, 0].numel()
-        x, y = (image.detach().contiguous() for image in (input, target))
+        x, y = (image.detach().contiguous() for image in (input, args.target))
         weight, sample = x, 0
         if mask is not None:
             weight = mask.detach().expand(self.batch, mask.shape[1], *input.shape[2:]).contiguous()
             weight = weight.view(torch.uint8) if weight.dtype == torch.bool else weight
             sample = weight[0].numel()
         self.images = (x, y, weight)
-        self.ranges = ranges.detach().to(self.dtype).contiguous()
-        self.sigma = packed((float(sigma_ratio),), self.dtype)
+        self.ranges = args.ranges.detach().to(self.dtype).contiguous()
+        self.sigma = packed((float(args.sigma_ratio),), self.dtype)
         # a mask of one channel begins again with each channel of the images
         shared = mask is not None and mask.shape[1] == 1
         self.sizes = (self.voxels, spatial if shared else self.voxels, sample)
         bins = max(LEAST_BINS, padded(self.bins))
         self.block, warps = configuration(bins, self.dtype, forward)
         self.options = {
-            "KIND": SPLINE if kind == "b-spline" else GAUSSIAN, "MASKED": mask is not None, "BINS": bins,
+            "KIND": SPLINE if args.kernel == "b-spline" else GAUSSIAN, "MASKED": mask is not None, "BINS": bins,
             "EVEN": bins == self.bins, "BLOCK": self.block, "PRECISION": triton_path.precision(self.dtype),
             "num_warps": warps,
         }  # fmt: skip

@@ -11,29 +11,29 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medloss.ops.local_moments import reference, ssim_reference
-from medloss.ops.local_moments.cpu import NativeLocalError, NativeLocalMoments, NativeLocalSSIM
-from medloss.ops.local_moments.triton_launch import TritonLocalError, TritonLocalMoments, TritonLocalSSIM
+from medloss.ops.local_moments.arguments import Arguments, ErrorArguments, MomentsArguments, SSIMArguments, lost
+from medloss.ops.local_moments.cpu import NativeWindows
+from medloss.ops.local_moments.triton_launch import TritonWindows
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 
 __all__ = ["BORDERS", "local_error", "local_moments", "local_ssim"]
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    window: list[float],
-    renormalise: bool,
-    smooth_nr: float,
-    smooth_dr: float,
-    reduce: bool,
-) -> Tensor:
-    shape = input.shape[:2] if reduce else input.shape
-    return input.new_empty(shape, dtype=accumulation_dtype(input))
+PATHS = (NativeWindows(), TritonWindows())
+"""They serve every statistic of a window."""
 
 
-OPERATOR = Operator("local_moments", reference.local_moments, _fake, (NativeLocalMoments(), TritonLocalMoments()))
+def fake(args: Arguments) -> Tensor:
+    """An empty result of any of the operators."""
+    spatial = [size - 2 * by for size, by in zip(args.input.shape[2:], lost(args), strict=True)]
+    shape = (*args.input.shape[:2], *([] if args.reduce else spatial))
+    return args.input.new_empty(shape, dtype=accumulation_dtype(args.input))
+
+
+OPERATOR = Operator("local_moments", MomentsArguments, reference.local_moments, fake, PATHS)
+SSIM_OPERATOR = Operator("local_ssim", SSIMArguments, ssim_reference.local_ssim, fake, PATHS)
+ERROR_OPERATOR = Operator("local_error", ErrorArguments, ssim_reference.local_error, fake, PATHS)
 
 
 def local_moments(
@@ -75,47 +75,6 @@ def local_moments(
 
 
 BORDERS = ("valid", "zero", "reflect", "renormalise")
-
-
-def _windows_fake(input: Tensor, mask: Tensor | None, sizes: list[int], border: str, reduce: bool) -> Tensor:
-    spatial = list(input.shape[2:])
-    if border == "valid" and mask is None:
-        rank = len(spatial)
-        spatial = [size - max(sizes[axis::rank]) + 1 for axis, size in enumerate(spatial)]
-    return input.new_empty((*input.shape[:2], *([] if reduce else spatial)), dtype=accumulation_dtype(input))
-
-
-def _ssim_fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    windows: list[float],
-    sizes: list[int],
-    border: str,
-    c1: float,
-    c2: float,
-    luminance: bool,
-    reduce: bool,
-) -> Tensor:
-    return _windows_fake(input, mask, sizes, border, reduce)
-
-
-def _error_fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    windows: list[float],
-    sizes: list[int],
-    border: str,
-    reduce: bool,
-) -> Tensor:
-    return _windows_fake(input, mask, sizes, border, reduce)
-
-
-SSIM_OPERATOR = Operator("local_ssim", ssim_reference.local_ssim, _ssim_fake, (NativeLocalSSIM(), TritonLocalSSIM()))
-ERROR_OPERATOR = Operator(
-    "local_error", ssim_reference.local_error, _error_fake, (NativeLocalError(), TritonLocalError())
-)
 
 
 def local_ssim(

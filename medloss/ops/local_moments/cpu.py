@@ -11,8 +11,8 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.dispatch import PathOfBoth
-from medloss.ops.local_moments.ssim_reference import either, reach_of, split
-from medloss.ops.local_moments.windows import CORRELATION, ERROR, SIGNED, SSIM, STRUCTURE, axes_of, window_misfits
+from medloss.ops.local_moments.arguments import CORRELATION, SIGNED, STRUCTURE, Arguments, lost, misfits
+from medloss.ops.local_moments.ssim_reference import either
 from medloss.ops.masking import accumulation_dtype, added, blank, spatial_axes
 
 ZERO, RENORMALISE, MASKED, REFLECT = range(4)
@@ -66,151 +66,85 @@ def backward(operands: tuple[Any, ...], grad: Tensor, input: Tensor, reduce: boo
     return result.to(input.dtype)
 
 
-def swapped(index: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments with the images exchanged, in the precision of the call: either statistic is the same for both."""
-    assert index == 1, "only the images have a gradient"
-    input, target, *options = args
-    return (target.to(accumulation_dtype(input)), input, *options)
+class NativeWindows(native.NativePath[Arguments], PathOfBoth[Arguments]):
+    """Rolling planes: no map of the whole volume is made but the result; of several windows, one after the other."""
 
+    differentiable = ("input", "target")
 
-class NativeLocalMoments(native.NativePath, PathOfBoth):
-    """Rolling planes: no map of the whole volume is made but the result."""
-
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+    def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        return window_misfits(args[0], [list(args[3])], needs)
+        return misfits(args)
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """The map, or B C with ``reduce``."""
-        input, *_, reduce = args
-        return forward(self._operands(args), input.shape, accumulation_dtype(input), reduce)
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of input, in input's dtype."""
-        input, *_, reduce = args
-        return backward(self._operands(args), grad, input, reduce)
-
-    def both(self, grad: Tensor, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        """The sums, and the gradient of input, in one sweep; of the map in two."""
-        input, *_, reduce = args
-        if not reduce:
-            return self.forward(args), self.backward(grad, args)
-        dtype = accumulation_dtype(input)
-        sums = torch.empty(input.shape[:2], dtype=torch.float64, device="cpu")
-        result = torch.empty(input.shape, dtype=dtype, device="cpu")
-        upstream = grad.to(dtype).contiguous()
-        native.call("local_moments", dtype, *self._operands(args), None, sums, None, upstream, result)
-        return sums.to(dtype), result.to(input.dtype)
-
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of target, as which the statistic sees either image."""
-        return self.backward(grad, swapped(index, args)).to(args[1].dtype)
-
-    def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        smooth_nr, smooth_dr = args[5:7]
-        return self._told(args, CORRELATION, smooth_nr, smooth_dr)
-
-    def _told(self, args: tuple[Any, ...], statistic: int, *constants: float) -> tuple[Any, ...]:
-        input, target, mask, window, renormalise = args[:5]
-        border = MASKED if mask is not None else RENORMALISE if renormalise else ZERO
-        weights = taps([list(window)] * (input.ndim - 2))
-        return (*volumes(input, target, mask), *weights, border, statistic, 0, 0, 0, 0, *constants)
-
-
-class NativeLocalCorrelation(NativeLocalMoments):
-    """The correlation with its sign."""
-
-    def _operands(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return self._told(args, SIGNED, 0.0, args[5])
-
-
-class NativeLocalSSIM(native.NativePath):
-    """SSIM by the same rolling planes; of several windows, one after the other."""
-
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
-        """Why the kernel cannot take these arguments; empty where it can."""
-        input, _, mask, weights, sizes, border, *_ = args
-        found = window_misfits(input, axes_of(weights, sizes), needs)
-        reach = reach_of(split(weights, sizes, input.ndim - 2))
-        if mask is None and border == "reflect" and any(by >= size for by, size in zip(reach, input.shape[2:])):
-            found.append(f"windows that reach {reach} voxels mirror more than there is of {tuple(input.shape[2:])}")
-        return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """The map (of the valid windows alone where the border says so), or B C with ``reduce``."""
-        input, mask, reduce = args[0], args[2], args[-1]
-        calls, dtype, inside = self._calls(args), accumulation_dtype(input), self._inside(args)
+        shape, dtype, reduce, inside = args.input.shape, accumulation_dtype(args.input), args.reduce, _inside(args)
+        calls = _calls(args)
         if len(calls) == 1:
-            values = forward(calls[0], input.shape, dtype, reduce)
+            values = forward(calls[0], shape, dtype, reduce)
             return values if reduce else values[inside].contiguous()
-        first, *others = (forward(call, input.shape, dtype, reduce=False)[inside] for call in calls)
-        values = weighted(functools.reduce(either, others, first).clamp_(0, 2), mask)
+        first, *others = (forward(call, shape, dtype, reduce=False)[inside] for call in calls)
+        values = weighted(functools.reduce(either, others, first).clamp_(0, 2), args.mask)
         return values.sum(spatial_axes(values), dtype=torch.float64).to(dtype) if reduce else values.contiguous()
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype."""
-        input, mask, reduce = args[0], args[2], args[-1]
-        calls, inside = self._calls(args), self._inside(args)
-        if reduce and len(calls) == 1:
-            return backward(calls[0], grad, input, reduce)
+        input, calls, inside = args.input, _calls(args), _inside(args)
+        if len(calls) == 1 and (args.reduce or grad.shape == input.shape):
+            return backward(calls[0], grad, input, args.reduce)
         whole = grad.new_zeros(input.shape, dtype=accumulation_dtype(input))
-        whole[inside] = grad.view(*grad.shape, *[1] * (input.ndim - 2)) if reduce else grad
+        whole[inside] = grad.view(*grad.shape, *[1] * (input.ndim - 2)) if args.reduce else grad
         if len(calls) == 1:
             return backward(calls[0], whole, input, reduce=False)
-        upstreams = self._upstreams(calls, weighted(whole, mask), inside)
+        upstreams = _upstreams(calls, weighted(whole, args.mask), inside)
         return added(
             backward(call, upstream, whole, reduce=False) for call, upstream in zip(calls, upstreams, strict=True)
         ).to(input.dtype)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of target, as which the statistic sees either image."""
-        return self.backward(grad, swapped(index, args)).to(args[1].dtype)
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
+        """The gradient of target, as which every statistic sees either image."""
+        exchanged = args._replace(input=args.target.to(accumulation_dtype(args.input)), target=args.input)
+        return self.backward(grad, exchanged).to(args.target.dtype)
 
-    def _calls(self, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """The operands of each window; the last one has the luminance."""
-        input, target, mask, weights, sizes, border, c1, c2, luminance, _ = args
-        scales = split(weights, sizes, input.ndim - 2)
-        skipped = placed(reach_of(scales) if self._valid(args) else [0] * (input.ndim - 2), 0)
-        images, where = volumes(input, target, mask), MASKED if mask is not None else BORDERS[border]
-        statistics = [STRUCTURE] * (len(scales) - 1) + [SSIM if luminance else STRUCTURE]
-        rest = (*skipped, int(len(scales) > 1), c1, c2)
-        return [(*images, *taps(scale), where, kind, *rest) for scale, kind in zip(scales, statistics, strict=True)]
-
-    def _upstreams(self, calls: list[tuple[Any, ...]], grad: Tensor, inside: tuple[slice, ...]) -> list[Tensor]:
-        """The gradient that reaches each window's factor: that of the product, times all the others."""
-        factors = [1 - forward(call, grad.shape, grad.dtype, reduce=False)[inside] for call in calls]
-        upstreams, before = [], grad
-        for factor in factors:
-            upstreams.append(before)
-            before = before.clone()
-            before[inside] *= factor
-        behind = torch.ones_like(factors[-1])
-        for upstream, factor in zip(reversed(upstreams), reversed(factors)):
-            upstream[inside] *= behind
-            behind *= factor
-        return upstreams
-
-    def _valid(self, args: tuple[Any, ...]) -> bool:
-        return args[5] == "valid" and args[2] is None
-
-    def _inside(self, args: tuple[Any, ...]) -> tuple[slice, ...]:
-        """The windows that count."""
-        input, _, _, weights, sizes, *_ = args
-        if not self._valid(args):
-            return (slice(None),)
-        reach = reach_of(split(weights, sizes, input.ndim - 2))
-        return (slice(None), slice(None), *(slice(by, size - by) for by, size in zip(reach, input.shape[2:])))
+    def both(self, grad: Tensor, args: Arguments) -> tuple[Tensor, Tensor]:
+        """The sums, and the gradient of input, in one sweep; of a map, and of SSIM, in two."""
+        if not args.reduce or args.statistic[0] not in (CORRELATION, SIGNED):
+            return self.forward(args), self.backward(grad, args)
+        dtype, (operands,) = accumulation_dtype(args.input), _calls(args)
+        sums = torch.empty(args.input.shape[:2], dtype=torch.float64, device="cpu")
+        result = torch.empty(args.input.shape, dtype=dtype, device="cpu")
+        upstream = grad.to(dtype).contiguous()
+        native.call("local_moments", dtype, *operands, None, sums, None, upstream, result)
+        return sums.to(dtype), result.to(args.input.dtype)
 
 
-class NativeLocalError(NativeLocalSSIM):
-    """The mean absolute difference, by the loop of SSIM of one window; its one window has the place of the last one."""
+def _calls(args: Arguments) -> list[tuple[Any, ...]]:
+    """The operands of each window; the last one has the luminance."""
+    scales, (statistic, *constants) = args.scales(), args.statistic
+    images = volumes(args.input, args.target, args.mask)
+    border = MASKED if args.mask is not None else BORDERS[args.border]
+    statistics = [STRUCTURE] * (len(scales) - 1) + [statistic]
+    rest = (*placed(lost(args), 0), int(len(scales) > 1), *constants)
+    return [(*images, *taps(scale), border, kind, *rest) for scale, kind in zip(scales, statistics, strict=True)]
 
-    def _calls(self, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        input, target, mask, weights, sizes, border, _ = args
-        scales = split(weights, sizes, input.ndim - 2)
-        skipped = placed(reach_of(scales) if self._valid(args) else [0] * (input.ndim - 2), 0)
-        images, where = volumes(input, target, mask), MASKED if mask is not None else BORDERS[border]
-        return [(*images, *taps(scales[0]), where, ERROR, *skipped, 0, 0.0, 0.0)]
+
+def _inside(args: Arguments) -> tuple[slice, ...]:
+    """The windows that count."""
+    return (slice(None), slice(None), *(slice(by, size - by) for by, size in zip(lost(args), args.input.shape[2:])))
+
+
+def _upstreams(calls: list[tuple[Any, ...]], grad: Tensor, inside: tuple[slice, ...]) -> list[Tensor]:
+    """The gradient that reaches each window's factor: that of the product, times all the others."""
+    factors = [1 - forward(call, grad.shape, grad.dtype, reduce=False)[inside] for call in calls]
+    upstreams, before = [], grad
+    for factor in factors:
+        upstreams.append(before)
+        before = before.clone()
+        before[inside] *= factor
+    behind = torch.ones_like(factors[-1])
+    for upstream, factor in zip(reversed(upstreams), reversed(factors)):
+        upstream[inside] *= behind
+        behind *= factor
+    return upstreams
 
 
 def weighted(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from medloss.ops.local_moments.ssim_reference import reach_of
-from medloss.ops.local_moments.windows import STRUCTURE
+from medloss.ops.local_moments.arguments import STRUCTURE, Arguments, lost
 from medloss.ops.masking import accumulation_dtype
 
 Windows = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
@@ -73,23 +72,19 @@ def placed_back(axes: list[Any], rank: int) -> tuple[Any, ...]:
     return {1: (axes[2],), 2: (axes[0], axes[2]), 3: tuple(axes)}[rank]
 
 
-def problem_of(
-    args: tuple[Any, ...], scales: list[list[list[float]]], border: str, kind: int, constants: tuple[float, float],
-    reduce: bool,
-) -> Problem:  # fmt: skip
-    """The problem of an operator's arguments: images, windows by scale and axis, what is computed of them."""
-    input, target, mask = args[:3]
+def problem_of(args: Arguments) -> Problem:
+    """The problem of an operator's arguments."""
+    input, mask, border, (kind, *constants) = args.input, args.mask, args.border, args.statistic
     batch, channels, *spatial = input.shape
-    shared, margins = 1, [0] * len(spatial)
+    shared = 1
     if mask is not None:
         shared = channels if mask.shape[1] == 1 else 1
         mask = mask.detach().expand(batch, mask.shape[1], *spatial).contiguous()
         mask = mask.view(torch.uint8) if mask.dtype == torch.bool else mask
         border = "renormalise"
-    if border == "valid":
-        margins = reach_of(scales)
     return Problem(
-        input.detach().contiguous(), target.detach().contiguous(), mask, shared, placed(spatial, 1),
-        tuple(placed([tuple(window) for window in scale], (1.0,)) for scale in scales), placed(margins, 0), kind,
-        border == "renormalise", border == "reflect", constants, accumulation_dtype(input), reduce,
+        input.detach().contiguous(), args.target.detach().contiguous(), mask, shared, placed(spatial, 1),
+        tuple(placed([tuple(window) for window in scale], (1.0,)) for scale in args.scales()), placed(lost(args), 0),
+        kind, border == "renormalise", border == "reflect", (constants[0], constants[1]), accumulation_dtype(input),
+        args.reduce,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medloss.ops.local_moments.arguments import MomentsArguments
 from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
 
 ROUNDING = 32
@@ -12,22 +13,14 @@ ROUNDING = 32
 far from the mean that was taken off, correlates with itself."""
 
 
-def local_moments(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    window: list[float],
-    renormalise: bool,
-    smooth_nr: float,
-    smooth_dr: float,
-    reduce: bool,
-) -> Tensor:
+def local_moments(args: MomentsArguments) -> Tensor:
     """See :func:`medloss.ops.local_moments.local_moments`."""
+    input, window = args.input, args.window
     dtype = accumulation_dtype(input)
-    weight = None if mask is None else mask.to(dtype).expand(input.shape)
-    x, y = blank(input.to(dtype), weight), blank(target.to(dtype), weight)
+    weight = None if args.mask is None else args.mask.to(dtype).expand(input.shape)
+    x, y = blank(input.to(dtype), weight), blank(args.target.to(dtype), weight)
     axes = spatial_axes(x)
-    if weight is None and not renormalise:
+    if weight is None and not args.renormalise:
         # zeros beyond the border count as voxels: they are padded before the shift, so that they shift along
         x, y = (pad(z, len(window) // 2) - z.detach().mean(axes, keepdim=True) for z in (x, y))
         moments = smooth(torch.stack([x, y, x * x, y * y, x * y]), [window] * len(axes), padded=True)
@@ -41,9 +34,9 @@ def local_moments(
         moments = smooth(torch.stack(maps), [window] * len(axes), padded=False)
         mass = moments[5]
     sums = (moments[0], moments[1], moments[2], moments[3], moments[4])
-    result = correlation(*sums, mass, smooth_nr, smooth_dr)
+    result = correlation(*sums, mass, args.smooth_nr, args.smooth_dr)
     result = result if weight is None else result * weight
-    return result.sum(axes) if reduce else result
+    return result.sum(axes) if args.reduce else result
 
 
 def correlation(

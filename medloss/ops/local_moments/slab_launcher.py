@@ -31,10 +31,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from medloss.ops.local_moments.arguments import ERROR
 from medloss.ops.local_moments.problem import Problem
 from medloss.ops.local_moments.reference import ROUNDING
 from medloss.ops.local_moments.sliding_window import HELD, SlidingWindow, multiprocessors, sliding_window
-from medloss.ops.local_moments.windows import ERROR
 from medloss.ops.triton_numbers import tables
 
 SCRATCH_BYTES = 2**28

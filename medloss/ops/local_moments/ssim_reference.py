@@ -7,26 +7,17 @@ import math
 import torch
 from torch import Tensor
 
+from medloss.ops.local_moments.arguments import ErrorArguments, SSIMArguments, reach_of
 from medloss.ops.local_moments.reference import smooth, variance
 from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
 
 
-def local_ssim(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    windows: list[float],
-    sizes: list[int],
-    border: str,
-    c1: float,
-    c2: float,
-    luminance: bool,
-    reduce: bool,
-) -> Tensor:
+def local_ssim(args: SSIMArguments) -> Tensor:
     """See :func:`medloss.ops.local_moments.local_ssim`."""
-    scales = split(windows, sizes, input.ndim - 2)
+    input, target, c1, c2 = args.input, args.target, args.c1, args.c2
+    scales = args.scales()
     reach = reach_of(scales)
-    x, y, weight = framed(input, target, mask, reach, border)
+    x, y, weight = framed(input, target, args.mask, reach, args.border)
     # of the images and not of the zeros around them, which would draw it away from the values that it is to cancel
     level_x, level_y = (level(blank(image.to(x.dtype), weight), weight) for image in (input, target))
     x, y = x - level_x, y - level_y
@@ -42,47 +33,27 @@ def local_ssim(
             mass = torch.where(moments[5] > 0, moments[5], torch.ones_like(moments[5]))
         sums = (moments[0], moments[1], moments[2], moments[3], moments[4])
         dissimilarity = either(dissimilarity, structure(*sums, mass, c2))
-    if luminance:
+    if args.luminance:
         mean_x, mean_d = moments[0] / mass + level_x, moments[1] / mass + (level_x - level_y)
         energy = mean_x**2 + (mean_x - mean_d) ** 2 + c1
         dissimilarity = either(dissimilarity, fraction(mean_d**2, energy))
     assert isinstance(dissimilarity, Tensor)  # as there is at least one scale
     values = dissimilarity.clamp(0, 2)  # which it leaves by rounding alone
     values = values if weight is None else values * weight
-    return values.sum(spatial_axes(values)) if reduce else values
+    return values.sum(spatial_axes(values)) if args.reduce else values
 
 
-def local_error(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    windows: list[float],
-    sizes: list[int],
-    border: str,
-    reduce: bool,
-) -> Tensor:
+def local_error(args: ErrorArguments) -> Tensor:
     """See :func:`medloss.ops.local_moments.local_error`."""
-    scales = split(windows, sizes, input.ndim - 2)
-    x, y, weight = framed(input, target, mask, reach_of(scales), border)
+    scales = args.scales()
+    x, y, weight = framed(args.input, args.target, args.mask, reach_of(scales), args.border)
     error = (x - y).abs()
     if weight is None:
         mean = smooth(error[None], scales[0], padded=True)[0] / math.prod(sum(window) for window in scales[0])
     else:
         total, mass = smooth(torch.stack([error * weight, weight]), scales[0], padded=False)
         mean = weight * total / torch.where(mass > 0, mass, torch.ones_like(mass))
-    return mean.sum(spatial_axes(mean)) if reduce else mean
-
-
-def split(windows: list[float], sizes: list[int], rank: int) -> list[list[list[float]]]:
-    """The weights by scale and axis."""
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    each = [windows[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-    return [each[i : i + rank] for i in range(0, len(each), rank)]
-
-
-def reach_of(scales: list[list[list[float]]]) -> list[int]:
-    """How far the largest window reaches along each axis."""
-    return [max(len(window) // 2 for window in axis) for axis in zip(*scales, strict=True)]
+    return mean.sum(spatial_axes(mean)) if args.reduce else mean
 
 
 def framed(

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.local_moments.arguments import ERROR
 from medloss.ops.local_moments.problem import Problem
 from medloss.ops.local_moments.slab_launcher import SlabLauncher
-from medloss.ops.local_moments.windows import ERROR
 from medloss.ops.triton_tiles import padded
 
 BLOCK = 4096

@@ -15,13 +15,12 @@ __all__ = ["PENALTIES", "mind"]
 PENALTIES = ("squared", "absolute")
 
 
-def _fake(
-    input: Tensor, target: Tensor, mask: Tensor | None, radius: int, dilation: int, penalty: str, reduce: bool
-) -> Tensor:
-    return input.new_empty(input.shape[:2] if reduce else input.shape, dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    input = args.input
+    return input.new_empty(input.shape[:2] if args.reduce else input.shape, dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("mind", reference.mind, _fake, (NativeMind(), TritonMind()))
+OPERATOR = Operator("mind", reference.Arguments, reference.mind, _fake, (NativeMind(), TritonMind()))
 
 
 def mind(

@@ -9,61 +9,51 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.masking import accumulation_dtype
-from medloss.ops.mind.reference import pairs_of
+from medloss.ops.mind.reference import Arguments, pairs_of
 
 PLACES = {1: (2,), 2: (0, 2), 3: (0, 1, 2)}
 """Which of depth, height and width the axes of an image are: planes roll along the first one."""
 
 
-class NativeMind(native.NativePath):
+class NativeMind(native.NativePath[Arguments]):
     """Rolling planes of patch distances: no map of the whole volume is made but the result."""
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
-        """Why the kernel cannot take these arguments; empty where it can."""
-        input = args[0]
-        found = []
-        if not 3 <= input.ndim <= 5:
-            found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to 3")
-        if input.numel() == 0:
-            found.append("there are no voxels")
-        if needs is not None and any(needs[2:]):
-            found.append("a gradient of the mask is asked for")
-        return found
+    differentiable = ("input", "target")
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        return args.misfits()
+
+    def forward(self, args: Arguments) -> Tensor:
         """The map, or B C with ``reduce``."""
-        input, *_, reduce = args
-        dtype = accumulation_dtype(input)
-        shape, kind = (input.shape[:2], torch.float64) if reduce else (input.shape, dtype)
+        dtype = accumulation_dtype(args.input)
+        shape, kind = (args.input.shape[:2], torch.float64) if args.reduce else (args.input.shape, dtype)
         result = torch.empty(shape, dtype=kind, device="cpu")
-        results = (None, result) if reduce else (result, None)
+        results = (None, result) if args.reduce else (result, None)
         native.call("mind", dtype, *_operands(args), *results, None, None, None)
         return result.to(dtype)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype."""
-        input, *_, reduce = args
-        dtype = accumulation_dtype(input)
+        dtype = accumulation_dtype(args.input)
         grad = grad.to(dtype).contiguous()
-        result = torch.empty(input.shape, dtype=dtype, device="cpu")
-        upstream = (None, grad) if reduce else (grad, None)
+        result = torch.empty(args.input.shape, dtype=dtype, device="cpu")
+        upstream = (None, grad) if args.reduce else (grad, None)
         native.call("mind", dtype, *_operands(args), None, None, *upstream, result)
-        return result.to(input.dtype)
+        return result.to(args.input.dtype)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of target, which the difference sees as it sees input."""
-        assert index == 1, "only the images have a gradient"
-        input, target, *options = args
-        exchanged = (target.to(accumulation_dtype(input)), input, *options)
-        return self.backward(grad, exchanged).to(target.dtype)
+        exchanged = args._replace(input=args.target.to(accumulation_dtype(args.input)), target=args.input)
+        return self.backward(grad, exchanged).to(args.target.dtype)
 
 
-def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _operands(args: Arguments) -> tuple[Any, ...]:
     """The kernel's first operands: images, mask, sizes, and what is compared."""
-    input, target, mask, radius, dilation, penalty, _ = args
-    dtype = accumulation_dtype(input)
-    batch, channels, *spatial = input.shape
-    x, y = (tensor.detach().to(dtype).contiguous() for tensor in (input, target))
+    mask = args.mask
+    dtype = accumulation_dtype(args.input)
+    batch, channels, *spatial = args.input.shape
+    x, y = (tensor.detach().to(dtype).contiguous() for tensor in (args.input, args.target))
     shared = 1
     if mask is not None:
         shared = channels if mask.shape[1] == 1 else 1
@@ -77,11 +67,15 @@ def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
             p, step = q, [-by for by in step]
         if step not in steps:
             steps.append(step)
-        pairs.append([steps.index(step), *_placed([by * dilation for by in p], places, 0)])
-    reach = [value for there in _placed([1] * len(spatial), places, 0) for value in (radius * there, dilation * there)]
-    far = [by * dilation for step in steps for by in _placed(step, places, 0)]
+        pairs.append([steps.index(step), *_placed([by * args.dilation for by in p], places, 0)])
+    reach = [
+        value
+        for there in _placed([1] * len(spatial), places, 0)
+        for value in (args.radius * there, args.dilation * there)
+    ]
+    far = [by * args.dilation for step in steps for by in _placed(step, places, 0)]
     told = torch.tensor([*reach, *far, *(value for pair in pairs for value in pair)], dtype=torch.int64, device="cpu")
-    return (x, y, mask, batch * channels, shared, *sizes, told, len(steps), len(pairs), int(penalty == "absolute"))
+    return (x, y, mask, batch * channels, shared, *sizes, told, len(steps), len(pairs), int(args.penalty == "absolute"))
 
 
 def _placed(values: list[int], places: tuple[int, ...], missing: int) -> list[int]:

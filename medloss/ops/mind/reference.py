@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from medloss.ops.local_moments.reference import smooth
 from medloss.ops.masking import accumulation_dtype, added, blank, spatial_axes
+from medloss.ops.misfits import axes_misfits
 from medloss.ops.operator import transformed
 
 CHUNK = 2**21
@@ -35,17 +36,32 @@ class Patches(NamedTuple):
         return self.radius + 2 * self.dilation
 
 
-def mind(
-    input: Tensor, target: Tensor, mask: Tensor | None, radius: int, dilation: int, penalty: str, reduce: bool
-) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``mind`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    radius: int
+    dilation: int
+    penalty: str
+    reduce: bool
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        return axes_misfits(self.input) + ([] if self.input.numel() else ["there are no voxels"])
+
+
+def mind(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.mind.mind`."""
+    input = args.input
     dtype = accumulation_dtype(input)
-    weight = torch.ones_like(input, dtype=dtype) if mask is None else mask.to(dtype).expand(input.shape)
-    patches = Patches(pairs_of(input.ndim - 2), radius, dilation)
+    weight = torch.ones_like(input, dtype=dtype) if args.mask is None else args.mask.to(dtype).expand(input.shape)
+    patches = Patches(pairs_of(input.ndim - 2), args.radius, args.dilation)
     # beyond the border nothing is there, as under a mask
     x, y, w = (
         torch.nn.functional.pad(tensor, [patches.reach] * (2 * (input.ndim - 2)))
-        for tensor in (blank(input.to(dtype), weight), blank(target.to(dtype), weight), weight)
+        for tensor in (blank(input.to(dtype), weight), blank(args.target.to(dtype), weight), weight)
     )
     step = max(1, CHUNK // (len(patches.pairs) * max(1, input[:, :, :1].numel())))
     slabs = [(start, min(step, input.shape[2] - start)) for start in range(0, input.shape[2], step)]
@@ -54,15 +70,15 @@ def mind(
         noise = mean_noise(cuts, patches)
     parts = []
     for (start, size), cut in zip(slabs, cuts):
-        arguments = (cut[0], cut[1], cut[2], noise[0], noise[1], patches, penalty)
+        arguments = (cut[0], cut[1], cut[2], noise[0], noise[1], patches, args.penalty)
         # functorch and forward mode do not know checkpoints
         if len(slabs) == 1 or transformed():
             part = differences(*arguments)
         else:
             part = checkpoint(differences, *arguments, use_reentrant=False, preserve_rng_state=False)
         part = part * weight.narrow(2, start, size)
-        parts.append(part.sum(spatial_axes(part)) if reduce else part)
-    return sum(parts[1:], start=parts[0]) if reduce else torch.cat(parts, 2)
+        parts.append(part.sum(spatial_axes(part)) if args.reduce else part)
+    return sum(parts[1:], start=parts[0]) if args.reduce else torch.cat(parts, 2)
 
 
 def pairs_of(rank: int) -> list[tuple[Offset, Offset]]:

@@ -11,10 +11,11 @@ from torch import Tensor
 from medloss.ops import triton_path
 from medloss.ops.dispatch import KeepingPath
 from medloss.ops.masking import accumulation_dtype
-from medloss.ops.mind.reference import pairs_of
+from medloss.ops.mind.reference import Arguments, pairs_of
+from medloss.ops.misfits import REALS, dtype_misfits
 from medloss.ops.triton_numbers import table
 from medloss.ops.triton_tiles import padded, readable, tiles
-from medloss.ops.triton_volume import LABELS, MOST_VOXELS, REALS
+from medloss.ops.triton_volume import LABELS, MOST_VOXELS
 
 AXES = 3
 SCRATCH_BYTES = 2**29
@@ -39,60 +40,50 @@ class Slab(NamedTuple):
     last: int
 
 
-class TritonMind(KeepingPath):
+class TritonMind(KeepingPath[Arguments], triton_path.TritonPath[Arguments]):
     """Maps of patch distances, some volumes or planes at a time. A gradient starts from the forward's mean noise."""
 
-    name = "triton"
+    differentiable = ("input", "target")
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        input, target = args[:2]
-        found = triton_path.reasons(input)
-        if not 3 <= input.ndim <= 2 + AXES:
-            found.append(f"input has {input.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
-        if input.numel() == 0:
-            found.append("there are no voxels")
-        elif input[0, 0].numel() > MOST_VOXELS:
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        found = args.misfits() + dtype_misfits(REALS, input=args.input)
+        if args.input.numel() and args.input[0, 0].numel() > MOST_VOXELS:
             found.append(f"a channel has more than {MOST_VOXELS} voxels")
-        if input.dtype not in REALS:
-            found.append(f"input is {input.dtype}, the kernel takes {', '.join(str(t)[6:] for t in REALS)}")
-        if target.dtype not in LABELS:
-            found.append(f"target is {target.dtype}")
-        if needs is not None and any(needs[2:]):
-            found.append("a gradient of the mask is asked for")
+        if args.target.dtype not in LABELS:
+            found.append(f"target is {args.target.dtype}")
         return found
 
-    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_keeping(self, args: Arguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The result, and the mean noise of both images in each channel."""
-        input, target, *_, reduce = args
+        input = args.input
         with triton_path.on_device(input):
-            launcher = _SlabLauncher(input, target, args, accumulation_dtype(input))
+            launcher = _SlabLauncher(input, args.target, args, accumulation_dtype(input))
             means = launcher.new_means()
-            if reduce:
+            if args.reduce:
                 result = torch.zeros(launcher.total, dtype=torch.float64, device=input.device)
             else:
                 result = torch.empty(input.shape, dtype=launcher.dtype, device=input.device)
             for slab, maps in launcher.measured(False, means, True):
                 launcher.values(slab, maps, means, result)
-        return (result.to(launcher.dtype).view(input.shape[:2]) if reduce else result), (means,)
+        return (result.to(launcher.dtype).view(input.shape[:2]) if args.reduce else result), (means,)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype."""
-        return self.backward_of(0, grad, args)
+        return self.backward_of("input", grad, args)
 
-    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype."""
-        return self._gradient(0, grad, args, kept[0])
+        return self._gradient("input", grad, args, kept[0])
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, or of target, which the difference sees as it sees input."""
-        return self._gradient(index, grad, args, None)
+        return self._gradient(name, grad, args, None)
 
-    def _gradient(self, index: int, grad: Tensor, args: tuple[Any, ...], means: Tensor | None) -> Tensor:
-        assert index in (0, 1), "only the images have a gradient"
-        own, other = args[index], args[1 - index]
+    def _gradient(self, name: str, grad: Tensor, args: Arguments, means: Tensor | None) -> Tensor:
+        own, other = (args.input, args.target) if name == "input" else (args.target, args.input)
         with triton_path.on_device(own):
-            launcher = _SlabLauncher(own, other, args, accumulation_dtype(args[0]))
+            launcher = _SlabLauncher(own, other, args, accumulation_dtype(args.input))
             grad = grad.to(launcher.dtype).contiguous()
             result = torch.empty_like(own, memory_format=torch.contiguous_format)
             found = launcher.new_means() if means is None else means
@@ -104,13 +95,13 @@ class TritonMind(KeepingPath):
 class _SlabLauncher:
     """The launches of one call; the gradient is that of ``own``."""
 
-    def __init__(self, own: Tensor, other: Tensor, args: tuple[Any, ...], dtype: torch.dtype) -> None:
+    def __init__(self, own: Tensor, other: Tensor, args: Arguments, dtype: torch.dtype) -> None:
         from triton import language
 
         from medloss.ops.mind import descriptor_triton_kernels
         from medloss.ops.mind import triton_kernels as kernels
 
-        mask, radius, dilation, penalty, self.reduce = args[2:]
+        mask, self.reduce = args.mask, args.reduce
         self.kernels, self.descriptors, self.dtype, self.device = kernels, descriptor_triton_kernels, dtype, own.device
         self.images, self.mask, self.shared = [readable(own), readable(other)], readable(own), 1
         (batch, channels), rank = own.shape[:2], own.ndim - 2
@@ -119,17 +110,18 @@ class _SlabLauncher:
             self.mask = readable(mask.expand(batch, *mask.shape[1:]))
         self.total, missing = batch * channels, [0] * (AXES - rank)
         self.sizes = [*(1 for _ in missing), *own.shape[2:]]
-        self.radius, self.margin = [*missing, *[radius] * rank], [*missing, *[dilation] * rank]
+        self.radius, self.margin = [*missing, *[args.radius] * rank], [*missing, *[args.dilation] * rank]
         self.pitch = -(-(self.sizes[2] + 2 * self.margin[2]) // LINE) * LINE
-        steps, pairs = _scheme(rank, dilation)
+        steps, pairs = _scheme(rank, args.dilation)
         self.steps, self.pairs = len(steps), len(pairs)
         self.step_table = table(tuple(by for step in steps for by in step), torch.int32, self.device)
         self.pair_table = table(tuple(number for pair in pairs for number in pair), torch.int32, self.device)
         self.masked = mask is not None
         self.acc = {"ACC": language.float64 if dtype == torch.float64 else language.float32, "MASKED": self.masked}
         self.asked = {
-            "ABSOLUTE": penalty == "absolute", "COUNT": self.pairs, "PAIRS": padded(self.pairs), "SUMMED": self.reduce,
-            "TINY": torch.finfo(dtype).tiny, "BLOCK": ENTRIES[dtype] // padded(self.pairs), "num_warps": WARPS,
+            "ABSOLUTE": args.penalty == "absolute", "COUNT": self.pairs, "PAIRS": padded(self.pairs),
+            "SUMMED": self.reduce, "TINY": torch.finfo(dtype).tiny, "BLOCK": ENTRIES[dtype] // padded(self.pairs),
+            "num_warps": WARPS,
         }  # fmt: skip
         self.radii = dict(zip(("RADIUS_Z", "RADIUS_Y", "RADIUS_X"), self.radius))
 

@@ -12,11 +12,13 @@ from medloss.ops.operator import Operator
 __all__ = ["nth_largest"]
 
 
-def _fake(values: Tensor, counted: Tensor, n: Tensor) -> Tensor:
-    return values.new_empty((values.shape[0], 1))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.values.new_empty((args.values.shape[0], 1))
 
 
-OPERATOR = Operator("nth_largest", reference.nth_largest, _fake, (NativeNthLargest(), TritonNthLargest()))
+OPERATOR = Operator(
+    "nth_largest", reference.Arguments, reference.nth_largest, _fake, (NativeNthLargest(), TritonNthLargest())
+)
 
 
 def nth_largest(values: Tensor, counted: Tensor, n: Tensor) -> Tensor:

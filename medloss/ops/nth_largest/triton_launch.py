@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.nth_largest.reference import Arguments
 from medloss.ops.triton_tiles import readable
 
 BITS = {
@@ -26,34 +25,26 @@ MOST_VALUES = 2**30
 """Of one row: a value's number is an int32. Offsets have 64 bits."""
 
 
-class TritonNthLargest:
+class TritonNthLargest(triton_path.TritonPath[Arguments]):
     """Counts the values by their leading digits, then those that share them by the next ones; nothing is sorted."""
 
-    name = "triton"
+    differentiable = ()
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        values, counted, n = args
-        found = triton_path.reasons(values)
-        if values.dtype not in BITS:
-            found.append(f"values are {values.dtype}, the kernel takes {', '.join(str(t)[6:] for t in BITS)}")
-        if counted.dtype != torch.bool or counted.shape != values.shape or n.shape != (values.shape[0], 1):
-            found.append("counted and n do not fit the values")
-        if n.dtype != torch.int64:
-            found.append(f"n is {n.dtype}, the kernel takes int64")
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        values = args.values
+        found = args.misfits(BITS)
         if values.numel() == 0:
             found.append("there are no values")
         if values.shape[1] > MOST_VALUES:
             found.append(f"a row has more than {MOST_VALUES} values")
-        if needs is not None:
-            found.append("a place in an order has no gradient")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """R 1."""
         from medloss.ops.nth_largest import triton_kernels as kernels
 
-        values, counted, n = (readable(tensor) for tensor in args)
+        values, counted, n = map(readable, (args.values, args.counted, args.n))
         (rows, length), (bits, infinity) = values.shape, BITS[values.dtype]
         width = torch.iinfo(bits).bits
         rounds = width // DIGIT
@@ -70,7 +61,3 @@ class TritonNthLargest:
                 )  # fmt: skip
             kernels.write_values[(rows,)](counts, states, n, result, rows, rounds, WIDTH=width, INFINITY=infinity)
         return result.view(values.dtype)
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """There is none."""
-        raise NotImplementedError("a place in an order has no gradient")

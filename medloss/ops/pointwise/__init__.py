@@ -11,9 +11,12 @@ from torch import Tensor
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.operator import Operator
 from medloss.ops.pointwise import reference
-from medloss.ops.pointwise.cpu import NativePointwise
+from medloss.ops.pointwise.cpu import NativeResiduals
+from medloss.ops.pointwise.likelihood import NativeLikelihoods
+from medloss.ops.pointwise.path import PointwisePath
 from medloss.ops.pointwise.penalties import DIVERGENCE, LIKELIHOOD, LOGITS, RESIDUAL, SMOOTHED
-from medloss.ops.pointwise.residual_triton_launch import TritonPointwise
+from medloss.ops.pointwise.residual_triton_launch import TritonResiduals
+from medloss.ops.pointwise.triton_launch import TritonLikelihoods
 
 __all__ = ["PENALTIES", "pointwise"]
 
@@ -22,26 +25,19 @@ LIKELIHOODS = tuple(f"{form}_{activation}" for form in LIKELIHOOD for activation
 PENALTIES = (*RESIDUAL, *DIVERGENCE, *ACTIVATIONS, *LIKELIHOODS, SMOOTHED, *LOGITS)
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    penalty: str,
-    indexed: bool,
-    ignore_index: int | None,
-    gamma: float,
-    positive: Tensor | None,
-    negative: Tensor | None,
-    reduce: bool,
-    scale: float,
-    joined: bool,
-) -> Tensor:
-    batch, channels, *spatial = input.shape
-    shape = (batch, 1 if joined else channels, *(() if reduce else spatial))
-    return input.new_empty(shape, dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    batch, channels, *spatial = args.input.shape
+    shape = (batch, 1 if args.joined else channels, *(() if args.reduce else spatial))
+    return args.input.new_empty(shape, dtype=accumulation_dtype(args.input))
 
 
-OPERATOR = Operator("pointwise", reference.pointwise, _fake, (NativePointwise(), TritonPointwise()))
+OPERATOR = Operator(
+    "pointwise",
+    reference.Arguments,
+    reference.pointwise,
+    _fake,
+    (PointwisePath(NativeResiduals(), NativeLikelihoods()), PointwisePath(TritonResiduals(), TritonLikelihoods())),
+)
 
 
 def pointwise(

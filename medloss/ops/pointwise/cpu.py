@@ -1,17 +1,15 @@
-"""The CPU paths of ``pointwise``: which one takes a penalty, and that of a residual."""
+"""The CPU path of ``pointwise`` for penalties that compare two images."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.masking import accumulation_dtype, fits
-from medloss.ops.pointwise.likelihood import NativeLikelihoods
-from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
+from medloss.ops.masking import accumulation_dtype
+from medloss.ops.pointwise.reference import Arguments
 
 CODES = {
     "squared": 0, "absolute": 1, "huber": 2, "charbonnier": 3, "cauchy": 4, "geman_mcclure": 5, "welsch": 6,
@@ -20,56 +18,23 @@ CODES = {
 """Penalties as ``cpu_kernel.c`` numbers them."""
 
 
-class NativePointwise(native.NativePath):
-    """The kernel of the penalty's kind."""
-
-    def __init__(self) -> None:
-        self._residuals, self._likelihoods = NativeResiduals(), NativeLikelihoods()
-
-    def _of(self, args: tuple[Any, ...]) -> NativeResiduals | NativeLikelihoods:
-        return self._residuals if args[3] in RESIDUAL or args[3] in DIVERGENCE else self._likelihoods
-
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
-        """Why the kernel cannot take these arguments; empty where it can."""
-        return self._of(args).unfit(args, needs)
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
-        """The map or its sums."""
-        return self._of(args).forward(args)
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of input."""
-        return self._of(args).backward(grad, args)
-
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of the target of a residual."""
-        return self._residuals.backward_of(index, grad, args)
-
-
-class NativeResiduals(native.NativePath):
+class NativeResiduals(native.NativePath[Arguments]):
     """A penalty of the difference of two images: a sweep for its sums and one for the gradient, and no map between."""
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+    differentiable = ("input", "target")
+
+    def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        input, target, mask, penalty, indexed = args[:5]
-        found = []
-        if penalty not in CODES:
-            found.append(f"{penalty} is no penalty of a residual")
-        if args[11]:
+        found = args.misfits()
+        if args.penalty not in CODES:
+            found.append(f"{args.penalty} is no penalty of a residual")
+        if args.joined:
             found.append("the sum over the channels is asked for")
-        if indexed or target.shape != input.shape:
-            found.append("target is not an image of the input's shape")
-        if mask is not None and not fits(mask, input):
-            found.append("the mask does not fit the images")
-        if input.numel() == 0:
-            found.append("input has no voxel")
-        if needs is not None and any(needs[2:]):
-            found.append("a gradient of the mask is asked for")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """The map, or B C with ``reduce``."""
-        input, reduce = args[0], args[9]
+        input, reduce = args.input, args.reduce
         dtype = accumulation_dtype(input)
         if reduce:
             sums = torch.empty(input.shape[:2], dtype=torch.float64, device="cpu")
@@ -79,30 +44,31 @@ class NativeResiduals(native.NativePath):
         native.call("pointwise_forward", dtype, *_operands(args), map, None)
         return map
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype."""
-        return self._slope(grad, args).to(args[0].dtype)
+        return _gradient(grad, args).to(args.input.dtype)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of the target, from which the residual is taken off."""
-        return self._slope(-grad, args).to(args[index].dtype)
-
-    def _slope(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        dtype = accumulation_dtype(args[0])
-        grad = grad.to(dtype).contiguous()
-        result = torch.empty(args[0].shape, dtype=dtype, device="cpu")
-        upstream = (None, grad) if args[9] else (grad, None)
-        native.call("pointwise_backward", dtype, *_operands(args), *upstream, result)
-        return result
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
+        """The gradient of the target, in its dtype."""
+        return _gradient(-grad, args).to(args.target.dtype)
 
 
-def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
-    input, target, mask, penalty, _, _, gamma, _, _, _, scale, _ = args
+def _gradient(grad: Tensor, args: Arguments) -> Tensor:
+    dtype = accumulation_dtype(args.input)
+    grad = grad.to(dtype).contiguous()
+    result = torch.empty(args.input.shape, dtype=dtype, device="cpu")
+    upstream = (None, grad) if args.reduce else (grad, None)
+    native.call("pointwise_backward", dtype, *_operands(args), *upstream, result)
+    return result
+
+
+def _operands(args: Arguments) -> tuple[Tensor | int | float | None, ...]:
+    input, penalty, gamma, scale = args.input, args.penalty, args.gamma, args.scale
     dtype, (batch, channels) = accumulation_dtype(input), input.shape[:2]
-    mask, shared = native.shared_weight(mask, batch, channels, dtype)
+    mask, shared = native.shared_weight(args.mask, batch, channels, dtype)
     if penalty == "general":
         penalty, gamma, scale = at_its_limits(gamma, scale)
-    x, t = (image.detach().to(dtype).contiguous() for image in (input, target))
+    x, t = (image.detach().to(dtype).contiguous() for image in (input, args.target))
     return x, t, mask, shared, batch * channels, input[0, 0].numel(), CODES[penalty], gamma, scale
 
 

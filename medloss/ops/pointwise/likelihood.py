@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from medloss.ops import native
-from medloss.ops.label_tile import ACTIVATIONS, gradient_like, label_misfits, label_operands
+from medloss.ops.label_tile import gradient_like, label_misfits, label_operands
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.pointwise.reference import Arguments
 
 CODES = {"": 0, "poly": 1, "power": 2, "smoothed": 3, "margin": 4, "reverse": 5}
 """Forms of a penalty as ``likelihood.h`` numbers them."""
@@ -17,29 +16,20 @@ EACH_CLASS, ALL_CLASSES, SUMS = range(3)
 """What stands for the map."""
 
 
-class NativeLikelihoods(native.NativePath):
+class NativeLikelihoods(native.NativePath[Arguments]):
     """A penalty of logits with labels, without a map of probabilities, labels or any part of the penalty."""
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+    def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        input, target, mask, penalty, indexed, _, gamma, positive, negative = args[:9]
-        found = label_misfits(input, target, mask, indexed, None if needs is None else needs[:3])
-        batch, classes, *spatial = input.shape
-        if target.shape != (batch, 1 if indexed else classes, *spatial):
-            found.append(f"target is no map of the input's shape, but {list(target.shape)}")
-        if mask is not None and (mask.shape[0] not in (1, batch) or list(mask.shape[2:]) != spatial):
-            found.append("the mask does not fit the input")
-        if any(factors is not None and factors.numel() not in (1, classes) for factors in (positive, negative)):
-            found.append(f"the factors are not those of {classes} classes")
-        if needs is not None and any(needs[3:]):
-            found.append("a gradient of the factors is asked for")
-        if penalty in ACTIVATIONS and gamma < 0:
-            found.append("the focal exponent is below 0")
+        batch = args.input.shape[0]
+        found = label_misfits(args.input, args.target, args.mask, args.indexed) + args.misfits()
+        if args.target.shape[0] != batch or (args.mask is not None and args.mask.shape[0] not in (1, batch)):
+            found.append("target or mask is of another batch")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """The map, its sums over the classes, over the voxels, or over both."""
-        input, reduce, joined = args[0], args[9], args[11]
+        input, reduce, joined = args.input, args.reduce, args.joined
         dtype, (batch, classes, *spatial) = accumulation_dtype(input), input.shape
         if reduce:
             sums = torch.empty((batch, classes), dtype=torch.float64, device="cpu")
@@ -49,9 +39,9 @@ class NativeLikelihoods(native.NativePath):
         native.call("likelihood_forward", dtype, *_operands(args), ALL_CLASSES if joined else EACH_CLASS, map, None)
         return map
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the logits, in their dtype and layout."""
-        input, reduce, joined = args[0], args[9], args[11]
+        input, reduce, joined = args.input, args.reduce, args.joined
         dtype = accumulation_dtype(input)
         grad = grad.to(dtype)
         if reduce and joined:
@@ -62,17 +52,16 @@ class NativeLikelihoods(native.NativePath):
         return result
 
 
-def _operands(args: tuple[Any, ...]) -> tuple[Tensor | int | float | None, ...]:
-    input, target, mask, penalty, indexed, ignore_index, gamma, positive, negative = args[:9]
-    form, _, activation = penalty.rpartition("_")
-    if penalty == "margin":
+def _operands(args: Arguments) -> tuple[Tensor | int | float | None, ...]:
+    form, _, activation = args.penalty.rpartition("_")
+    if args.penalty == "margin":
         form, activation = "margin", "none"
-    volume = label_operands(input, target, mask, activation, indexed, ignore_index)
-    dtype, classes = accumulation_dtype(input), input.shape[1]
+    volume = label_operands(args.input, args.target, args.mask, activation, args.indexed, args.ignore_index)
+    dtype, classes = accumulation_dtype(args.input), args.input.shape[1]
     factors = (
         torch.ones(classes, dtype=dtype, device="cpu")
         if factor is None
         else factor.detach().to(dtype).flatten().expand(classes).contiguous()
-        for factor in (positive, negative)
+        for factor in (args.positive, args.negative)
     )
-    return (*volume, CODES[form], float(gamma), *factors)
+    return (*volume, CODES[form], float(args.gamma), *factors)

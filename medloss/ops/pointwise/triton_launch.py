@@ -10,39 +10,25 @@ from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.pointwise.reference import Arguments
 from medloss.ops.region_sums.triton_launch import short_power
 from medloss.ops.triton_volume import Volume
 
 MOST_CLASSES = 256
 
 
-class TritonLikelihoods:
+class TritonLikelihoods(triton_path.TritonPath[Arguments]):
     """A penalty of logits with labels in one sweep on a GPU; no map of probabilities or labels is made."""
 
-    name = "triton"
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        return triton_volume.misfits(args.input, args.target, args.indexed, MOST_CLASSES) + args.misfits()
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
-        input, target, mask, penalty, indexed, _, gamma, positive, negative = args[:9]
-        classes, spatial = input.shape[1], list(input.shape[2:])
-        found = triton_volume.reasons(input, target, indexed, MOST_CLASSES)
-        if list(target.shape[1:]) != [1 if indexed else classes, *spatial]:
-            found.append(f"target is no map of the input's shape, but {list(target.shape)}")
-        if mask is not None and list(mask.shape[2:]) != spatial:
-            found.append("the mask does not fit the input")
-        if any(factors is not None and factors.numel() not in (1, classes) for factors in (positive, negative)):
-            found.append(f"the factors are not those of {classes} classes")
-        if gamma < 0 and penalty in ("softmax", "sigmoid"):
-            found.append("the focal exponent is below 0")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target, mask or factors is asked for")
-        return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """The map, its sums over the classes, over the voxels, or over both."""
         from medloss.ops.pointwise import triton_kernels as kernels
 
-        input, joined = args[0], args[11]
+        input, joined = args.input, args.joined
         volume, factors, options = _launch(args)
         tiles, dtype = configuration(volume, input.element_size()), factors[0].dtype
         programs = volume.programs(tiles["TILE"])
@@ -61,11 +47,11 @@ class TritonLikelihoods:
             triton_volume.add_rows(result, sums)
         return sums.sum(1, keepdim=True) if joined else sums
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the logits, in their dtype and layout."""
         from medloss.ops.pointwise import triton_kernels as kernels
 
-        input = args[0]
+        input = args.input
         volume, factors, options = _launch(args)
         tiles = configuration(volume, input.element_size())
         if options["GIVEN"] == "sums":
@@ -86,22 +72,21 @@ def configuration(volume: Volume, itemsize: int) -> dict[str, Any]:
     return {"C": volume.padded, "TILE": tile, "EVEN": volume.voxels % tile == 0, "num_warps": warps}
 
 
-def _launch(args: tuple[Any, ...]) -> tuple[Volume, tuple[Tensor, Tensor], dict[str, Any]]:
-    input, target, mask, penalty, indexed, ignore_index, gamma, positive, negative, reduce, _, joined = args
-    form, _, activation = penalty.rpartition("_")
-    if penalty == "margin":
+def _launch(args: Arguments) -> tuple[Volume, tuple[Tensor, Tensor], dict[str, Any]]:
+    form, _, activation = args.penalty.rpartition("_")
+    if args.penalty == "margin":
         form, activation = "margin", "none"
-    volume = triton_volume.volume(input, target, mask, activation, indexed, ignore_index)
-    dtype = accumulation_dtype(input)
+    volume = triton_volume.volume(args.input, args.target, args.mask, activation, args.indexed, args.ignore_index)
+    dtype = accumulation_dtype(args.input)
     factors = tuple(
-        input.new_ones(volume.classes, dtype=dtype)
+        args.input.new_ones(volume.classes, dtype=dtype)
         if factor is None
         else factor.detach().to(dtype).flatten().expand(volume.classes).contiguous()
-        for factor in (positive, negative)
+        for factor in (args.positive, args.negative)
     )
     options = {
-        "FORM": form or "plain", "gamma": math.exp(-gamma) if form == "reverse" else float(gamma),
-        "POWER": None if form else short_power(float(gamma)), "TINY": torch.finfo(dtype).tiny,
-        "GIVEN": "sums" if reduce else "joined" if joined else "map",
+        "FORM": form or "plain", "gamma": math.exp(-args.gamma) if form == "reverse" else float(args.gamma),
+        "POWER": None if form else short_power(float(args.gamma)), "TINY": torch.finfo(dtype).tiny,
+        "GIVEN": "sums" if args.reduce else "joined" if args.joined else "map",
     }  # fmt: skip
     return volume, factors, volume.options | options

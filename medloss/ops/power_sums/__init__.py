@@ -19,22 +19,15 @@ __all__ = ["ERRORS", "power_sums"]
 ERRORS = ("difference", "likelihood")
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    error: str,
-    exponent: float,
-    activation: str,
-    indexed: bool,
-    ignore_index: int | None,
-    regions: bool,
-    both: bool,
-) -> Tensor:
-    return input.new_empty((*input.shape[:2], 2 + regions * COLUMNS), dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.input.new_empty(
+        (*args.input.shape[:2], 2 + args.regions * COLUMNS), dtype=accumulation_dtype(args.input)
+    )
 
 
-OPERATOR = Operator("power_sums", reference.power_sums, _fake, (NativePowerSums(), TritonPowerSums()))
+OPERATOR = Operator(
+    "power_sums", reference.Arguments, reference.power_sums, _fake, (NativePowerSums(), TritonPowerSums())
+)
 
 
 def power_sums(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.power_sums.reference import Arguments
 from medloss.ops.region_sums.columns import COLUMNS
 from medloss.ops.region_sums.triton_launch import short_power
 from medloss.ops.triton_volume import Volume
@@ -20,24 +21,18 @@ REGIONS = {"difference": 0x3F, "likelihood": 0x303F}
 """The columns of the regions that are summed beside an error; the others are zero."""
 
 
-class TritonPowerSums:
+class TritonPowerSums(triton_path.TritonPath[Arguments]):
     """The activation, the errors, their powers and the sums of the regions in one sweep on a GPU."""
 
-    name = "triton"
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        return triton_volume.misfits(args.input, args.target, args.indexed, MOST_CLASSES)
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
-        input, target, indexed = args[0], args[1], args[6]
-        found = triton_volume.reasons(input, target, indexed, MOST_CLASSES)
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target or mask is asked for")
-        return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C 2, or more with the regions."""
         from medloss.ops.power_sums import triton_kernels as kernels
 
-        input = args[0]
+        input = args.input
         volume, options, tile = _launch(args)
         programs = volume.programs(tile["TILE"])
         shape, dtype = (volume.batch, programs, volume.classes), accumulation_dtype(input)
@@ -54,14 +49,14 @@ class TritonPowerSums:
             if not options["REGIONS"]:
                 return sums
             known = powers.new_empty((volume.batch, volume.classes, COLUMNS))
-            triton_volume.add_rows(regions, known, COLUMNS, REGIONS[args[3]])
+            triton_volume.add_rows(regions, known, COLUMNS, REGIONS[args.error])
         return torch.cat([known, sums], -1)
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype and layout."""
         from medloss.ops.power_sums import triton_kernels as kernels
 
-        input = args[0]
+        input = args.input
         volume, options, tile = _launch(args)
         gradient = torch.empty_like(input)
         regions, powers = grad[..., :-2].contiguous(), grad[..., -2:].contiguous()
@@ -83,16 +78,15 @@ def configuration(volume: Volume, itemsize: int) -> dict[str, Any]:
     return {"C": volume.padded, "TILE": tile, "EVEN": volume.voxels % tile == 0, "num_warps": warps}
 
 
-def _launch(args: tuple[Any, ...]) -> tuple[Volume, dict[str, Any], dict[str, Any]]:
-    input, target, mask, error, exponent, activation, indexed, ignore_index, regions, both = args
-    volume = triton_volume.volume(input, target, mask, activation, indexed, ignore_index)
-    tiny = torch.finfo(accumulation_dtype(input)).tiny
+def _launch(args: Arguments) -> tuple[Volume, dict[str, Any], dict[str, Any]]:
+    volume = triton_volume.volume(args.input, args.target, args.mask, args.activation, args.indexed, args.ignore_index)
+    tiny = torch.finfo(accumulation_dtype(args.input)).tiny
     options = {
-        "ERROR": error,
-        "exponent": float(exponent),
-        "POWER": short_power(float(exponent), SHORT),
-        "BOTH": both,
-        "REGIONS": regions,
+        "ERROR": args.error,
+        "exponent": float(args.exponent),
+        "POWER": short_power(float(args.exponent), SHORT),
+        "BOTH": args.both,
+        "REGIONS": args.regions,
         "TINY": tiny,
     }
-    return volume, volume.options | options, configuration(volume, input.element_size())
+    return volume, volume.options | options, configuration(volume, args.input.element_size())

@@ -21,30 +21,13 @@ from medloss.ops.region_sums.columns import COLUMNS
 __all__ = ["region_loss", "share_sums"]
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    activation: str,
-    indexed: bool,
-    ignore_index: int | None,
-    terms: int,
-    gamma: float,
-    quotient: Sequence[float],
-    factors: Tensor | None,
-    first: int,
-    joined: bool,
-    skip: bool,
-    share: Sequence[float],
-    positive: Tensor | None,
-    negative: Tensor | None,
-    share_first: int,
-    mean: bool,
-) -> Tensor:
-    return input.new_empty((), dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.input.new_empty((), dtype=accumulation_dtype(args.input))
 
 
-OPERATOR = Operator("region_loss", reference.region_loss, _fake, (NativeRegionLoss(), TritonRegionLoss()))
+OPERATOR = Operator(
+    "region_loss", reference.Arguments, reference.region_loss, _fake, (NativeRegionLoss(), TritonRegionLoss())
+)
 
 
 def region_loss(

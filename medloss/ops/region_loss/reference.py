@@ -7,74 +7,76 @@ columns over another; or both.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from medloss.ops.masking import present
+from medloss.ops.region_sums import reference as region_sums
 from medloss.ops.region_sums.columns import COLUMNS, Column
-from medloss.ops.region_sums.reference import region_sums
 
 OF_POSITIVES = (Column.TARGET, Column.NLL_TRUE, Column.NLL_ALL, Column.FOCAL_TRUE)
 """What the factor of a class on its positives multiplies in a share."""
 OF_NEGATIVES = (Column.NLL_FALSE, Column.FOCAL_FALSE)
 
 
-def region_loss(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    activation: str,
-    indexed: bool,
-    ignore_index: int | None,
-    terms: int,
-    gamma: float,
-    quotient: Sequence[float],
-    factors: Tensor | None,
-    first: int,
-    joined: bool,
-    skip: bool,
-    share: Sequence[float],
-    positive: Tensor | None,
-    negative: Tensor | None,
-    share_first: int,
-    mean: bool,
-) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``region_loss`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    activation: str
+    indexed: bool
+    ignore_index: int | None
+    terms: int
+    gamma: float
+    quotient: Sequence[float]
+    factors: Tensor | None
+    first: int
+    joined: bool
+    skip: bool
+    share: Sequence[float]
+    positive: Tensor | None
+    negative: Tensor | None
+    share_first: int
+    mean: bool
+
+    @property
+    def volume(self) -> region_sums.Arguments:
+        """The first arguments, which are those of ``region_sums``."""
+        return region_sums.Arguments._make(self[: len(region_sums.Arguments._fields)])
+
+
+def region_loss(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.region_loss.region_loss`."""
-    columns = region_sums(input, target, mask, activation, indexed, ignore_index, terms, gamma)
+    columns = region_sums.region_sums(args.volume)
     total = columns.new_zeros(())
-    if quotient:
-        total = total + quotient[0] * _quotients(columns[:, first:], quotient, factors, first, joined, skip, mean)
-    if share:
-        kept = columns[:, share_first:]
-        above, below = share_sums(lambda column: kept[..., column], share, positive, negative, share_first)
+    if args.quotient:
+        total = total + args.quotient[0] * _quotients(columns[:, args.first :], args)
+    if args.share:
+        kept, first = columns[:, args.share_first :], args.share_first
+        above, below = share_sums(lambda column: kept[..., column], args.share, args.positive, args.negative, first)
         some = present(below)
         ratio = torch.where(some, above, 0.0) / torch.where(some, below, 1.0)
-        total = total + share[0] * (ratio if mean else above)
+        total = total + args.share[0] * (ratio if args.mean else above)
     return total
 
 
-def _quotients(
-    columns: Tensor,
-    quotient: Sequence[float],
-    factors: Tensor | None,
-    first: int,
-    joined: bool,
-    skip: bool,
-    mean: bool,
-) -> Tensor:
+def _quotients(columns: Tensor, args: Arguments) -> Tensor:
     """The quotient of each region, weighted and added over those that count."""
-    columns = columns.sum(0, keepdim=True) if joined else columns
-    _, offset, nr, dr = quotient[:4]
-    above, below = (_linear(columns, quotient[at : at + COLUMNS]) for at in (4, 4 + COLUMNS))
+    columns = columns.sum(0, keepdim=True) if args.joined else columns
+    _, offset, nr, dr = args.quotient[:4]
+    above, below = (_linear(columns, args.quotient[at : at + COLUMNS]) for at in (4, 4 + COLUMNS))
     values = offset + (above + nr) / (below + dr)
-    if factors is not None:
-        values = values * factors[first:].to(values)
+    if args.factors is not None:
+        values = values * args.factors[args.first :].to(values)
     valid = present(columns[..., Column.VOXELS])
-    if skip:
+    if args.skip:
         valid = valid & present(columns[..., Column.TARGET])
     total = torch.where(valid, values, 0.0).sum()
-    return total / valid.sum().clamp_min(1) if mean else total
+    return total / valid.sum().clamp_min(1) if args.mean else total
 
 
 def _linear(columns: Tensor, coefficients: Sequence[float]) -> Tensor:

@@ -2,52 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.dispatch import KeepingPath
-from medloss.ops.region_loss.cpu import OF_SUMS
+from medloss.ops.region_loss.reference import Arguments
 from medloss.ops.region_sums.triton_launch import TritonRegionSums
 from medloss.ops.triton_numbers import packed
 
 
-class TritonRegionLoss(KeepingPath):
+class TritonRegionLoss(KeepingPath[Arguments], triton_path.TritonPath[Arguments]):
     """Keeps the slopes of the columns, B N numbers each, for the backward sweep."""
 
-    name = "triton"
     sums = TritonRegionSums()
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        return self.sums.reasons(args[:OF_SUMS], needs)
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        return self.sums.unfit(args.volume)
 
-    def forward_keeping(self, args: tuple[Any, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward_keeping(self, args: Arguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The value, and its slope along each column."""
         from medloss.ops.region_loss import triton_kernels as kernels
 
-        columns = self.sums.forward(args[:OF_SUMS])
-        quotient, factors, first, joined, skip, share, positive, negative, share_first, mean = args[OF_SUMS:]
+        columns = self.sums.forward(args.volume)
         batch, classes, _ = columns.shape
         value, slopes = columns.new_empty(()), torch.empty_like(columns)
+        factors, positive, negative = args.factors, args.positive, args.negative
         given = [columns if tensor is None else tensor.contiguous() for tensor in (factors, positive, negative)]
-        entries = (*(quotient or [0.0] * kernels.BEFORE_SHARE.value), *share)
+        entries = (*(args.quotient or [0.0] * kernels.BEFORE_SHARE.value), *args.share)
         with triton_path.on_device(columns):
             kernels.region_loss[(1,)](
                 columns, packed(entries, torch.float64), *given, value, slopes, batch,
-                QUOTIENT=tuple(number != 0 for number in quotient),
-                SHARE=tuple(number != 0 for number in share), CLASSES=classes, C=1 << (classes - 1).bit_length(),
-                FIRST=first, JOINED=joined, SKIP=skip, SHARE_FIRST=share_first,
-                MEAN=mean, FACTORS=factors is not None, POSITIVE=positive is not None, NEGATIVE=negative is not None,
-                **configuration(batch, classes),
+                QUOTIENT=tuple(number != 0 for number in args.quotient),
+                SHARE=tuple(number != 0 for number in args.share), CLASSES=classes,
+                C=1 << (classes - 1).bit_length(), FIRST=args.first, JOINED=args.joined, SKIP=args.skip,
+                SHARE_FIRST=args.share_first, MEAN=args.mean, FACTORS=factors is not None,
+                POSITIVE=positive is not None, NEGATIVE=negative is not None, **configuration(batch, classes),
             )  # fmt: skip
         return value, (slopes,)
 
-    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_from(self, kept: tuple[Tensor, ...], grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input from the slopes."""
-        return self.sums.backward(kept[0] * grad, args[:OF_SUMS])
+        return self.sums.backward(kept[0] * grad, args.volume)
 
 
 def configuration(batch: int, classes: int) -> dict[str, int]:

@@ -18,20 +18,14 @@ from medloss.ops.region_sums.triton_launch import TritonRegionSums
 __all__ = ["COLUMNS", "Column", "Terms", "region_sums"]
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    activation: str,
-    indexed: bool,
-    ignore_index: int | None,
-    terms: int,
-    gamma: float,
-) -> Tensor:
+def _fake(args: reference.Arguments) -> Tensor:
+    input = args.input
     return input.new_empty((input.shape[0], input.shape[1], COLUMNS), dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("region_sums", reference.region_sums, _fake, (NativeRegionSums(), TritonRegionSums()))
+OPERATOR = Operator(
+    "region_sums", reference.Arguments, reference.region_sums, _fake, (NativeRegionSums(), TritonRegionSums())
+)
 
 
 def region_sums(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -9,23 +11,36 @@ from medloss.ops.masking import accumulation_dtype, blank, membership, spatial_a
 from medloss.ops.probabilities import Likelihoods, likelihoods
 from medloss.ops.region_sums.columns import COLUMNS, Column, Terms
 
+LIKELIHOODS = Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
 
-def region_sums(
-    input: Tensor,
-    target: Tensor,
-    mask: Tensor | None,
-    activation: str,
-    indexed: bool,
-    ignore_index: int | None,
-    terms: int,
-    gamma: float,
-) -> Tensor:
+
+class Arguments(NamedTuple):
+    """What ``region_sums`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    activation: str
+    indexed: bool
+    ignore_index: int | None
+    terms: int
+    gamma: float
+
+    def misfits(self) -> list[str]:
+        """Why no kernel can take these arguments; empty where one can."""
+        if self.activation == "none" and self.terms & LIKELIHOODS:
+            return ["likelihoods are computed from logits, not from probabilities"]
+        return []
+
+
+def region_sums(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.region_sums.region_sums`."""
-    dtype = accumulation_dtype(input)
-    weight = voxel_weight(target, mask, indexed, ignore_index, dtype)
-    logits = blank(input.to(dtype), weight)
-    t = blank(membership(target, input.shape[1], indexed, dtype), weight)
-    found = likelihoods(logits, activation)
+    terms = args.terms
+    dtype = accumulation_dtype(args.input)
+    weight = voxel_weight(args.target, args.mask, args.indexed, args.ignore_index, dtype)
+    logits = blank(args.input.to(dtype), weight)
+    t = blank(membership(args.target, args.input.shape[1], args.indexed, dtype), weight)
+    found = likelihoods(logits, args.activation)
     p, _, positive, negative = found
     maps = {Column.OVERLAP: p * t, Column.INPUT: p, Column.TARGET: t} | error_maps(found, t, terms)
     if terms & Terms.LIKELIHOOD:
@@ -33,7 +48,7 @@ def region_sums(
     if terms & Terms.UNIFORM:
         maps[Column.NLL_ALL] = positive
     if terms & Terms.FOCAL:
-        factor = modulator(found, t, activation, gamma)
+        factor = modulator(found, t, args.activation, args.gamma)
         maps |= {
             Column.FOCAL_TRUE: weighted(t, factor * positive), Column.FOCAL_FALSE: weighted(1 - t, factor * negative)
         }  # fmt: skip

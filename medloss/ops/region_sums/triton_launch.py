@@ -10,34 +10,26 @@ from torch import Tensor
 from medloss.ops import triton_path, triton_volume
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.region_sums.columns import COLUMNS, Column, Terms
+from medloss.ops.region_sums.reference import Arguments
 from medloss.ops.triton_volume import Volume
 
 MOST_CLASSES = 256
 SHORT = (0.0, 1.0, 2.0)
 """Exponents whose powers ``triton_kernels.py`` multiplies."""
-LIKELIHOODS = Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
 
 
-class TritonRegionSums:
+class TritonRegionSums(triton_path.TritonPath[Arguments]):
     """Softmax or sigmoid, overlap and likelihood sums in one sweep on a GPU."""
 
-    name = "triton"
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernel cannot take these arguments; empty where it can."""
+        return triton_volume.misfits(args.input, args.target, args.indexed, MOST_CLASSES) + args.misfits()
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernel cannot serve; empty where it can."""
-        input, target, _, activation, indexed, _, terms, _ = args
-        found = triton_volume.reasons(input, target, indexed, MOST_CLASSES)
-        if activation == "none" and terms & LIKELIHOODS:
-            found.append("likelihoods are computed from logits, not from probabilities")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target or mask is asked for")
-        return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C COLUMNS."""
         from medloss.ops.region_sums import triton_kernels as kernels
 
-        input = args[0]
+        input = args.input
         volume, options = _launch(args)
         columns = options["WRITTEN"]
         tile, warps = configuration(volume.padded, input.element_size(), columns.bit_count())
@@ -57,11 +49,11 @@ class TritonRegionSums:
             triton_volume.add_rows(partials, sums, COLUMNS, columns)
         return sums
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype and layout."""
         from medloss.ops.region_sums import triton_kernels as kernels
 
-        input = args[0]
+        input = args.input
         volume, options = _launch(args)
         columns = options["WRITTEN"].bit_count()
         tile, warps = configuration(volume.padded, input.element_size(), columns if columns > 12 else 4)
@@ -122,10 +114,9 @@ def written(terms: int, activation: str) -> int:
     return sum(1 << column for column in columns)
 
 
-def _launch(args: tuple[Any, ...]) -> tuple[Volume, dict[str, Any]]:
-    *of_volume, terms, gamma = args
-    volume = triton_volume.volume(*of_volume)
-    tiny = torch.finfo(accumulation_dtype(args[0])).tiny
-    gamma = float(gamma) if terms & Terms.FOCAL else 0.0
-    focal = {"WRITTEN": written(terms, args[3]), "gamma": gamma, "POWER": short_power(gamma), "TINY": tiny}
+def _launch(args: Arguments) -> tuple[Volume, dict[str, Any]]:
+    volume = triton_volume.volume(args.input, args.target, args.mask, args.activation, args.indexed, args.ignore_index)
+    tiny = torch.finfo(accumulation_dtype(args.input)).tiny
+    gamma = float(args.gamma) if args.terms & Terms.FOCAL else 0.0
+    focal = {"WRITTEN": written(args.terms, args.activation), "gamma": gamma, "POWER": short_power(gamma), "TINY": tiny}
     return volume, volume.options | focal

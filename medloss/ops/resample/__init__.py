@@ -15,11 +15,13 @@ from medloss.ops.resample.triton_launch import TritonResample
 __all__ = ["resample"]
 
 
-def _fake(values: Tensor, positions: Tensor, spacing: list[float] | None) -> Tensor:
-    return values.new_empty((*values.shape[:2], *positions.shape[2:]), dtype=accumulation_dtype(values))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.values.new_empty(
+        (*args.values.shape[:2], *args.positions.shape[2:]), dtype=accumulation_dtype(args.values)
+    )
 
 
-OPERATOR = Operator("resample", reference.resample, _fake, (NativeResample(), TritonResample()))
+OPERATOR = Operator("resample", reference.Arguments, reference.resample, _fake, (NativeResample(), TritonResample()))
 
 
 def resample(values: Tensor, positions: Tensor, *, spacing: Sequence[float] | None = None) -> Tensor:

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
-from medloss.ops.resample.cpu import misfits
+from medloss.ops.misfits import REALS, dtype_misfits
+from medloss.ops.resample.reference import Arguments
 from medloss.ops.triton_numbers import table
 from medloss.ops.triton_tiles import tiles
-from medloss.ops.triton_volume import LABELS, REALS
+from medloss.ops.triton_volume import LABELS
 
 AXES = 3
 MOST = 2**31 - 2**12
@@ -33,30 +34,28 @@ PROGRAMS = 256
 WARPS = 8
 
 
-class TritonResample:
+class TritonResample(triton_path.TritonPath[Arguments]):
     """Positions and weights are found once for all channels, and never kept."""
 
-    name = "triton"
+    differentiable = ("values", "positions")
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        values, positions, _ = args
-        found = triton_path.reasons(values) + misfits(args, MOST)
-        if values.dtype not in REALS:
-            found.append(f"values are {values.dtype}, the kernel takes {', '.join(str(t)[6:] for t in REALS)}")
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        positions = args.positions
+        found = args.misfits(MOST) + dtype_misfits(REALS, values=args.values)
         if positions.dtype not in LABELS or positions.dtype == torch.bool:
             found.append(f"positions are {positions.dtype}")
         if positions.numel() and positions[0, 0].numel() > MOST:
             found.append(f"a sample has more than {MOST} points")
         return found
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """The values there."""
         from medloss.ops.resample import triton_kernels as kernels
 
-        values, positions, _ = args
+        values = args.values
         work = _Work(args)
-        result = values.new_empty((*values.shape[:2], *positions.shape[2:]), dtype=work.dtype)
+        result = values.new_empty((*values.shape[:2], *args.positions.shape[2:]), dtype=work.dtype)
         with triton_path.on_device(values):
             kernels.read[work.grid](
                 values.detach().contiguous(), work.positions, work.spacing, result, work.lines, *work.numbers,
@@ -64,11 +63,11 @@ class TritonResample:
             )  # fmt: skip
         return result
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the values, in their dtype."""
         from medloss.ops.resample import triton_kernels as kernels
 
-        values, work = args[0], _Work(args)
+        values, work = args.values, _Work(args)
         grad, fine = grad.to(work.dtype).contiguous(), work.dtype == torch.float64
         result = torch.empty_like(values, memory_format=torch.contiguous_format)
         voxels, blocks = values[0, 0].numel(), -(-values[0, 0].numel() // BLOCK)
@@ -88,18 +87,16 @@ class TritonResample:
                 )  # fmt: skip
         return result
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the positions, in their dtype."""
         from medloss.ops.resample import triton_kernels as kernels
 
-        assert index == 1, "only values and positions have a gradient"
-        values, positions, _ = args
         work = _Work(args)
-        result = torch.empty_like(positions, memory_format=torch.contiguous_format)
-        with triton_path.on_device(values):
+        result = torch.empty_like(args.positions, memory_format=torch.contiguous_format)
+        with triton_path.on_device(args.values):
             kernels.move[work.grid](
-                values.detach().contiguous(), work.positions, work.spacing, grad.to(work.dtype).contiguous(), result,
-                work.lines, *work.numbers, **work.options,
+                args.values.detach().contiguous(), work.positions, work.spacing, grad.to(work.dtype).contiguous(),
+                result, work.lines, *work.numbers, **work.options,
             )  # fmt: skip
         return result
 
@@ -107,20 +104,19 @@ class TritonResample:
 class _Work:
     """What the kernels are given. Points that are on no grid are one row of each sample."""
 
-    def __init__(self, args: tuple[Any, ...]) -> None:
-        values, positions, spacing = args
-        self.dtype, (self.batch, channels, *sizes) = accumulation_dtype(values), values.shape
+    def __init__(self, args: Arguments) -> None:
+        self.dtype, (self.batch, channels, *sizes) = accumulation_dtype(args.values), args.values.shape
         rank = len(sizes)
         missing = [1] * (AXES - rank)
-        self.positions = positions.detach().contiguous()
-        self.spacing = table((*map(float, missing), *(spacing or [1.0] * rank)), self.dtype, values.device)
-        points = positions[0, 0].numel()
-        grid = [1, 1, points] if spacing is None else [*missing, *positions.shape[2:]]
+        self.positions = args.positions.detach().contiguous()
+        self.spacing = table((*map(float, missing), *(args.spacing or [1.0] * rank)), self.dtype, args.values.device)
+        points = args.positions[0, 0].numel()
+        grid = [1, 1, points] if args.spacing is None else [*missing, *args.positions.shape[2:]]
         self.rows, self.width = grid[0] * grid[1], grid[2]
         self.numbers = (channels, points, *missing, *sizes, *grid)
         tile, self.lines = self.tiles(self.batch, self.dtype)
         self.grid = (tile.programs(self.lines),)
-        self.options = {"RANK": rank, "GRID": spacing is not None, **tile.options, "num_warps": WARPS}
+        self.options = {"RANK": rank, "GRID": args.spacing is not None, **tile.options, "num_warps": WARPS}
 
     def tiles(self, samples: int, dtype: torch.dtype) -> tuple[Any, int]:
         """Tiles of the points of some samples, and the number of their rows."""

@@ -20,33 +20,51 @@ from medloss.ops.soft_morphology.cpu import (
 )
 from medloss.ops.soft_morphology.erosion_triton_launch import TritonErosions
 from medloss.ops.soft_morphology.pool_triton_launch import TritonBoundarySums, TritonMaxPool
+from medloss.ops.soft_morphology.reference import (
+    Arguments,
+    BoundarySumsArguments,
+    ErosionArguments,
+    PoolArguments,
+    SkeletonArguments,
+    SkeletonSumsArguments,
+)
 from medloss.ops.soft_morphology.triton_launch import TritonSkeleton, TritonSkeletonSums
 
 __all__ = ["boundary_sums", "erosion_hausdorff", "max_pool", "skeleton_sums", "soft_skeleton"]
 
 
-def _fake_map(map: Tensor, mask: Tensor | None, number: int) -> Tensor:
-    return map.new_empty(map.shape, dtype=accumulation_dtype(map))
+def _fake_map(args: Arguments) -> Tensor:
+    return args.maps[0].new_empty(args.maps[0].shape, dtype=accumulation_dtype(args.maps[0]))
 
 
-def _fake_erosions(input: Tensor, target: Tensor, mask: Tensor | None, alpha: float, k: int) -> Tensor:
-    return _fake_map(input, mask, k)
+def _fake_sums(args: Arguments) -> Tensor:
+    return args.maps[0].new_empty((*args.maps[0].shape[:2], 4), dtype=accumulation_dtype(args.maps[0]))
 
 
-def _fake_sums(input: Tensor, target: Tensor, mask: Tensor | None, *numbers: int) -> Tensor:
-    return input.new_empty((*input.shape[:2], 4), dtype=accumulation_dtype(input))
-
-
-SOFT_SKELETON = Operator("soft_skeleton", reference.soft_skeleton, _fake_map, (NativeSkeleton(), TritonSkeleton()))
-MAX_POOL = Operator("max_pool", reference.max_pool, _fake_map, (NativeMaxPool(), TritonMaxPool()))
+SOFT_SKELETON = Operator(
+    "soft_skeleton", SkeletonArguments, reference.soft_skeleton, _fake_map, (NativeSkeleton(), TritonSkeleton())
+)
+MAX_POOL = Operator("max_pool", PoolArguments, reference.max_pool, _fake_map, (NativeMaxPool(), TritonMaxPool()))
 SKELETON_SUMS = Operator(
-    "skeleton_sums", reference.skeleton_sums, _fake_sums, (NativeSkeletonSums(), TritonSkeletonSums())
+    "skeleton_sums",
+    SkeletonSumsArguments,
+    reference.skeleton_sums,
+    _fake_sums,
+    (NativeSkeletonSums(), TritonSkeletonSums()),
 )
 BOUNDARY_SUMS = Operator(
-    "boundary_sums", reference.boundary_sums, _fake_sums, (NativeBoundarySums(), TritonBoundarySums())
+    "boundary_sums",
+    BoundarySumsArguments,
+    reference.boundary_sums,
+    _fake_sums,
+    (NativeBoundarySums(), TritonBoundarySums()),
 )
 EROSION_HAUSDORFF = Operator(
-    "erosion_hausdorff", reference.erosion_hausdorff, _fake_erosions, (NativeErosions(), TritonErosions())
+    "erosion_hausdorff",
+    ErosionArguments,
+    reference.erosion_hausdorff,
+    _fake_map,
+    (NativeErosions(), TritonErosions()),
 )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.soft_morphology.reference import ErosionArguments
 from medloss.ops.soft_morphology.triton_launch import AXES, SCRATCH_BYTES, WARPS, TritonMorphology
 from medloss.ops.triton_numbers import packed
 from medloss.ops.triton_tiles import readable, tiles
@@ -18,41 +19,41 @@ BLOCK = 4096
 """Parts of rows that the one program of a volume looks at together."""
 
 
-class TritonErosions(TritonMorphology):
+class TritonErosions(TritonMorphology[ErosionArguments]):
     """The erosions of the error. A gradient keeps the means of some volumes, which it makes again."""
 
-    def __init__(self) -> None:
-        super().__init__(2)
+    differentiable = ("input", "target")
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: ErosionArguments) -> Tensor:
         """B C [spatial]."""
-        with triton_path.on_device(args[0]):
+        with triton_path.on_device(args.input):
             launcher = ErosionLauncher(args)
-            result = torch.zeros(args[0].shape, dtype=launcher.dtype, device=args[0].device)
+            result = torch.zeros(args.input.shape, dtype=launcher.dtype, device=args.input.device)
             for start, volumes in launcher.groups(2 if launcher.k else 0):
                 launcher.erosions(start, volumes, launcher.scratch(2, volumes), result)
         return result
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: ErosionArguments) -> Tensor:
         """The gradient of prediction or target, in its dtype."""
-        with triton_path.on_device(args[0]):
+        with triton_path.on_device(args.input):
             launcher = ErosionLauncher(args)
-            result = torch.zeros(args[0].shape, dtype=args[index].dtype, device=args[0].device)
+            own, sign = (args.input, 1) if name == "input" else (args.target, -1)
+            result = torch.zeros(own.shape, dtype=own.dtype, device=own.device)
             grad = grad.to(launcher.dtype).contiguous()
             for start, volumes in launcher.groups(launcher.k + 2 if launcher.k else 0):
-                launcher.gradient(start, volumes, grad, 1 - 2 * index, result)
+                launcher.gradient(start, volumes, grad, sign, result)
         return result
 
 
 class ErosionLauncher:
     """The launches of one call."""
 
-    def __init__(self, args: tuple[Any, ...]) -> None:
+    def __init__(self, args: ErosionArguments) -> None:
         from medloss.ops.soft_morphology import erosion_triton_kernels
 
-        input, target, mask, alpha, k = args
-        self.kernels, self.k, self.dtype = erosion_triton_kernels, max(k, 0), accumulation_dtype(input)
-        self.input, self.target, self.device = readable(input), readable(target), input.device
+        input, mask = args.input, args.mask
+        self.kernels, self.k, self.dtype = erosion_triton_kernels, max(args.k, 0), accumulation_dtype(input)
+        self.input, self.target, self.device = readable(input), readable(args.target), input.device
         self.mask, self.shared = self.input, 1
         if mask is not None:
             self.shared = input.shape[1] if mask.shape[1] == 1 else 1
@@ -63,7 +64,7 @@ class ErosionLauncher:
             "TERMS": 2 * (input.ndim - 2) + 1, "MASKED": mask is not None, "num_warps": WARPS,
             "enable_fp_fusion": False,  # squares are rounded before they are added, as torch does
         }  # fmt: skip
-        self.factors = [packed((float(step) ** alpha,), self.dtype) for step in range(1, self.k + 2)]
+        self.factors = [packed((float(step) ** args.alpha,), self.dtype) for step in range(1, self.k + 2)]
         shape = (self.k + 1, self.total, erosion_triton_kernels.NUMBERS.value)
         self.numbers = torch.zeros(shape, dtype=self.dtype, device=self.device)
 

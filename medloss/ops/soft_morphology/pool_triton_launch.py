@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.soft_morphology.reference import BoundarySumsArguments, PoolArguments
 from medloss.ops.soft_morphology.triton_launch import AXES, CROSSED, SCRATCH_BYTES, WARPS, TritonMorphology
 from medloss.ops.triton_tiles import readable, tiles
 
@@ -17,38 +17,35 @@ MOST = 255
 """Voxels of a window: who of them has won is a byte."""
 
 
-class TritonPools(TritonMorphology):
-    """What both have in common."""
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        found = super().reasons(args, needs)
-        if max(args[self.tensors + 1 :]) > MOST:
-            found.append(f"a box is longer than {MOST} voxels")
-        return found
+def box_misfits(*sizes: int) -> list[str]:
+    """Whether boxes are not too long."""
+    return [f"a box is longer than {MOST} voxels"] if max(sizes) > MOST else []
 
 
-class TritonMaxPool(TritonPools):
+class TritonMaxPool(TritonMorphology[PoolArguments]):
     """The largest value in boxes."""
 
-    def __init__(self) -> None:
-        super().__init__(1)
+    differentiable = ("map",)
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def unfit(self, args: PoolArguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        return super().unfit(args) + box_misfits(args.size)
+
+    def forward(self, args: PoolArguments) -> Tensor:
         """B C [spatial]."""
-        map, mask, size = args
+        map = args.map
         with triton_path.on_device(map):
-            launcher = PoolLauncher(map, mask, accumulation_dtype(map))
+            launcher = PoolLauncher(map, args.mask, accumulation_dtype(map))
             result = torch.empty(map.shape, dtype=launcher.dtype, device=map.device)
             for group in launcher.groups(2, 0):
-                group.pooled(launcher.map, size, 1, launcher.kernels.MAP, result=result)
+                group.pooled(launcher.map, args.size, 1, launcher.kernels.MAP, result=result)
         return result
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: PoolArguments) -> Tensor:
         """The gradient of the map, in its dtype."""
-        map, mask, size = args
+        map, size = args.map, args.size
         with triton_path.on_device(map):
-            launcher = PoolLauncher(map, mask, accumulation_dtype(map))
+            launcher = PoolLauncher(map, args.mask, accumulation_dtype(map))
             result = torch.empty(map.shape, dtype=map.dtype, device=map.device)
             grad = grad.to(launcher.dtype).contiguous()
             for group in launcher.groups(3, 1):
@@ -58,36 +55,38 @@ class TritonMaxPool(TritonPools):
         return result
 
 
-class TritonBoundarySums(TritonPools):
+class TritonBoundarySums(TritonMorphology[BoundarySumsArguments]):
     """The sums of both boundaries."""
 
-    def __init__(self) -> None:
-        super().__init__(2)
+    differentiable = ("input", "target")
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def unfit(self, args: BoundarySumsArguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        return super().unfit(args) + box_misfits(args.inner, args.outer)
+
+    def forward(self, args: BoundarySumsArguments) -> Tensor:
         """B C 4."""
-        input, target, mask, inner, outer = args
+        input, outer = args.input, args.outer
         with triton_path.on_device(input):
-            launcher = PoolLauncher(input, mask, accumulation_dtype(input))
+            launcher = PoolLauncher(input, args.mask, accumulation_dtype(input))
             sums = torch.empty((launcher.total, 4), dtype=torch.float64, device=input.device)
             for group in launcher.groups(4, 0):
-                edges = [group.boundary(readable(map), inner) for map in (input, target)]
+                edges = [group.boundary(readable(map), args.inner) for map in args.maps]
                 of = slice(group.start, group.start + group.volumes)
                 sums[of, :2] = group.sums(edges[1], outer, edges[0])
                 sums[of, 2:] = group.sums(edges[0], outer, edges[1])
         return sums.to(launcher.dtype).view(*input.shape[:2], 4)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: BoundarySumsArguments) -> Tensor:
         """The gradient of prediction or target, in its dtype."""
-        input, target, mask, inner, outer = args
-        own, other = (input, target) if index == 0 else (target, input)
-        grad = grad if index == 0 else grad[..., CROSSED]
-        with triton_path.on_device(input):
-            launcher = PoolLauncher(own, mask, accumulation_dtype(input))
+        own, other = (args.input, args.target) if name == "input" else (args.target, args.input)
+        grad = grad if name == "input" else grad[..., CROSSED]
+        with triton_path.on_device(own):
+            launcher = PoolLauncher(own, args.mask, accumulation_dtype(args.input))
             rates, other = grad.to(launcher.dtype).contiguous(), readable(other)
             result = torch.empty(own.shape, dtype=launcher.map.dtype, device=own.device)
             for group in launcher.groups(6, 2):
-                group.boundary_gradient(other, inner, outer, rates, result)
+                group.boundary_gradient(other, args.inner, args.outer, rates, result)
         return result
 
 

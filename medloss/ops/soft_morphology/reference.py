@@ -2,58 +2,139 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
+from medloss.ops.misfits import axes_misfits
 from medloss.ops.soft_morphology.pools import dilate, erode, erode_box, pick, read
 
 
-def soft_skeleton(map: Tensor, mask: Tensor | None, iterations: int) -> Tensor:
+class SkeletonArguments(NamedTuple):
+    """What ``soft_skeleton`` is given."""
+
+    map: Tensor
+    mask: Tensor | None
+    iterations: int
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """What the mask is of."""
+        return (self.map,)
+
+
+class PoolArguments(NamedTuple):
+    """What ``max_pool`` is given."""
+
+    map: Tensor
+    mask: Tensor | None
+    size: int
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """What the mask is of."""
+        return (self.map,)
+
+
+class SkeletonSumsArguments(NamedTuple):
+    """What ``skeleton_sums`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    iterations: int
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """What the mask is of."""
+        return (self.input, self.target)
+
+
+class BoundarySumsArguments(NamedTuple):
+    """What ``boundary_sums`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    inner: int
+    outer: int
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """What the mask is of."""
+        return (self.input, self.target)
+
+
+class ErosionArguments(NamedTuple):
+    """What ``erosion_hausdorff`` is given."""
+
+    input: Tensor
+    target: Tensor
+    mask: Tensor | None
+    alpha: float
+    k: int
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """What the mask is of."""
+        return (self.input, self.target)
+
+
+Arguments = SkeletonArguments | PoolArguments | SkeletonSumsArguments | BoundarySumsArguments | ErosionArguments
+
+
+def misfits(args: Arguments) -> list[str]:
+    """Why no kernel can take these arguments; empty where one can."""
+    return axes_misfits(args.maps[0]) + ([] if args.maps[0].numel() else ["there are no voxels"])
+
+
+def soft_skeleton(args: SkeletonArguments) -> Tensor:
     """See :func:`medloss.ops.soft_morphology.soft_skeleton`."""
-    (map,), weight = prepared(mask, map)
-    return skeleton_of(map, _valid(weight), iterations)
+    (map,), weight = prepared(args)
+    return skeleton_of(map, _valid(weight), args.iterations)
 
 
-def max_pool(map: Tensor, mask: Tensor | None, size: int) -> Tensor:
+def max_pool(args: PoolArguments) -> Tensor:
     """See :func:`medloss.ops.soft_morphology.max_pool`."""
-    (map,), weight = prepared(mask, map)
-    return dilated(map, _valid(weight), size)
+    (map,), weight = prepared(args)
+    return dilated(map, _valid(weight), args.size)
 
 
-def skeleton_sums(input: Tensor, target: Tensor, mask: Tensor | None, iterations: int) -> Tensor:
+def skeleton_sums(args: SkeletonSumsArguments) -> Tensor:
     """See :func:`medloss.ops.soft_morphology.skeleton_sums`."""
-    maps, weight = prepared(mask, input, target)
-    skeletons = [skeleton_of(map, _valid(weight), iterations) for map in maps]
+    maps, weight = prepared(args)
+    skeletons = [skeleton_of(map, _valid(weight), args.iterations) for map in maps]
     return crossed_sums(skeletons, maps, weight)
 
 
-def boundary_sums(input: Tensor, target: Tensor, mask: Tensor | None, inner: int, outer: int) -> Tensor:
+def boundary_sums(args: BoundarySumsArguments) -> Tensor:
     """See :func:`medloss.ops.soft_morphology.boundary_sums`."""
-    maps, weight = prepared(mask, input, target)
+    maps, weight = prepared(args)
     valid = _valid(weight)
-    boundaries = [map - read(map, erode_box(pick(map), valid, inner), valid) for map in maps]
-    return crossed_sums(boundaries, [dilated(boundary, valid, outer) for boundary in boundaries], weight)
+    boundaries = [map - read(map, erode_box(pick(map), valid, args.inner), valid) for map in maps]
+    return crossed_sums(boundaries, [dilated(boundary, valid, args.outer) for boundary in boundaries], weight)
 
 
-def erosion_hausdorff(input: Tensor, target: Tensor, mask: Tensor | None, alpha: float, k: int) -> Tensor:
+def erosion_hausdorff(args: ErosionArguments) -> Tensor:
     """See :func:`medloss.ops.soft_morphology.erosion_hausdorff`."""
-    (input, target), weight = prepared(mask, input, target)
+    (input, target), weight = prepared(args)
     error = (input - target) ** 2
     total = torch.zeros_like(error)
-    for step in range(1, k + 1):
+    for step in range(1, args.k + 1):
         mean = cross_mean(error)
         error = torch.where(mean < 0.5, torch.zeros_like(mean), mean - 0.5)  # with a slope of 1 at one half
         error = blank(stretched(error, _valid(weight)), weight)
-        total = total + float(step) ** alpha * error
+        total = total + float(step) ** args.alpha * error
     return total
 
 
-def prepared(mask: Tensor | None, *maps: Tensor) -> tuple[list[Tensor], Tensor | None]:
+def prepared(args: Arguments) -> tuple[list[Tensor], Tensor | None]:
     """The maps in the accumulation dtype, zero where nothing counts, and the weight of each voxel."""
-    dtype = accumulation_dtype(maps[0])
-    weight = None if mask is None else mask.to(dtype).expand_as(maps[0])
-    return [blank(map.to(dtype), weight) for map in maps], weight
+    dtype = accumulation_dtype(args.maps[0])
+    weight = None if args.mask is None else args.mask.to(dtype).expand_as(args.maps[0])
+    return [blank(map.to(dtype), weight) for map in args.maps], weight
 
 
 def _valid(weight: Tensor | None) -> Tensor | None:

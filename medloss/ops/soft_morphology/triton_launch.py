@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.misfits import REALS, dtype_misfits
+from medloss.ops.soft_morphology.reference import Arguments, SkeletonArguments, SkeletonSumsArguments, misfits
 from medloss.ops.triton_tiles import readable, tiles
-from medloss.ops.triton_volume import LABELS, REALS
+from medloss.ops.triton_volume import LABELS
 
 AXES = 3
 SCRATCH_BYTES = 2**29
@@ -19,6 +21,7 @@ SCRATCH_BYTES = 2**29
 WARPS = 8
 CROSSED = [2, 3, 0, 1]
 """The sums with prediction and target changing places."""
+M = TypeVar("M", bound=Arguments)
 
 
 class Slab(NamedTuple):
@@ -32,85 +35,64 @@ class Slab(NamedTuple):
     high: int
 
 
-class TritonMorphology:
-    """What the paths share: maps of 1 to 3 axes. ``tensors``: how many of them come before the mask."""
+class TritonMorphology(triton_path.TritonPath[M], Generic[M]):
+    """What the paths share: maps of 1 to 3 axes."""
 
-    name = "triton"
+    def unfit(self, args: M) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        map, *others = args.maps
+        found = misfits(args) + dtype_misfits(REALS, map=map)
+        return found + [f"the other map is {other.dtype}" for other in others if other.dtype not in LABELS]
 
-    def __init__(self, tensors: int) -> None:
-        self.tensors = tensors
-
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        map, others = args[0], args[1 : self.tensors]
-        found = triton_path.reasons(map)
-        if not 1 <= map.ndim - 2 <= AXES:
-            found.append(f"the map has {map.ndim - 2} spatial axes, the kernel takes 1 to {AXES}")
-        if map.numel() == 0:
-            found.append("there are no voxels")
-        if map.dtype not in REALS:
-            found.append(f"the map is {map.dtype}, the kernel takes {', '.join(str(t)[6:] for t in REALS)}")
-        found += [f"the other map is {other.dtype}" for other in others if other.dtype not in LABELS]
-        if needs is not None and any(needs[self.tensors :]):
-            found.append("a gradient of the mask is asked for")
-        return found
-
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: M) -> Tensor:
         """The gradient of the first map, in its dtype."""
-        return self.backward_of(0, grad, args)
-
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
-        """The gradient of a map, in its dtype."""
-        raise NotImplementedError
+        return self.backward_of(args._fields[0], grad, args)
 
 
-class TritonSkeleton(TritonMorphology):
+class TritonSkeleton(TritonMorphology[SkeletonArguments]):
     """The soft skeleton."""
 
-    def __init__(self) -> None:
-        super().__init__(1)
+    differentiable = ("map",)
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: SkeletonArguments) -> Tensor:
         """B C [spatial]."""
-        map, mask, iterations = args
+        map = args.map
         with triton_path.on_device(map):
-            launcher = SkeletonLauncher(map, None, mask, iterations, accumulation_dtype(map))
+            launcher = SkeletonLauncher(map, None, args.mask, args.iterations, accumulation_dtype(map))
             result = torch.empty(map.shape, dtype=launcher.dtype, device=map.device)
             for slab in launcher.slabs(gradient=False):
                 launcher.skeleton(slab, launcher.map, launcher.kernels.MAP, result)
         return result
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: SkeletonArguments) -> Tensor:
         """The gradient of the map, in its dtype."""
-        map, mask, iterations = args
+        map = args.map
         with triton_path.on_device(map):
-            launcher = SkeletonLauncher(map, None, mask, iterations, accumulation_dtype(map))
+            launcher = SkeletonLauncher(map, None, args.mask, args.iterations, accumulation_dtype(map))
             return launcher.gradient(grad.to(launcher.dtype).contiguous())
 
 
-class TritonSkeletonSums(TritonMorphology):
+class TritonSkeletonSums(TritonMorphology[SkeletonSumsArguments]):
     """The sums of both skeletons, neither of which is ever made whole."""
 
-    def __init__(self) -> None:
-        super().__init__(2)
+    differentiable = ("input", "target")
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: SkeletonSumsArguments) -> Tensor:
         """B C 4."""
-        input, target, mask, iterations = args
+        input, target = args.input, args.target
         dtype = accumulation_dtype(input)
         with triton_path.on_device(input):
             pairs = ((input, target), (target, input))
-            sums = [SkeletonLauncher(*pair, mask, iterations, dtype).sums() for pair in pairs]
+            sums = [SkeletonLauncher(*pair, args.mask, args.iterations, dtype).sums() for pair in pairs]
         return torch.cat(sums, 1).to(dtype).view(*input.shape[:2], 4)
 
-    def backward_of(self, index: int, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward_of(self, name: str, grad: Tensor, args: SkeletonSumsArguments) -> Tensor:
         """The gradient of prediction or target, in its dtype."""
-        input, target, mask, iterations = args
-        dtype = accumulation_dtype(input)
-        own, other = (input, target) if index == 0 else (target, input)
-        grad = (grad if index == 0 else grad[..., CROSSED]).to(dtype).contiguous()
-        with triton_path.on_device(input):
-            return SkeletonLauncher(own, other, mask, iterations, dtype).gradient(grad)
+        dtype = accumulation_dtype(args.input)
+        own, other = (args.input, args.target) if name == "input" else (args.target, args.input)
+        grad = (grad if name == "input" else grad[..., CROSSED]).to(dtype).contiguous()
+        with triton_path.on_device(own):
+            return SkeletonLauncher(own, other, args.mask, args.iterations, dtype).gradient(grad)
 
 
 class SkeletonLauncher:

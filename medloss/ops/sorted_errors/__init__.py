@@ -11,11 +11,11 @@ from medloss.ops.sorted_errors import reference
 __all__ = ["sorted_errors"]
 
 
-def _fake(errors: Tensor, foreground: Tensor, weight: Tensor | None) -> Tensor:
-    return errors.new_empty(errors.shape[:2], dtype=accumulation_dtype(errors))
+def _fake(args: reference.Arguments) -> Tensor:
+    return args.errors.new_empty(args.errors.shape[:2], dtype=accumulation_dtype(args.errors))
 
 
-OPERATOR = Operator("sorted_errors", reference.sorted_errors, _fake)
+OPERATOR = Operator("sorted_errors", reference.Arguments, reference.sorted_errors, _fake)
 
 
 def sorted_errors(errors: Tensor, foreground: Tensor, weight: Tensor | None = None) -> Tensor:

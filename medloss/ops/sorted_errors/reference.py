@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from medloss.ops.masking import accumulation_dtype, blank
 
 
-def sorted_errors(errors: Tensor, foreground: Tensor, weight: Tensor | None) -> Tensor:
+class Arguments(NamedTuple):
+    """What ``sorted_errors`` is given."""
+
+    errors: Tensor
+    foreground: Tensor
+    weight: Tensor | None
+
+
+def sorted_errors(args: Arguments) -> Tensor:
     """See :func:`medloss.ops.sorted_errors.sorted_errors`."""
-    dtype = accumulation_dtype(errors)
-    mass = None if weight is None else weight.to(dtype).expand(errors.shape).detach()
-    values = blank(errors.to(dtype), mass)
-    inside = blank(foreground.to(dtype), mass).detach()
+    dtype = accumulation_dtype(args.errors)
+    mass = None if args.weight is None else args.weight.to(dtype).expand(args.errors.shape).detach()
+    values = blank(args.errors.to(dtype), mass)
+    inside = blank(args.foreground.to(dtype), mass).detach()
     return (values * jaccard_steps(values.detach(), inside, mass)).sum(-1)
 
 

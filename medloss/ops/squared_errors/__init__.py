@@ -13,20 +13,18 @@ from medloss.ops.squared_errors.triton_launch import TritonSquaredErrors
 __all__ = ["squared_errors"]
 
 
-def _fake(
-    input: Tensor,
-    target: Tensor,
-    cost: Tensor,
-    mask: Tensor | None,
-    activation: str,
-    indexed: bool,
-    ignore_index: int | None,
-    first: int,
-) -> Tensor:
-    return input.new_empty((input.shape[0], input.shape[1] - first), dtype=accumulation_dtype(input))
+def _fake(args: reference.Arguments) -> Tensor:
+    input = args.input
+    return input.new_empty((input.shape[0], input.shape[1] - args.first), dtype=accumulation_dtype(input))
 
 
-OPERATOR = Operator("squared_errors", reference.squared_errors, _fake, (NativeSquaredErrors(), TritonSquaredErrors()))
+OPERATOR = Operator(
+    "squared_errors",
+    reference.Arguments,
+    reference.squared_errors,
+    _fake,
+    (NativeSquaredErrors(), TritonSquaredErrors()),
+)
 
 
 def squared_errors(

@@ -10,33 +10,34 @@ from torch import Tensor
 from medloss.ops import native
 from medloss.ops.label_tile import gradient_like, label_misfits, label_operands
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.squared_errors.reference import Arguments
 
 
-class NativeSquaredErrors(native.NativePath):
+class NativeSquaredErrors(native.NativePath[Arguments]):
     """Sums in double, and the gradient with no map in between."""
 
-    def unfit(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None) -> list[str]:
+    def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
-        input, target, _, mask, _, indexed, _, _ = args
-        return label_misfits(input, target, mask, indexed, needs)
+        return label_misfits(args.input, args.target, args.mask, args.indexed)
 
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C - first."""
-        input, first = args[0], args[7]
+        input, first = args.input, args.first
         sums = torch.empty((input.shape[0], input.shape[1] - first), dtype=torch.float64, device="cpu")
         native.call("squared_errors_forward", accumulation_dtype(input), *_operands(args), sums)
         return sums.to(accumulation_dtype(input))
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype and layout."""
-        laid, result = gradient_like(args[0])
+        laid, result = gradient_like(args.input)
         slope = (grad.to(torch.float64) * 2).contiguous()
-        native.call("squared_errors_backward", accumulation_dtype(args[0]), *_operands(args), slope, laid)
+        native.call("squared_errors_backward", accumulation_dtype(args.input), *_operands(args), slope, laid)
         return result
 
 
-def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    input, target, cost, mask, activation, indexed, ignore_index, first = args
-    shape = (input.shape[0], input.shape[1] - first, *input.shape[2:])
-    cost = cost.detach().to(accumulation_dtype(input)).expand(shape).contiguous()
-    return (*label_operands(input, target, mask, activation, indexed, ignore_index), cost, first)
+def _operands(args: Arguments) -> tuple[Any, ...]:
+    input = args.input
+    shape = (input.shape[0], input.shape[1] - args.first, *input.shape[2:])
+    cost = args.cost.detach().to(accumulation_dtype(input)).expand(shape).contiguous()
+    volume = label_operands(input, args.target, args.mask, args.activation, args.indexed, args.ignore_index)
+    return (*volume, cost, args.first)

@@ -9,31 +9,26 @@ from torch import Tensor
 
 from medloss.ops import triton_path, triton_volume
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.misfits import REALS, dtype_misfits
+from medloss.ops.squared_errors.reference import Arguments
 from medloss.ops.triton_volume import Volume
 
 MOST_CLASSES = 256
 
 
-class TritonSquaredErrors:
+class TritonSquaredErrors(triton_path.TritonPath[Arguments]):
     """The activation, the errors and their sums in one sweep on a GPU; no map of probabilities is made."""
 
-    name = "triton"
+    def unfit(self, args: Arguments) -> list[str]:
+        """Why the kernels cannot take these arguments; empty where they can."""
+        found = triton_volume.misfits(args.input, args.target, args.indexed, MOST_CLASSES)
+        return found + dtype_misfits(REALS, cost=args.cost)
 
-    def reasons(self, args: tuple[Any, ...], needs: tuple[bool, ...] | None = None) -> list[str]:
-        """Why the kernels cannot serve; empty where they can."""
-        input, target, cost, _, _, indexed, _, _ = args
-        found = triton_volume.reasons(input, target, indexed, MOST_CLASSES)
-        if cost.dtype not in triton_volume.REALS:
-            found.append(f"cost is {cost.dtype}")
-        if needs is not None and any(needs[1:]):
-            found.append("a gradient of target, cost or mask is asked for")
-        return found
-
-    def forward(self, args: tuple[Any, ...]) -> Tensor:
+    def forward(self, args: Arguments) -> Tensor:
         """B C - first."""
         from medloss.ops.squared_errors import triton_kernels as kernels
 
-        input, first = args[0], args[7]
+        input, first = args.input, args.first
         volume, cost, options = _prepared(args)
         programs = volume.programs(options["TILE"])
         counted = volume.classes - first
@@ -46,11 +41,11 @@ class TritonSquaredErrors:
             triton_volume.add_rows(partials, sums)
         return sums
 
-    def backward(self, grad: Tensor, args: tuple[Any, ...]) -> Tensor:
+    def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype and layout."""
         from medloss.ops.squared_errors import triton_kernels as kernels
 
-        input = args[0]
+        input = args.input
         volume, cost, options = _prepared(args)
         gradient = torch.empty_like(input)
         with triton_path.on_device(input):
@@ -61,11 +56,11 @@ class TritonSquaredErrors:
         return gradient
 
 
-def _prepared(args: tuple[Any, ...]) -> tuple[Volume, Tensor, dict[str, Any]]:
+def _prepared(args: Arguments) -> tuple[Volume, Tensor, dict[str, Any]]:
     """The volume, the cost with even strides, and what the kernels are compiled for."""
-    input, target, cost, *rest, first = args
-    volume = triton_volume.volume(input, target, *rest)
-    cost = cost.detach().expand(input.shape[0], volume.classes - first, *input.shape[2:])
+    input, first = args.input, args.first
+    volume = triton_volume.volume(input, args.target, args.mask, args.activation, args.indexed, args.ignore_index)
+    cost = args.cost.detach().expand(input.shape[0], volume.classes - first, *input.shape[2:])
     cost = cost if triton_volume.steps(cost) is not None else cost.contiguous()
     tile = max(2048 // volume.padded, 16)
     tiles = {"C": volume.padded, "TILE": tile, "EVEN": volume.voxels % tile == 0, "FIRST": first, "num_warps": 4}

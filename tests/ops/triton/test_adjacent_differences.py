@@ -54,7 +54,9 @@ def launch(penalty: str, direction: str, dtype: torch.dtype, masked: bool) -> La
         mask = torch.empty(1, 1, 96, 96, 96) if masked else None
         args = (x, y if penalty == "magnitude" else None, mask, penalty, 1.0, [1.0] * 3, True)
         path = OPERATOR.paths[-1]
-        path.forward(args) if direction == "forward" else path.backward(torch.empty(1, 2), args)
+        path.forward(OPERATOR.arguments(*args)) if direction == "forward" else path.backward(
+            torch.empty(1, 2), OPERATOR.arguments(*args)
+        )
 
     return Launch(call, wide=0)  # a row's last voxel has no next one
 

@@ -53,7 +53,10 @@ def test_many_steps_of_a_program(monkeypatch) -> None:
     first, second = (value_and_gradient(OPERATOR, "triton", args) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     grad = torch.rand(1, 2).to(args[0].device)
-    assert torch.equal(path.backward(grad, args), path.backward_from(path.forward_keeping(args)[1], grad, args))
+    assert torch.equal(
+        path.backward(grad, OPERATOR.arguments(*args)),
+        path.backward_from(path.forward_keeping(OPERATOR.arguments(*args))[1], grad, OPERATOR.arguments(*args)),
+    )
 
 
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf])
@@ -78,9 +81,9 @@ def launch(direction: str, dtype: torch.dtype, masked: bool, bins: int = 20) -> 
         args = (p, t, torch.empty(1, 1, 128, 128, 128) if masked else None, bins)
         path = OPERATOR.paths[-1]
         if direction == "forward":
-            path.forward(args)
+            path.forward(OPERATOR.arguments(*args))
         else:
-            path.backward_from((torch.empty(14, bins, dtype=dtype),), torch.empty(1, 14), args)
+            path.backward_from((torch.empty(14, bins, dtype=dtype),), torch.empty(1, 14), OPERATOR.arguments(*args))
 
     return Launch(call, wide=1)  # the adding up, or the gradient; who counts has a voxel at a time
 

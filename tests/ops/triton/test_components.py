@@ -108,13 +108,16 @@ def test_offsets_beyond_32_bits() -> None:
     """The last of many volumes, whose offset is beyond 2^31, is as it is alone."""
     last = torch.rand(1, 1, 256, 256, 256, device="cuda") < 0.3
     mask = last.repeat(1, 129, 1, 1, 1)
-    found = OPERATOR.paths[-1].forward((mask, 1))
-    assert torch.equal(found[:, -1:], OPERATOR.paths[-1].forward((last, 1)))
+    found = OPERATOR.paths[-1].forward(OPERATOR.arguments(mask, 1))
+    assert torch.equal(found[:, -1:], OPERATOR.paths[-1].forward(OPERATOR.arguments(last, 1)))
 
 
 def launch(*shape: int) -> Launch:
     """A call on a mask that is never written."""
-    return Launch(lambda: OPERATOR.paths[-1].forward((torch.empty(2, 3, *shape, dtype=torch.bool), len(shape))), wide=0)
+    return Launch(
+        lambda: OPERATOR.paths[-1].forward(OPERATOR.arguments(torch.empty(2, 3, *shape, dtype=torch.bool), len(shape))),
+        wide=0,
+    )
 
 
 LAUNCHES = {"volumes": launch(96, 96, 96), "images": launch(333, 512)}

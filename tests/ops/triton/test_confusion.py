@@ -49,12 +49,12 @@ def test_under_a_mask_nothing_is_looked_at() -> None:
 
 def test_reasons() -> None:
     x, target = torch.zeros(1, 65, 4, dtype=torch.float64), torch.zeros(1, 65, 4)
-    assert OPERATOR.paths[-1].reasons(move((x, target, None, "softmax", False, None)), (True, True, *[False] * 4))[
-        -3:
-    ] == [
+    assert OPERATOR.paths[-1].reasons(
+        OPERATOR.arguments(*move((x, target, None, "softmax", False, None))), ("input", "mask")
+    )[-3:] == [
         "input is double, which the tensor cores do not multiply",
         "memberships of 65 classes are more than 64",
-        "a gradient of target or mask is asked for",
+        "a gradient of mask is asked for",
     ]
 
 
@@ -65,7 +65,9 @@ def launch(direction: str, classes: int, dtype: torch.dtype, indexed: bool = Tru
         x, shape = torch.empty(2, classes, edge, edge, edge, dtype=dtype), (edge, edge, edge)
         target = torch.empty(2, 1, *shape, dtype=torch.uint8) if indexed else torch.empty(2, classes, *shape)
         args, path = (x, target, None, "softmax", indexed, None), OPERATOR.paths[-1]
-        path.forward(args) if direction == "sums" else path.backward(torch.empty(2, classes, classes), args)
+        path.forward(OPERATOR.arguments(*args)) if direction == "sums" else path.backward(
+            torch.empty(2, classes, classes), OPERATOR.arguments(*args)
+        )
 
     return Launch(call, wide=0 if edge == 1 else 1)
 

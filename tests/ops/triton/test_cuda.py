@@ -62,11 +62,16 @@ def test_offsets_beyond_32_bits() -> None:
     labels = torch.randint(0, 65, (1, 1, 330, 330, 330), dtype=torch.uint8, device="cuda")
     options = (None, "softmax", True, None, int(Terms.LIKELIHOOD), 0.0)
     path, cotangent = OPERATOR.paths[-1], torch.randn(1, 65, 12, device="cuda")
-    whole, gradient = path.forward((x, labels, *options)), path.backward(cotangent, (x, labels, *options))
+    whole, gradient = (
+        path.forward(OPERATOR.arguments(x, labels, *options)),
+        path.backward(cotangent, OPERATOR.arguments(x, labels, *options)),
+    )
     halves = [(x[:, :, part].clone(), labels[:, :, part]) for part in (slice(0, 165), slice(165, None))]
-    torch.testing.assert_close(whole, sum(path.forward((*half, *options)) for half in halves), rtol=1e-5, atol=1e-2)
+    torch.testing.assert_close(
+        whole, sum(path.forward(OPERATOR.arguments(*half, *options)) for half in halves), rtol=1e-5, atol=1e-2
+    )
     for half, part in zip(halves, (slice(0, 165), slice(165, None)), strict=True):
-        assert torch.equal(path.backward(cotangent, (*half, *options)), gradient[:, :, part])
+        assert torch.equal(path.backward(cotangent, OPERATOR.arguments(*half, *options)), gradient[:, :, part])
 
 
 def test_a_loss_never_waits_for_the_gpu() -> None:

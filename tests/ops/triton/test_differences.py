@@ -92,7 +92,9 @@ def launch(energy: str, stencil: str, direction: str, mask: bool = False, dtype:
         field = field[..., :8, :8, :8] if mask else field
         args = (field, weight, energy, stencil, [1.0] * 3, [1.0] * 3, True, "interior", None)
         path = OPERATOR.paths[-1]
-        path.forward(args) if direction == "forward" else path.backward(torch.empty(1, 3), args)
+        path.forward(OPERATOR.arguments(*args)) if direction == "forward" else path.backward(
+            torch.empty(1, 3), OPERATOR.arguments(*args)
+        )
 
     return Launch(call, wide=0)  # neighbours along a row do not lie at multiples of 16 bytes
 

@@ -74,7 +74,7 @@ def launch(operator: str) -> Launch:
             "border_distance": (BORDER.paths[-1], [torch.float32, "signed"]),
             "nearest_source": (NEAREST.paths[-1], []),
         }[operator]
-        path.forward((sources, [1.0, 1.0, 3.0], *told))
+        path.forward(DISTANCE.arguments(sources, [1.0, 1.0, 3.0], *told))
 
     return Launch(call, wide=2)  # along the rows the neighbours do not lie at multiples of 16 bytes
 

@@ -59,7 +59,9 @@ def launch(direction: str, dtype: torch.dtype, masked: bool) -> Launch:
         x, t = (torch.empty(1, 2, 96, 96, 96, dtype=dtype) for _ in range(2))
         args = (x, t, torch.empty(1, 1, 96, 96, 96) if masked else None, 2.0, 3)
         path = OPERATOR.paths[-1]
-        path.forward(args) if direction == "forward" else path.backward(torch.empty(x.shape), args)
+        path.forward(OPERATOR.arguments(*args)) if direction == "forward" else path.backward(
+            torch.empty(x.shape), OPERATOR.arguments(*args)
+        )
 
     return Launch(call, wide=1)
 

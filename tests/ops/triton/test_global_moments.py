@@ -124,10 +124,16 @@ def test_more_voxels_than_32_bits_count_on_a_gpu() -> None:
         pytest.skip("the GPU has less than 40 GiB to spare")
     half = torch.rand(1, 1, 1040, 1024, 1024, device="cuda").bfloat16()
     whole, path = torch.cat([half, half], 2), OPERATOR.paths[-1]
-    expected, found = path.forward((half, half.flip(2), None)), path.forward((whole, whole.flip(2), None))
+    expected, found = (
+        path.forward(OPERATOR.arguments(half, half.flip(2), None)),
+        path.forward(OPERATOR.arguments(whole, whole.flip(2), None)),
+    )
     torch.testing.assert_close(found[..., 1:], expected[..., 1:], rtol=1e-4, atol=1e-7)
     grad = torch.ones_like(found)
-    of_whole, of_half = path.backward(grad, (whole, whole, None)), path.backward(grad, (half, half, None))
+    of_whole, of_half = (
+        path.backward(grad, OPERATOR.arguments(whole, whole, None)),
+        path.backward(grad, OPERATOR.arguments(half, half, None)),
+    )
     torch.testing.assert_close(2 * of_whole[:, :, 1040:].float(), of_half.float(), rtol=2e-2, atol=1e-12)
 
 
@@ -137,8 +143,8 @@ def launch(shape: tuple[int, ...], dtype: torch.dtype, mask: bool, wide: int) ->
     def call() -> None:
         x, y = torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype)
         args, path = (x, y, torch.empty(shape) if mask else None), OPERATOR.paths[-1]
-        _, kept = path.forward_keeping(args)
-        path.backward_from(kept, torch.empty(*shape[:2], 4), args)
+        _, kept = path.forward_keeping(OPERATOR.arguments(*args))
+        path.backward_from(kept, torch.empty(*shape[:2], 4), OPERATOR.arguments(*args))
 
     return Launch(call, wide=wide)
 

@@ -63,7 +63,10 @@ def test_nan_stays_one_and_what_is_not_taken() -> None:
     first, second = (value_and_gradient(OPERATOR, "triton", args) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     grad = torch.rand(1, 2, dtype=torch.float64).to(args[0].device)
-    assert torch.equal(path.backward(grad, args), path.backward_from(path.forward_keeping(args)[1], grad, args))
+    assert torch.equal(
+        path.backward(grad, OPERATOR.arguments(*args)),
+        path.backward_from(path.forward_keeping(OPERATOR.arguments(*args))[1], grad, OPERATOR.arguments(*args)),
+    )
     x[0, 1, 3, 3] = torch.nan
     compare(OPERATOR, move((x, y, None, [1.0, 1.0], 0.1, False, False)))
     with backend("triton"), pytest.raises(BackendError, match=r"target is torch\.int64"):
@@ -79,7 +82,9 @@ def launch(direction: str, dtype: torch.dtype, masked: bool, reduce: bool = True
         args = (x, y, mask, [1.0] * 3, 0.1, True, reduce)
         grad = torch.empty((1, 2) if reduce else x.shape)
         path = OPERATOR.paths[-1]
-        path.forward(args) if direction == "forward" else path.backward(grad, args)
+        path.forward(OPERATOR.arguments(*args)) if direction == "forward" else path.backward(
+            grad, OPERATOR.arguments(*args)
+        )
 
     return Launch(call, wide)
 
@@ -124,7 +129,10 @@ def test_offsets_beyond_32_bits() -> None:
     path, options = OPERATOR.paths[-1], (None, SCALE, 0.1, True, True)
     alone = (x[:, -1:].clone(), x[:, -1:].flip(-1))
     grad = torch.rand(1, 129, device="cuda")
-    found, expected = path.forward((x, x.flip(-1), *options)), path.forward((*alone, *options))
+    found, expected = (
+        path.forward(OPERATOR.arguments(x, x.flip(-1), *options)),
+        path.forward(OPERATOR.arguments(*alone, *options)),
+    )
     torch.testing.assert_close(found[:, -1:], expected)
-    found = path.backward(grad, (x, x.flip(-1), *options))[:, -1:]
-    torch.testing.assert_close(found, path.backward(grad[:, -1:].contiguous(), (*alone, *options)))
+    found = path.backward(grad, OPERATOR.arguments(x, x.flip(-1), *options))[:, -1:]
+    torch.testing.assert_close(found, path.backward(grad[:, -1:].contiguous(), OPERATOR.arguments(*alone, *options)))

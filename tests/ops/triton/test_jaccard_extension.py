@@ -74,9 +74,9 @@ def test_under_a_mask_nothing_is_looked_at_and_nan_stays() -> None:
 def test_reasons() -> None:
     x, target = torch.zeros(1, 300, 4), torch.zeros(1, 300, 4)
     told = OPERATOR.paths[-1].reasons(
-        move((x, target, None, "softmax", False, None, False, 0)), (True, True, *[False] * 6)
+        OPERATOR.arguments(*move((x, target, None, "softmax", False, None, False, 0))), ("input", "target")
     )
-    assert told[-2:] == ["300 classes are more than 256", "a gradient of target or mask is asked for"]
+    assert told[-2:] == ["300 classes are more than 256", "a gradient of target is asked for"]
 
 
 def launch(direction: str, classes: int, dtype: torch.dtype, indexed: bool = True, edge: int = 64) -> Launch:
@@ -86,7 +86,9 @@ def launch(direction: str, classes: int, dtype: torch.dtype, indexed: bool = Tru
         x, shape = torch.empty(1, classes, edge, edge, edge, dtype=dtype), (edge, edge, edge)
         target = torch.empty(1, 1, *shape, dtype=torch.uint8) if indexed else torch.empty(1, classes, *shape)
         args, path = (x, target, None, "softmax", indexed, None, False, 0), OPERATOR.paths[-1]
-        path.forward(args) if direction == "forward" else path.backward(torch.empty(1, classes, 3), args)
+        path.forward(OPERATOR.arguments(*args)) if direction == "forward" else path.backward(
+            torch.empty(1, classes, 3), OPERATOR.arguments(*args)
+        )
 
     return Launch(call, wide=2)
 

@@ -93,9 +93,12 @@ def test_a_spread_of_nothing() -> None:
     assert not gradient[:2].any()
     args = (torch.randn(3, 2, 6, 7).to(args[0]), *args[1:])
     cotangent = torch.randn(3).to(args[0])
-    value, kept = path.forward_keeping(args)
-    assert torch.equal(value, path.forward(args))
-    assert torch.equal(path.backward_from(kept, cotangent, args), path.backward(cotangent, args))
+    value, kept = path.forward_keeping(JACOBIAN.PENALTY.arguments(*args))
+    assert torch.equal(value, path.forward(JACOBIAN.PENALTY.arguments(*args)))
+    assert torch.equal(
+        path.backward_from(kept, cotangent, JACOBIAN.PENALTY.arguments(*args)),
+        path.backward(cotangent, JACOBIAN.PENALTY.arguments(*args)),
+    )
 
 
 def launch(what: str, stencil: str, direction: str, mask: bool = False) -> Launch:
@@ -106,7 +109,9 @@ def launch(what: str, stencil: str, direction: str, mask: bool = False) -> Launc
         operator, first = (JACOBIAN.PENALTY, what) if what != "hyperelastic" else (HYPERELASTIC, [1.0, 1.0, 1.0])
         args = (field, weight, first, 0.1, stencil, [1.0] * 3, "interior", True)
         path = operator.paths[-1]
-        path.forward(args) if direction == "forward" else path.backward(torch.empty(1), args)
+        path.forward(operator.arguments(*args)) if direction == "forward" else path.backward(
+            torch.empty(1), operator.arguments(*args)
+        )
 
     return Launch(call, wide=0)  # neighbours along a row do not lie at multiples of 16 bytes
 

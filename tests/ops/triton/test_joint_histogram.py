@@ -55,7 +55,10 @@ def test_a_cotangent_far_from_zero_costs_no_digits() -> None:
     x, y, ranges = images((1, 1, 200), torch.float32)
     path, args = OPERATOR.paths[-1], move((x, y, None, ranges, "gaussian", 32, 0.5))
     cotangent = torch.randn(1, 32, 32).to(args[0].device)
-    near, far = path.backward(cotangent, args), path.backward(cotangent + 512, args)
+    near, far = (
+        path.backward(cotangent, OPERATOR.arguments(*args)),
+        path.backward(cotangent + 512, OPERATOR.arguments(*args)),
+    )
     torch.testing.assert_close(far, near, rtol=1e-3, atol=2e-3 * near.abs().max().item())
 
 
@@ -65,7 +68,9 @@ def launch(direction: str, kernel: str, bins: int, dtype: torch.dtype = torch.fl
     def call() -> None:
         x, y = torch.empty(1, 1, 128, 128, 128, dtype=dtype), torch.empty(1, 1, 128, 128, 128, dtype=dtype)
         args, path = (x, y, None, torch.empty(1, 4), kernel, bins, 0.5), OPERATOR.paths[-1]
-        path.forward(args) if direction == "forward" else path.backward(torch.empty(1, bins, bins), args)
+        path.forward(OPERATOR.arguments(*args)) if direction == "forward" else path.backward(
+            torch.empty(1, bins, bins), OPERATOR.arguments(*args)
+        )
 
     return Launch(call, wide=0)
 

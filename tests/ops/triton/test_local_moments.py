@@ -89,10 +89,12 @@ def test_the_levels_that_a_forward_pass_keeps() -> None:
     x, y = images((1, 1, 5, 9))
     args, grad = move((x, y, None, UNEVEN, False, 1e-3, 1e-5, True)), move((torch.rand(1, 1).double(),))[0]
     path = LNCC.paths[-1]
-    result, kept = path.forward_keeping(args)
+    result, kept = path.forward_keeping(LNCC.arguments(*args))
     assert sum(tensor.numel() for tensor in kept) == 8
-    assert torch.equal(result, path.forward(args))
-    assert torch.equal(path.backward_from(kept, grad, args), path.backward(grad, args))
+    assert torch.equal(result, path.forward(LNCC.arguments(*args)))
+    assert torch.equal(
+        path.backward_from(kept, grad, LNCC.arguments(*args)), path.backward(grad, LNCC.arguments(*args))
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -108,7 +110,8 @@ def test_an_offset_costs_no_digits() -> None:
     x, y = (torch.rand(1, 1, 7, 8) for _ in range(2))
     x, y = (x * 1024).round() / 1024, (y * 1024).round() / 1024  # the offset rounds nothing off
     plain, far = (
-        LNCC.paths[-1].forward(move((x + by, y + by, None, [1.0] * 3, True, 0.0, 1e-5, False))) for by in (0, 1000)
+        LNCC.paths[-1].forward(LNCC.arguments(*move((x + by, y + by, None, [1.0] * 3, True, 0.0, 1e-5, False))))
+        for by in (0, 1000)
     )
     torch.testing.assert_close(far, plain, rtol=1e-3, atol=1e-4)
 
@@ -123,12 +126,12 @@ def test_constant_images_and_nan() -> None:
     """A constant background, far from the mean, has no correlation, however little a variance may be."""
     x, y = torch.full((1, 1, 9, 9), 0.3), torch.full((1, 1, 9, 9), 0.7)
     x[..., 4:6, 4:6], y[..., 4:6, 3:5] = torch.rand(2, 2) + 1, torch.rand(2, 2) + 2
-    found = LNCC.paths[-1].forward(move((x, y, None, [1.0] * 3, True, 0.0, 1e-15, False)))
+    found = LNCC.paths[-1].forward(LNCC.arguments(*move((x, y, None, [1.0] * 3, True, 0.0, 1e-15, False))))
     assert (found[..., :2, :] == 0).all()
     compare(LNCC, move((x, y, None, [1.0] * 3, True, 0.0, 1e-3, False)))
     compare(SSIM, move((x, x.clone(), None, [1.0] * 6, [3, 3], "valid", 0.0, 0.0, True, False)))
     y[0, 0, 4, 4] = torch.nan
-    assert LNCC.paths[-1].forward(move((x, y, None, [1.0] * 3, True, 0.0, 1e-5, True))).isnan().all()
+    assert LNCC.paths[-1].forward(LNCC.arguments(*move((x, y, None, [1.0] * 3, True, 0.0, 1e-5, True)))).isnan().all()
 
 
 def test_what_the_kernels_do_not_take() -> None:
@@ -153,8 +156,8 @@ def launch(kind: str, shape: tuple[int, ...], dtype: torch.dtype, length: int, m
             else (x, y, weight, UNEVEN * rank, [5] * rank, "valid", 1e-4, 9e-4, True, True)
         )
         path = (LNCC if kind == "lncc" else SSIM).paths[-1]
-        _, kept = path.forward_keeping(args)
-        path.backward_from(kept, torch.empty(shape[:2]), args)
+        _, kept = path.forward_keeping((LNCC if kind == "lncc" else SSIM).arguments(*args))
+        path.backward_from(kept, torch.empty(shape[:2]), (LNCC if kind == "lncc" else SSIM).arguments(*args))
 
     # A sliding window with many sums has one voxel to a thread: a warp's loads are of whole lines, and no wider. Wide
     # are the levels, and the planes of short windows

@@ -73,16 +73,21 @@ def test_what_is_kept_changes_nothing() -> None:
     x, y, mask = images((2, 1, 11), "voxel")
     args, path = move((x, y, mask, 1, 1, "squared", True)), OPERATOR.paths[-1]
     cotangent = torch.randn(2, 1, dtype=torch.float64).to(args[0])
-    value, kept = path.forward_keeping(args)
+    value, kept = path.forward_keeping(OPERATOR.arguments(*args))
     assert sum(tensor.numel() for tensor in kept) == 4
-    assert torch.equal(value, path.forward(args))
-    assert torch.equal(path.backward_from(kept, cotangent, args), path.backward(cotangent, args))
+    assert torch.equal(value, path.forward(OPERATOR.arguments(*args)))
+    assert torch.equal(
+        path.backward_from(kept, cotangent, OPERATOR.arguments(*args)),
+        path.backward(cotangent, OPERATOR.arguments(*args)),
+    )
 
 
 def slabs(depth: int, gradient: bool) -> list[list]:
     """Of a volume for which there is no room."""
     x = torch.rand(1, 1, depth, 1, 2)
-    return list(PATH._SlabLauncher(x, x, (x, x, None, 1, 1, "squared", True), x.dtype).groups(gradient))
+    return list(
+        PATH._SlabLauncher(x, x, OPERATOR.arguments(x, x, None, 1, 1, "squared", True), x.dtype).groups(gradient)
+    )
 
 
 def test_slabs_change_nothing(monkeypatch) -> None:
@@ -106,10 +111,12 @@ def test_slabs_of_the_gradient_see_far_enough(monkeypatch) -> None:
 def test_what_the_kernels_do_not_take() -> None:
     x, path = torch.ones(1, 1, 4), OPERATOR.paths[-1]
     rest = (1, 1, "squared", True)
-    assert any("4 spatial axes" in why for why in path.reasons((x[..., None, None, None], x, None, *rest)))
-    assert any("input is torch.int64" in why for why in path.reasons((x.long(), x, None, *rest)))
+    assert any(
+        "4 spatial axes" in why for why in path.reasons(OPERATOR.arguments(x[..., None, None, None], x, None, *rest))
+    )
+    assert any("input is torch.int64" in why for why in path.reasons(OPERATOR.arguments(x.long(), x, None, *rest)))
     needs = (False, False, True, *[False] * 4)
-    assert "a gradient of the mask is asked for" in path.reasons((x, x, x, *rest), needs)
+    assert "a gradient of mask is asked for" in path.reasons(OPERATOR.arguments(x, x, x, *rest), needs)
 
 
 def launch(direction: str, dtype: torch.dtype, masked: bool, reduce: bool) -> Launch:
@@ -119,9 +126,9 @@ def launch(direction: str, dtype: torch.dtype, masked: bool, reduce: bool) -> La
         x, y = (torch.empty(1, 2, 64, 64, 64, dtype=dtype) for _ in range(2))
         args = (x, y, torch.empty(1, 1, 64, 64, 64) if masked else None, 2, 2, "squared", reduce)
         if direction == "forward":
-            OPERATOR.paths[-1].forward(args)
+            OPERATOR.paths[-1].forward(OPERATOR.arguments(*args))
         else:
-            OPERATOR.paths[-1].backward(torch.empty((1, 2) if reduce else x.shape), args)
+            OPERATOR.paths[-1].backward(torch.empty((1, 2) if reduce else x.shape), OPERATOR.arguments(*args))
 
     return Launch(call, wide=1)
 

@@ -103,7 +103,7 @@ def launch(dtype: torch.dtype, length: int = 96**3) -> Launch:
 
     def call() -> None:
         values, counted = torch.empty(2, length, dtype=dtype), torch.empty(2, length, dtype=torch.bool)
-        OPERATOR.paths[-1].forward((values, counted, torch.empty(2, 1, dtype=torch.int64)))
+        OPERATOR.paths[-1].forward(OPERATOR.arguments(values, counted, torch.empty(2, 1, dtype=torch.int64)))
 
     return Launch(call, wide=2)
 

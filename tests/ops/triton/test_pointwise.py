@@ -84,16 +84,19 @@ def test_a_nan_that_counts_stays_a_nan() -> None:
 
 def test_reasons() -> None:
     x, path = torch.zeros(1, 3, 4), OPERATOR.paths[-1]
-    needs = (True, True, *[False] * 10)
+    needs = ("input", "target", "positive")
     found = path.reasons(
-        arguments(x, x, torch.ones(1, 1, 2), "softmax", indexed=True, gamma=-1.0, yes=torch.ones(2)), needs
+        OPERATOR.arguments(
+            *arguments(x, x, torch.ones(1, 1, 2), "softmax", indexed=True, gamma=-1.0, yes=torch.ones(2))
+        ),
+        needs,
     )
     assert found[-5:] == [
         "target is no map of the input's shape, but [1, 3, 4]",
         "the mask does not fit the input",
         "the factors are not those of 3 classes",
         "the focal exponent is below 0",
-        "a gradient of target, mask or factors is asked for",
+        "a gradient of target and positive is asked for",
     ]
 
 
@@ -106,9 +109,11 @@ def launch(direction: str, classes: int, dtype: torch.dtype, penalty: str, given
         for gamma in (1.5, 1.6):  # which share a kernel
             args = arguments(x, labels, None, penalty, gamma=gamma, given=given)
             if direction == "value":
-                path.forward(args)
+                path.forward(OPERATOR.arguments(*args))
             else:
-                path.backward(torch.empty(2, 1 if joined else classes, *(() if reduce else edge)), args)
+                path.backward(
+                    torch.empty(2, 1 if joined else classes, *(() if reduce else edge)), OPERATOR.arguments(*args)
+                )
 
     return Launch(call, wide=1)
 

@@ -70,9 +70,10 @@ def test_under_a_mask_there_is_nothing() -> None:
 
 
 def test_what_the_kernels_do_not_take() -> None:
-    assert "a box is longer than 255 voxels" in POOL.paths[-1].reasons((torch.ones(1, 1, 4), None, 257))
-    assert "a gradient of the mask is asked for" in SUMS.paths[-1].reasons(
-        (torch.ones(1, 1, 4), torch.ones(1, 1, 4), torch.ones(1, 1, 4), 3, 3), (False, False, True, False, False)
+    assert "a box is longer than 255 voxels" in POOL.paths[-1].reasons(POOL.arguments(torch.ones(1, 1, 4), None, 257))
+    assert "a gradient of mask is asked for" in SUMS.paths[-1].reasons(
+        SUMS.arguments(torch.ones(1, 1, 4), torch.ones(1, 1, 4), torch.ones(1, 1, 4), 3, 3),
+        ("mask",),
     )
 
 
@@ -85,9 +86,11 @@ def launch(kind: str, direction: str, rank: int, dtype: torch.dtype, masked: boo
         mask = torch.empty(1, 1, *shape) if masked else None
         operator, args = (POOL, (x, mask, 5)) if kind == "map" else (SUMS, (x, t, mask, 3, 5))
         if direction == "forward":
-            operator.paths[-1].forward(args)
+            operator.paths[-1].forward(operator.arguments(*args))
         else:
-            operator.paths[-1].backward(torch.empty(1, 2, 4) if kind == "sums" else torch.empty(x.shape), args)
+            operator.paths[-1].backward(
+                torch.empty(1, 2, 4) if kind == "sums" else torch.empty(x.shape), operator.arguments(*args)
+            )
 
     return Launch(call, wide=min(rank - 1, 1))
 

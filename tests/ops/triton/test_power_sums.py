@@ -104,7 +104,9 @@ def launch(direction: str, error: str, classes: int, dtype: torch.dtype, both: b
         path = OPERATOR.paths[-1]
         for exponent in (1.5,) if both else (0.3, 0.4):  # of which the last two share a kernel
             args = (x, target, None, error, exponent, "softmax", True, None, True, both)
-            path.forward(args) if direction == "sums" else path.backward(torch.empty(2, classes, 14), args)
+            path.forward(OPERATOR.arguments(*args)) if direction == "sums" else path.backward(
+                torch.empty(2, classes, 14), OPERATOR.arguments(*args)
+            )
 
     return Launch(call, wide=0 if edge % 2 else 1)  # rows of an odd volume are not aligned
 

@@ -73,7 +73,9 @@ def launch(direction: str, classes: int, dtype: torch.dtype) -> Launch:
         for weight in (1.0, 0.5):  # which share a kernel
             quotient, share = ([weight * number for number in numbers] for numbers in (QUOTIENT, BY_TARGET))
             args = (*volume, quotient, torch.empty(classes), 1, False, False, share, None, None, 0, True)
-            path.forward(args) if direction == "value" else path.backward(torch.empty(()), args)
+            path.forward(OPERATOR.arguments(*args)) if direction == "value" else path.backward(
+                torch.empty(()), OPERATOR.arguments(*args)
+            )
 
     return Launch(call, wide=1)
 

@@ -59,7 +59,10 @@ def test_types_and_layouts(layout: str, dtype: torch.dtype) -> None:
         return
     args = move((x, labels, None, "softmax", True, None, int(Terms.LIKELIHOOD), 0.0))
     compare(OPERATOR, args)
-    assert OPERATOR.paths[-1].backward(torch.zeros(2, 3, 12).to(args[0]), args).stride() == torch.empty_like(x).stride()
+    assert (
+        OPERATOR.paths[-1].backward(torch.zeros(2, 3, 12).to(args[0]), OPERATOR.arguments(*args)).stride()
+        == torch.empty_like(x).stride()
+    )
 
 
 @pytest.mark.parametrize("kind", [torch.bool, torch.int8, torch.int64, torch.float32, torch.float16])
@@ -129,12 +132,12 @@ def test_reasons() -> None:
     ):
         region_sums(*move((x, torch.zeros(1, 1, 4))), indexed=True)
     args = (torch.zeros(1, 2, 4), torch.zeros(1, 1, 4), None, "none", True, None, 4, 0.0)
-    assert OPERATOR.paths[-1].reasons(move(args), (True, True, *[False] * 6))[-2:] == [
+    assert OPERATOR.paths[-1].reasons(OPERATOR.arguments(*move(args)), ("input", "target"))[-2:] == [
         "likelihoods are computed from logits, not from probabilities",
-        "a gradient of target or mask is asked for",
+        "a gradient of target is asked for",
     ]
     if args[0].device == move(args)[0].device:  # no GPU: never unless forced
-        assert "the kernel runs on CUDA" in OPERATOR.paths[-1].reasons(args)[0]
+        assert "the kernel runs on CUDA" in OPERATOR.paths[-1].reasons(OPERATOR.arguments(*args))[0]
 
 
 def launch(
@@ -161,7 +164,9 @@ def launch(
         path = OPERATOR.paths[-1]
         for power in (gamma, gamma + 0.1) if gamma == 1.5 else (gamma,):  # of which none has a kernel of its own
             call = (*args, power)
-            path.forward(call) if direction == "forward" else path.backward(torch.empty(2, classes, COLUMNS), call)
+            path.forward(OPERATOR.arguments(*call)) if direction == "forward" else path.backward(
+                torch.empty(2, classes, COLUMNS), OPERATOR.arguments(*call)
+            )
 
     return Launch(call, wide=0 if edge % 2 else 1)  # rows of an odd volume are not aligned
 

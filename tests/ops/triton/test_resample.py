@@ -58,8 +58,8 @@ def test_what_is_no_number() -> None:
         cotangent[0, 0, 1, 2] = odd
         cotangent[0, 0, 1, 3] = abs(odd)
         leaf = values.clone().requires_grad_()
-        (expected,) = torch.autograd.grad(OPERATOR.reference(leaf, *args[1:]), leaf, cotangent)
-        found = OPERATOR.paths[-1].backward(cotangent.to(args[0]), args)
+        (expected,) = torch.autograd.grad(OPERATOR.reference(OPERATOR.arguments(leaf, *args[1:])), leaf, cotangent)
+        found = OPERATOR.paths[-1].backward(cotangent.to(args[0]), OPERATOR.arguments(*args))
         torch.testing.assert_close(found.cpu(), expected, equal_nan=True)
 
 
@@ -70,10 +70,12 @@ def test_the_unit_follows_the_cotangents(size) -> None:
     cotangent = size * torch.randn(1, 2, 500).abs()
     args = move((values, at, None))
     leaf = values.double().requires_grad_()
-    (expected,) = torch.autograd.grad(OPERATOR.reference(leaf, at.double(), None), leaf, cotangent.double())
-    found = OPERATOR.paths[-1].backward(cotangent.to(args[0]), args).cpu().double()
+    (expected,) = torch.autograd.grad(
+        OPERATOR.reference(OPERATOR.arguments(leaf, at.double(), None)), leaf, cotangent.double()
+    )
+    found = OPERATOR.paths[-1].backward(cotangent.to(args[0]), OPERATOR.arguments(*args)).cpu().double()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6 * size)
-    assert not OPERATOR.paths[-1].backward(torch.zeros_like(cotangent).to(args[0]), args).any()
+    assert not OPERATOR.paths[-1].backward(torch.zeros_like(cotangent).to(args[0]), OPERATOR.arguments(*args)).any()
 
 
 @pytest.mark.parametrize("room", [1, 3, 6])
@@ -95,7 +97,7 @@ def test_what_the_kernels_do_not_take() -> None:
         ((values, torch.zeros(1).expand(1, 2, 2**16, 2**15), None), "points"),
         ((torch.zeros(1).expand(1, 1, 2**16, 2**15), field, None), "voxels"),
     ):
-        assert any(why in reason for reason in OPERATOR.paths[-1].reasons(args))
+        assert any(why in reason for reason in OPERATOR.paths[-1].reasons(OPERATOR.arguments(*args)))
 
 
 def launch(direction: str, rank: int, dtype: torch.dtype) -> Launch:
@@ -106,9 +108,11 @@ def launch(direction: str, rank: int, dtype: torch.dtype) -> Launch:
         values, field = torch.empty(2, 2, *shape, dtype=dtype), torch.empty(2, rank, *shape)
         args, grad, path = (values, field, [1.0] * rank), torch.empty(2, 2, *shape), OPERATOR.paths[-1]
         if direction == "read":
-            path.forward(args)
+            path.forward(OPERATOR.arguments(*args))
         else:
-            path.backward_of(1, grad, args) if direction == "move" else path.backward(grad, args)
+            path.backward_of("positions", grad, OPERATOR.arguments(*args)) if direction == "move" else path.backward(
+                grad, OPERATOR.arguments(*args)
+            )
 
     return Launch(call, wide=2 if direction == "scatter" else 1)
 

@@ -91,15 +91,15 @@ def test_a_nan_that_counts_stays_a_nan() -> None:
 
 def test_reasons() -> None:
     x, path = torch.zeros(1, 3, 4), OPERATOR.paths[-1]
-    needs = (False, False, True, *[False] * 9)
+    needs = ("mask",)
     args = list(call(x, x[:, :1], torch.ones(1, 1, 2), "squared", 0.0, (False, False)))
-    assert path.reasons(tuple(args), needs)[-3:] == [
+    assert path.reasons(OPERATOR.arguments(*args), needs)[-3:] == [
+        "the mask does not fit the input",
         "target is not an image of the input's shape",
-        "the mask does not fit the images",
-        "a gradient of the mask is asked for",
+        "a gradient of mask is asked for",
     ]
     args[4] = True
-    assert "target is not an image of the input's shape" in path.reasons(tuple(args))
+    assert "target is not an image of the input's shape" in path.reasons(OPERATOR.arguments(*args))
 
 
 def launch(direction: str, penalty: str, dtype: torch.dtype, given: tuple[bool, bool], masked: bool = False) -> Launch:
@@ -110,8 +110,8 @@ def launch(direction: str, penalty: str, dtype: torch.dtype, given: tuple[bool, 
         args = call(x, t, torch.empty(2, 1, 64, 64, 64) if masked else None, penalty, 0.5, given)
         reduce, joined = given
         shape = (2, 1 if joined else 2, *(() if reduce else x.shape[2:]))
-        OPERATOR.paths[-1].forward(args) if direction == "value" else OPERATOR.paths[-1].backward(
-            torch.empty(shape), args
+        OPERATOR.paths[-1].forward(OPERATOR.arguments(*args)) if direction == "value" else OPERATOR.paths[-1].backward(
+            torch.empty(shape), OPERATOR.arguments(*args)
         )
 
     return Launch(run, wide=1)

@@ -69,9 +69,9 @@ def test_nan_stays_one_and_an_infinity_becomes_one() -> None:
     x, _, _ = maps((1, 1, 15), 1000, False)
     x[0, 0, 7] = torch.nan
     compare(SKELETON, move((x, None, 0)), index=-1)
-    expected = SKELETON.paths[-1].forward(move((x, None, 0))).isnan()
+    expected = SKELETON.paths[-1].forward(SKELETON.arguments(*move((x, None, 0)))).isnan()
     x[0, 0, 7] = torch.inf
-    assert torch.equal(SKELETON.paths[-1].forward(move((x, None, 0))).isnan(), expected)
+    assert torch.equal(SKELETON.paths[-1].forward(SKELETON.arguments(*move((x, None, 0)))).isnan(), expected)
 
 
 def test_what_the_kernels_do_not_take() -> None:
@@ -90,10 +90,10 @@ def launch(kind: str, direction: str, dtype: torch.dtype, masked: bool) -> Launc
         mask = torch.empty(1, 1, 128, 128, 128) if masked else None
         operator, args = (SKELETON, (x, mask, 1)) if kind == "map" else (SUMS, (x, t, mask, 1))
         if direction == "forward":
-            operator.paths[-1].forward(args)
+            operator.paths[-1].forward(operator.arguments(*args))
         else:
             grad = torch.empty(1, 2, 4) if kind == "sums" else torch.empty(x.shape)
-            operator.paths[-1].backward(grad, args)
+            operator.paths[-1].backward(grad, operator.arguments(*args))
 
     return Launch(call, wide=2)
 

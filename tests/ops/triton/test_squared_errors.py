@@ -67,7 +67,9 @@ def launch(direction: str, classes: int, dtype: torch.dtype) -> Launch:
         x, shape = torch.empty(2, classes, 64, 64, 64, dtype=dtype), (64, 64, 64)
         target, cost = torch.empty(2, 1, *shape, dtype=torch.uint8), torch.empty(2, classes - 1, *shape)
         args, path = (x, target, cost, None, "softmax", True, None, 1), OPERATOR.paths[-1]
-        path.forward(args) if direction == "sums" else path.backward(torch.empty(2, classes - 1), args)
+        path.forward(OPERATOR.arguments(*args)) if direction == "sums" else path.backward(
+            torch.empty(2, classes - 1), OPERATOR.arguments(*args)
+        )
 
     return Launch(call, wide=1)
 

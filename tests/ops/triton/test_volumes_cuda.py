@@ -65,7 +65,7 @@ def test_all_points_in_one_voxel() -> None:
     values, at = torch.zeros(1, 1, 8, 8, 8, device="cuda"), torch.full((1, 3, 2**22), 1e9, device="cuda")
     cotangent = torch.rand(1, 1, 2**22, device="cuda")
     path = operator("resample.OPERATOR").paths[-1]
-    found = [path.backward(cotangent, (values, at, None)) for _ in range(3)]
+    found = [path.backward(cotangent, operator("resample.OPERATOR").arguments(values, at, None)) for _ in range(3)]
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
     torch.testing.assert_close(found[0][0, 0, 7, 7, 7].double(), cotangent.double().sum(), rtol=1e-6, atol=0)
@@ -100,7 +100,10 @@ def test_offsets_beyond_32_bits() -> None:
         ("soft_morphology.MAX_POOL", lambda _: (None, 3)),
     ):
         path = operator(name).paths[-1]
-        found, expected = path.forward((x, *rest(x))), path.forward((last, *rest(last)))
+        found, expected = (
+            path.forward(operator(name).arguments(x, *rest(x))),
+            path.forward(operator(name).arguments(last, *rest(last))),
+        )
         assert torch.equal(found[:, -1:], expected), name
         del found
 

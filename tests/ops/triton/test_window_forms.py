@@ -123,9 +123,9 @@ def test_few_launches(monkeypatch) -> None:
     x, y = (torch.rand(4, 1, 16, 16, 16) for _ in range(2))
     args = move((x, y, None, [1.0] * 9, False, 0.0, 1e-5, True))
     path, grad = LNCC.paths[-1], move((torch.ones(4, 1),))[0]
-    assert launches(monkeypatch, lambda: path.forward_keeping(args)) == 4
+    assert launches(monkeypatch, lambda: path.forward_keeping(LNCC.arguments(*args))) == 4
     level = args[0].new_zeros(4, 8)
-    assert launches(monkeypatch, lambda: path.backward_from((level,), grad, args)) == 3
+    assert launches(monkeypatch, lambda: path.backward_from((level,), grad, LNCC.arguments(*args))) == 3
 
 
 def test_sizes() -> None:
@@ -161,11 +161,12 @@ def launch(kind: str, border: str, lengths: list[int], dtype: torch.dtype) -> La
     def call() -> None:
         x, y = (torch.empty(1, 1, 160, 160, 160, dtype=dtype) for _ in range(2))
         windows = flat(*[[gaussian(length)] * 3 for length in lengths])
-        args, path = {
-            "ssim": ((x, y, None, *windows, border, 1e-4, 9e-4, True, True), SSIM.paths[-1]),
-            "error": ((x, y, None, *windows, border, True), ERROR.paths[-1]),
-            "signed": ((x, y, None, windows[0][: lengths[0]], False, 1e-5, True), SIGNED.paths[-1]),
+        operator, *options = {
+            "ssim": (SSIM, *windows, border, 1e-4, 9e-4, True, True),
+            "error": (ERROR, *windows, border, True),
+            "signed": (SIGNED, windows[0][: lengths[0]], False, 1e-5, True),
         }[kind]
+        path, args = operator.paths[-1], operator.arguments(x, y, None, *options)
         _, kept = path.forward_keeping(args)
         path.backward_from(kept, torch.empty(1, 1), args)
 
