@@ -122,11 +122,13 @@ def _kind(value: Tensor | array | int | float | None) -> Any:
     return ctypes.c_double if isinstance(value, float) else ctypes.c_int64
 
 
-def shared_weight(mask: Tensor | None, batch: int, channels: int, dtype: torch.dtype) -> tuple[Tensor | None, int]:
-    """The weights of images' voxels as a kernel reads them, and how many channels share one."""
+def shared_weight(mask: Tensor | None, image: Tensor, dtype: torch.dtype) -> tuple[Tensor | None, int]:
+    """The weights of an image's voxels as a kernel reads them, and how many channels share one."""
     if mask is None:
         return None, 1
-    return mask.detach().to(dtype).expand(batch, *mask.shape[1:]).contiguous(), channels // mask.shape[1]
+    batch, channels, *spatial = image.shape
+    weight = mask.detach().to(dtype).expand(batch, mask.shape[1], *spatial).contiguous()
+    return weight, channels // mask.shape[1]
 
 
 class NativePath(FastPath[A_contra]):

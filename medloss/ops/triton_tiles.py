@@ -55,3 +55,11 @@ def readable(tensor: Tensor) -> Tensor:
     """Contiguous, and truth values as bytes, which Triton has no pointers to."""
     tensor = tensor.detach().contiguous()
     return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
+
+
+def shared_weight(mask: Tensor | None, image: Tensor) -> tuple[Tensor, int]:
+    """The weights of a readable image's voxels, and how many channels share one; without a mask the image itself."""
+    if mask is None:
+        return image, 1
+    batch, channels, *spatial = image.shape
+    return readable(mask.expand(batch, mask.shape[1], *spatial)), channels // mask.shape[1]

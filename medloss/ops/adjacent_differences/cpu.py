@@ -47,7 +47,7 @@ class NativeAdjacentDifferences(native.NativePath[Arguments]):
 
 def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
     dtype, (batch, channels, *spatial) = accumulation_dtype(args.input), args.input.shape
-    mask, shared = native.shared_weight(args.mask, batch, channels, dtype)
+    mask, shared = native.shared_weight(args.mask, args.input, dtype)
     x = args.input.detach().to(dtype).contiguous()
     t = None if args.target is None else args.target.detach().to(dtype).contiguous()
     return (

@@ -11,7 +11,7 @@ from medloss.ops.adjacent_differences.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.misfits import dtype_misfits
 from medloss.ops.triton_numbers import table
-from medloss.ops.triton_tiles import readable, tiles
+from medloss.ops.triton_tiles import shared_weight, tiles
 from medloss.ops.triton_volume import REALS
 
 AXES = 3
@@ -64,10 +64,7 @@ class Call:
         self.options = {"PENALTY": code, "RANK": self.rank, "MASKED": mask is not None, "num_warps": WARPS}
         self.input = input.detach().contiguous()
         paired = self.input if args.target is None else args.target.detach().contiguous()
-        self.shared, weight = 1, self.input
-        if mask is not None:
-            self.shared = input.shape[1] if mask.shape[1] == 1 else 1
-            weight = readable(mask.expand(input.shape[0], *mask.shape[1:]))
+        weight, self.shared = shared_weight(mask, self.input)
         self.isotropic, self.masked = args.penalty == "isotropic", mask is not None
         missing = AXES - self.rank
         self.sizes = (1,) * missing + tuple(input.shape[2:])

@@ -49,6 +49,6 @@ class NativeCalibrationError(KeepingPath[Arguments], native.NativePath[Arguments
 
 def _operands(input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, int]:
     """Probabilities and weights as the kernel reads them, and how many channels share a weight."""
-    dtype, (batch, channels) = accumulation_dtype(input), input.shape[:2]
+    dtype = accumulation_dtype(input)
     p = input.detach().to(dtype).contiguous()
-    return p, *native.shared_weight(mask, batch, channels, dtype)
+    return p, *native.shared_weight(mask, input, dtype)

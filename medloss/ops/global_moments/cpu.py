@@ -56,7 +56,7 @@ def _operands(args: Arguments, own: str) -> tuple[Any, ...]:
     """The image ``own`` and the other one with their types, the mask and how many volumes share it, and the sizes."""
     dtype, (batch, channels, *spatial) = accumulation_dtype(args.input), args.input.shape
     images = [image.detach().to(_read_as(image, dtype)).contiguous() for image in args.pair(own)]
-    mask, shared = native.shared_weight(args.mask, batch, channels, dtype)
+    mask, shared = native.shared_weight(args.mask, args.input, dtype)
     typed = [value for image in images for value in (image, TYPES[image.dtype])]
     return (*typed, mask, shared, batch * channels, math.prod(spatial))
 

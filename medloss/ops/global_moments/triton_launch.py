@@ -13,7 +13,7 @@ from medloss.ops.dispatch import KeepingPath
 from medloss.ops.global_moments.cpu import LEVELS
 from medloss.ops.global_moments.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
-from medloss.ops.triton_tiles import padded, readable
+from medloss.ops.triton_tiles import padded, readable, shared_weight
 
 TILE = {torch.float32: 4096, torch.float64: 2048}
 """Voxels of a program."""
@@ -84,9 +84,7 @@ def _pair(args: Arguments, own: str) -> Pair:
     mask, dtype = args.mask, accumulation_dtype(args.input)
     batch, channels, *spatial = args.input.shape
     mine, other = map(readable, args.pair(own))
-    weight, shared = mine, 1
-    if mask is not None:
-        weight, shared = readable(mask.expand(batch, *mask.shape[1:])), channels // mask.shape[1]
+    weight, shared = shared_weight(mask, mine)
     real = language.float64 if dtype == torch.float64 else language.float32
     options = {"MASKED": mask is not None, "REAL": real, "TILE": TILE[dtype]}
     return Pair((mine, other, weight), batch * channels, math.prod(spatial), shared, options)

@@ -94,7 +94,7 @@ def _operands(args: Arguments) -> tuple[Any, ...]:
     """Both images, the mask and how many volumes share it, the volumes with three axes, and their factors."""
     dtype, (batch, channels, *spatial) = accumulation_dtype(args.input), args.input.shape
     images = [image.detach().to(dtype).contiguous() for image in (args.input, args.target)]
-    mask, shared = native.shared_weight(args.mask, batch, channels, dtype)
+    mask, shared = native.shared_weight(args.mask, args.input, dtype)
     missing = 3 - len(spatial)
     scale = torch.tensor([0.0] * missing + list(args.axis_scale), dtype=torch.float64, device="cpu")
     return (*images, mask, shared, batch * channels, *[1] * missing, *spatial, scale)

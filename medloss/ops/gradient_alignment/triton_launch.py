@@ -13,7 +13,7 @@ from medloss.ops.gradient_alignment.reference import Arguments
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.misfits import REALS, dtype_misfits
 from medloss.ops.triton_numbers import table
-from medloss.ops.triton_tiles import Tiles, readable, tiles
+from medloss.ops.triton_tiles import Tiles, readable, shared_weight, tiles
 
 AXES = 3
 WARPS = 8
@@ -69,10 +69,7 @@ class Call:
         self.edge, self.relative, self.reduce = args.edge, args.relative, args.reduce
         self.kernels, self.dtype = kernels, accumulation_dtype(input)
         x, y = (readable(image) for image in ((args.target, input) if swapped else (input, args.target)))
-        self.shared, weight = 1, x
-        if mask is not None:
-            self.shared = input.shape[1] if mask.shape[1] == 1 else 1
-            weight = readable(mask.expand(input.shape[0], *mask.shape[1:]))
+        weight, self.shared = shared_weight(mask, x)
         missing = AXES - len(args.axis_scale)
         self.sizes = (1,) * missing + tuple(input.shape[2:])
         scales = table((0.0,) * missing + tuple(map(float, args.axis_scale)), self.dtype, input.device)

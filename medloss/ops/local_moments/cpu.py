@@ -24,10 +24,7 @@ def volumes(input: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor 
     dtype = accumulation_dtype(input)
     batch, channels, *spatial = input.shape
     x, y = (tensor.detach().to(dtype).contiguous() for tensor in (input, target))
-    shared = 1
-    if mask is not None:
-        shared = channels if mask.shape[1] == 1 else 1
-        mask = mask.to(dtype).expand(batch, mask.shape[1], *spatial).contiguous()
+    mask, shared = native.shared_weight(mask, input, dtype)
     return (x, y, mask, batch * channels, shared, *placed(spatial, 1))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medloss.ops.local_moments.arguments import STRUCTURE, Arguments, lost
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.triton_tiles import shared_weight
 
 Windows = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
@@ -74,16 +75,11 @@ def placed_back(axes: list[Any], rank: int) -> tuple[Any, ...]:
 
 def problem_of(args: Arguments) -> Problem:
     """The problem of an operator's arguments."""
-    input, mask, border, (kind, *constants) = args.input, args.mask, args.border, args.statistic
-    batch, channels, *spatial = input.shape
-    shared = 1
-    if mask is not None:
-        shared = channels if mask.shape[1] == 1 else 1
-        mask = mask.detach().expand(batch, mask.shape[1], *spatial).contiguous()
-        mask = mask.view(torch.uint8) if mask.dtype == torch.bool else mask
-        border = "renormalise"
+    input, (kind, *constants) = args.input, args.statistic
+    weight, shared = shared_weight(args.mask, input)
+    mask, border = (None, args.border) if args.mask is None else (weight, "renormalise")
     return Problem(
-        input.detach().contiguous(), args.target.detach().contiguous(), mask, shared, placed(spatial, 1),
+        input.detach().contiguous(), args.target.detach().contiguous(), mask, shared, placed(list(input.shape[2:]), 1),
         tuple(placed([tuple(window) for window in scale], (1.0,)) for scale in args.scales()), placed(lost(args), 0),
         kind, border == "renormalise", border == "reflect", (constants[0], constants[1]), accumulation_dtype(input),
         args.reduce,

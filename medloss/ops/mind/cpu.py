@@ -50,14 +50,10 @@ class NativeMind(native.NativePath[Arguments]):
 
 def _operands(args: Arguments) -> tuple[Any, ...]:
     """The kernel's first operands: images, mask, sizes, and what is compared."""
-    mask = args.mask
     dtype = accumulation_dtype(args.input)
     batch, channels, *spatial = args.input.shape
     x, y = (tensor.detach().to(dtype).contiguous() for tensor in (args.input, args.target))
-    shared = 1
-    if mask is not None:
-        shared = channels if mask.shape[1] == 1 else 1
-        mask = mask.to(dtype).expand(batch, mask.shape[1], *spatial).contiguous()
+    mask, shared = native.shared_weight(args.mask, args.input, dtype)
     places = PLACES[len(spatial)]
     sizes = _placed(spatial, places, 1)
     steps, pairs = [], []

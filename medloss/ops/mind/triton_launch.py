@@ -14,7 +14,7 @@ from medloss.ops.masking import accumulation_dtype
 from medloss.ops.mind.reference import Arguments, pairs_of
 from medloss.ops.misfits import REALS, dtype_misfits
 from medloss.ops.triton_numbers import table
-from medloss.ops.triton_tiles import padded, readable, tiles
+from medloss.ops.triton_tiles import padded, readable, shared_weight, tiles
 from medloss.ops.triton_volume import LABELS, MOST_VOXELS
 
 AXES = 3
@@ -103,11 +103,9 @@ class _SlabLauncher:
 
         mask, self.reduce = args.mask, args.reduce
         self.kernels, self.descriptors, self.dtype, self.device = kernels, descriptor_triton_kernels, dtype, own.device
-        self.images, self.mask, self.shared = [readable(own), readable(other)], readable(own), 1
+        self.images = [readable(own), readable(other)]
+        self.mask, self.shared = shared_weight(mask, self.images[0])
         (batch, channels), rank = own.shape[:2], own.ndim - 2
-        if mask is not None:
-            self.shared = channels if mask.shape[1] == 1 else 1
-            self.mask = readable(mask.expand(batch, *mask.shape[1:]))
         self.total, missing = batch * channels, [0] * (AXES - rank)
         self.sizes = [*(1 for _ in missing), *own.shape[2:]]
         self.radius, self.margin = [*missing, *[args.radius] * rank], [*missing, *[args.dilation] * rank]

@@ -65,7 +65,7 @@ def _gradient(grad: Tensor, args: Arguments) -> Tensor:
 def _operands(args: Arguments) -> tuple[Tensor | int | float | None, ...]:
     input, penalty, gamma, scale = args.input, args.penalty, args.gamma, args.scale
     dtype, (batch, channels) = accumulation_dtype(input), input.shape[:2]
-    mask, shared = native.shared_weight(args.mask, batch, channels, dtype)
+    mask, shared = native.shared_weight(args.mask, args.input, dtype)
     if penalty == "general":
         penalty, gamma, scale = at_its_limits(gamma, scale)
     x, t = (image.detach().to(dtype).contiguous() for image in (input, args.target))

@@ -60,13 +60,10 @@ class NativeMorphology(native.NativePath[M], Generic[M]):
 
 def _volumes(args: Arguments) -> tuple[Tensor | int | None, ...]:
     """Maps and weights as volumes of depth, height and width."""
-    mask, shape = args.mask, args.maps[0].shape
-    dtype = accumulation_dtype(args.maps[0])
-    maps = [map.detach().to(dtype).contiguous() for map in args.maps]
-    shared = 1
-    if mask is not None:
-        shared = shape[1] if mask.shape[1] == 1 else 1
-        mask = mask.to(dtype).expand(shape[0], mask.shape[1], *shape[2:]).contiguous()
+    map = args.maps[0]
+    dtype, shape = accumulation_dtype(map), map.shape
+    maps = [each.detach().to(dtype).contiguous() for each in args.maps]
+    mask, shared = native.shared_weight(args.mask, map, dtype)
     return (*maps, mask, shape[0] * shape[1], shared, *[1] * (AXES + 2 - len(shape)), *shape[2:])
 
 

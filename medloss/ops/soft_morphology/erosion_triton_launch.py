@@ -13,7 +13,7 @@ from medloss.ops.masking import accumulation_dtype
 from medloss.ops.soft_morphology.reference import ErosionArguments
 from medloss.ops.soft_morphology.triton_launch import AXES, SCRATCH_BYTES, WARPS, TritonMorphology
 from medloss.ops.triton_numbers import packed
-from medloss.ops.triton_tiles import readable, tiles
+from medloss.ops.triton_tiles import readable, shared_weight, tiles
 
 BLOCK = 4096
 """Parts of rows that the one program of a volume looks at together."""
@@ -54,10 +54,7 @@ class ErosionLauncher:
         input, mask = args.input, args.mask
         self.kernels, self.k, self.dtype = erosion_triton_kernels, max(args.k, 0), accumulation_dtype(input)
         self.input, self.target, self.device = readable(input), readable(args.target), input.device
-        self.mask, self.shared = self.input, 1
-        if mask is not None:
-            self.shared = input.shape[1] if mask.shape[1] == 1 else 1
-            self.mask = readable(mask.expand(input.shape[0], mask.shape[1], *input.shape[2:]))
+        self.mask, self.shared = shared_weight(mask, self.input)
         self.total = input.shape[0] * input.shape[1]
         self.sizes = (1,) * (AXES + 2 - input.ndim) + tuple(input.shape[2:])
         self.options = {

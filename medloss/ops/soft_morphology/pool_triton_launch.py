@@ -11,7 +11,7 @@ from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.soft_morphology.reference import BoundarySumsArguments, PoolArguments
 from medloss.ops.soft_morphology.triton_launch import AXES, CROSSED, SCRATCH_BYTES, WARPS, TritonMorphology
-from medloss.ops.triton_tiles import readable, tiles
+from medloss.ops.triton_tiles import readable, shared_weight, tiles
 
 MOST = 255
 """Voxels of a window: who of them has won is a byte."""
@@ -99,10 +99,8 @@ class PoolLauncher:
         from medloss.ops.soft_morphology import pool_triton_kernels
 
         self.kernels, self.dtype, self.rank = pool_triton_kernels, dtype, map.ndim - 2
-        self.map, self.shared, self.mask = readable(map), 1, readable(map)
-        if mask is not None:
-            self.shared = map.shape[1] if mask.shape[1] == 1 else 1
-            self.mask = readable(mask.expand(map.shape[0], mask.shape[1], *map.shape[2:]))
+        self.map = readable(map)
+        self.mask, self.shared = shared_weight(mask, self.map)
         self.total = map.shape[0] * map.shape[1]
         self.sizes = (1,) * (AXES + 2 - map.ndim) + tuple(map.shape[2:])
         self.options = {

@@ -12,7 +12,7 @@ from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.misfits import REALS, dtype_misfits
 from medloss.ops.soft_morphology.reference import Arguments, SkeletonArguments, SkeletonSumsArguments, misfits
-from medloss.ops.triton_tiles import readable, tiles
+from medloss.ops.triton_tiles import readable, shared_weight, tiles
 from medloss.ops.triton_volume import LABELS
 
 AXES = 3
@@ -103,10 +103,8 @@ class SkeletonLauncher:
 
         self.kernels, self.dtype, self.count = kernels, dtype, max(iterations, 0)
         self.map, self.other = readable(map), readable(map if other is None else other)
-        self.summed, self.masked, self.shared, self.mask = other is not None, mask is not None, 1, self.map
-        if mask is not None:
-            self.shared = map.shape[1] if mask.shape[1] == 1 else 1
-            self.mask = readable(mask.expand(map.shape[0], mask.shape[1], *map.shape[2:]))
+        self.mask, self.shared = shared_weight(mask, self.map)
+        self.summed, self.masked = other is not None, mask is not None
         self.total = map.shape[0] * map.shape[1]
         self.depth, self.height, self.width = (1,) * (AXES + 2 - map.ndim) + tuple(map.shape[2:])
 
