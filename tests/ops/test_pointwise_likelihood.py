@@ -8,6 +8,8 @@ from by_backend import close, runner_of
 
 from medloss.ops import backend, native, pointwise
 from medloss.ops.dispatch import listen
+from medloss.ops.pointwise import ACTIVATIONS, LIKELIHOODS
+from medloss.ops.pointwise.penalties import LOGITS, SMOOTHED
 
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 run = runner_of(pointwise)
@@ -21,6 +23,10 @@ PENALTIES = [
 KINDS = ["softmax", "sigmoid", "poly_softmax", "power_sigmoid", "margin", "reverse_softmax"]
 GIVEN = [{}, {"joined": True}, {"reduce": True}, {"reduce": True, "joined": True}]
 LABELS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64]
+
+
+def test_every_penalty_of_the_reference_is_tested() -> None:
+    assert {name for name, _ in PENALTIES} == {*ACTIVATIONS, *LIKELIHOODS, SMOOTHED, *LOGITS}
 
 
 @pytest.mark.usefixtures("poisoned")

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.masking import accumulation_dtype
+from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
 from medloss.ops.pointwise.reference import Arguments
 
-CODES = {
-    "squared": 0, "absolute": 1, "huber": 2, "charbonnier": 3, "cauchy": 4, "geman_mcclure": 5, "welsch": 6,
-    "general": 7,
-}  # fmt: skip
-"""Penalties as ``cpu_kernel.c`` numbers them."""
+CODES = {name: code for code, name in enumerate((*RESIDUAL, *DIVERGENCE))}
+"""Penalties as ``penalties.h`` numbers them: in the order of the reference's tables."""
 
 
 class NativeResiduals(native.NativePath[Arguments]):
@@ -26,8 +24,6 @@ class NativeResiduals(native.NativePath[Arguments]):
     def unfit(self, args: Arguments) -> list[str]:
         """Why the kernel cannot take these arguments; empty where it can."""
         found = args.misfits()
-        if args.penalty not in CODES:
-            found.append(f"{args.penalty} is no penalty of a residual")
         if args.joined:
             found.append("the sum over the channels is asked for")
         return found
@@ -46,28 +42,30 @@ class NativeResiduals(native.NativePath[Arguments]):
 
     def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in its dtype."""
-        return _gradient(grad, args).to(args.input.dtype)
+        return _gradient(grad, args, of_target=False).to(args.input.dtype)
 
     def backward_of(self, name: str, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of the target, in its dtype."""
-        return _gradient(-grad, args).to(args.target.dtype)
+        return _gradient(grad, args, of_target=True).to(args.target.dtype)
 
 
-def _gradient(grad: Tensor, args: Arguments) -> Tensor:
+def _gradient(grad: Tensor, args: Arguments, of_target: bool) -> Tensor:
     dtype = accumulation_dtype(args.input)
     grad = grad.to(dtype).contiguous()
     result = torch.empty(args.input.shape, dtype=dtype, device="cpu")
     upstream = (None, grad) if args.reduce else (grad, None)
-    native.call("pointwise_backward", dtype, *_operands(args), *upstream, result)
+    native.call("pointwise_backward", dtype, *_operands(args), int(of_target), *upstream, result)
     return result
 
 
 def _operands(args: Arguments) -> tuple[Tensor | int | float | None, ...]:
     input, penalty, gamma, scale = args.input, args.penalty, args.gamma, args.scale
     dtype, (batch, channels) = accumulation_dtype(input), input.shape[:2]
-    mask, shared = native.shared_weight(args.mask, args.input, dtype)
+    mask, shared = native.shared_weight(args.mask, input, dtype)
     if penalty == "general":
         penalty, gamma, scale = at_its_limits(gamma, scale)
+    elif penalty in DIVERGENCE:
+        scale = 1.0  # which divides residuals alone
     x, t = (image.detach().to(dtype).contiguous() for image in (input, args.target))
     return x, t, mask, shared, batch * channels, input[0, 0].numel(), CODES[penalty], gamma, scale
 

@@ -64,6 +64,7 @@ def residual_value(r, numbers, FORM: tl.constexpr):
         square = tl.where(square > 1, 1, square)
         value = square * (3 - square * (3 - square)) / 6
     else:
+        tl.static_assert(FORM == "general")
         width = tl.load(numbers + WIDTH)
         size = tl.abs(shape)
         power = size / 2 * log1p(r * r / width)
@@ -91,10 +92,10 @@ def residual_slope(r, numbers, FORM: tl.constexpr):
     elif FORM == "welsch":
         slope = kept(r, tl.exp(-r * r / 2))
     elif FORM == "tukey":
-        square = r * r
-        left = tl.where(square > 1, 0, 1 - square)
+        left = tl.where(r * r > 1, 0, (1 - r) * (1 + r))  # with the digits of a residual close to 1
         slope = kept(r, left * left)
     else:
+        tl.static_assert(FORM == "general")
         slope = kept(r, tl.exp((shape / 2 - 1) * log1p(r * r / tl.load(numbers + WIDTH))))
     return slope
 

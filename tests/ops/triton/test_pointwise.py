@@ -7,7 +7,8 @@ import torch
 from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and_gradient
 
 from medloss.ops import triton_volume
-from medloss.ops.pointwise import OPERATOR
+from medloss.ops.pointwise import ACTIVATIONS, LIKELIHOODS, OPERATOR
+from medloss.ops.pointwise.penalties import LOGITS, SMOOTHED
 
 PENALTIES = [
     ("softmax", 0.0), ("softmax", 2.0), ("softmax", 1.5), ("sigmoid", 0.0), ("sigmoid", 1.5), ("poly_softmax", 1.0),
@@ -45,6 +46,10 @@ def test_equals_the_reference(penalty: str, gamma: float) -> None:
         ]
         for index, (target, weight, rest) in enumerate(cases):
             compare(OPERATOR, arguments(x, target, weight, penalty, given=GIVEN[(index + at) % 4], **rest))
+
+
+def test_every_penalty_of_the_reference_is_tested() -> None:
+    assert {name for name, _ in PENALTIES} == {*ACTIVATIONS, *LIKELIHOODS, SMOOTHED, *LOGITS}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

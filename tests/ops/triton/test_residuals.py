@@ -10,6 +10,7 @@ from triton_harness import CAPABILITIES, Launch, check, compare, move, value_and
 
 from medloss.ops import triton_volume
 from medloss.ops.pointwise import OPERATOR
+from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
 
 RESIDUALS = [
     ("squared", 0.0), ("absolute", 0.0), ("huber", 0.7), ("charbonnier", 0.0), ("cauchy", 0.0), ("geman_mcclure", 0.0),
@@ -49,6 +50,11 @@ def test_equals_the_reference(penalty, gamma, poisoned) -> None:
         x, t = images(shape, penalty, weight)
         given = GIVEN[(at + len(penalty)) % 4]
         compare(OPERATOR, call(x, t, weight, penalty, gamma, given, 0.7), index=at % 2)
+
+
+def test_every_penalty_of_the_reference_is_tested() -> None:
+    assert {name for name, _ in RESIDUALS} == set(RESIDUAL)
+    assert {name for name, _ in DIVERGENCES} == set(DIVERGENCE)
 
 
 @pytest.mark.parametrize(

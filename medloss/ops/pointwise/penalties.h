@@ -1,0 +1,29 @@
+/* The penalties that compare two images, one line or two for each: its name, its value and its slopes. Their order is that
+ * of the tables in penalties.py, which a test compares.
+ *
+ * Of a residual u = (x - t) / scale, with `gamma` the penalty's shape and `width` |gamma - 2|. The slope in t is minus that
+ * in u.
+ */
+#define MEDLOSS_RESIDUALS(PENALTY)                                                                                  \
+    PENALTY(SQUARED, u *u, 2 * u)                                                                                   \
+    PENALTY(ABSOLUTE, u < 0 ? -u : u, u > 0 ? 1 : u < 0 ? -1 : u)                                                   \
+    PENALTY(HUBER, NAME(clamped)(u, gamma) * (u - NAME(clamped)(u, gamma) / 2), NAME(clamped)(u, gamma))            \
+    PENALTY(CHARBONNIER, u *(u / (NAME(length)(u) + 1)), u / NAME(length)(u))                                       \
+    PENALTY(CAUCHY, OWN(log1p)(u * u / 2), u / (u * u / 2 + 1))                                                     \
+    PENALTY(GEMAN_MCCLURE, 2 * u * u / (u * u + 4), 16 * u / ((u * u + 4) * (u * u + 4)))                           \
+    PENALTY(WELSCH, -OWN(expm1)(-u * u / 2), NAME(kept)(u, OWN(whole_exp)(-u * u / 2)))                             \
+    PENALTY(GENERAL, width / gamma * OWN(expm1)(gamma / 2 * OWN(log1p)(u * u / width)),                             \
+            NAME(kept)(u, OWN(whole_exp)((gamma / 2 - 1) * OWN(log1p)(u * u / width))))                             \
+    PENALTY(TUKEY, NAME(biweight)(u), NAME(kept)(u, NAME(biweight_left)(u)))
+
+/* Of x = u and t = v, two distributions over the voxels, with `gamma` added inside the logarithms: the value, and the
+ * slopes in x and in t. */
+#define MEDLOSS_DIVERGENCES(PENALTY)                                                                                \
+    PENALTY(KULLBACK_LEIBLER, NAME(entropy)(v, u, gamma), NAME(entropy_second)(v, u, gamma),                        \
+            NAME(entropy_first)(v, u, gamma))                                                                       \
+    PENALTY(JENSEN_SHANNON, NAME(shannon)(u, v, gamma), NAME(shannon_slope)(u, v, gamma),                           \
+            NAME(shannon_slope)(v, u, gamma))
+
+#define MEDLOSS_CODE(name, ...) name,
+enum { MEDLOSS_RESIDUALS(MEDLOSS_CODE) MEDLOSS_DIVERGENCES(MEDLOSS_CODE) FIRST_DIVERGENCE = KULLBACK_LEIBLER };
+#undef MEDLOSS_CODE
