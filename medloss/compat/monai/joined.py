@@ -39,9 +39,9 @@ class Sweep(NamedTuple):
 
     def slope(self, input: Tensor, planes: slice, grad: Tensor) -> Tensor:
         """The gradient of some planes of the volume."""
-        tensors = (input[:, self.first :], self.view.target, self.view.mask)
-        cut = [None if tensor is None else tensor[:, :, planes].contiguous() for tensor in tensors]
-        return OPERATOR.gradient(grad, OPERATOR.arguments(*cut, **self.options))
+        mask = self.view.mask if self.view.mask is None else self.view.mask[:, :, planes].contiguous()
+        cut, target = (each[:, :, planes].contiguous() for each in (input[:, self.first :], self.view.target))
+        return OPERATOR.gradient(grad, OPERATOR.arguments(cut, target, mask, **self.options))
 
 
 def joined_sums(input: Tensor, sweeps: Sequence[Sweep]) -> list[Tensor]:

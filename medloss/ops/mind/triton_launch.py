@@ -121,7 +121,7 @@ class _SlabLauncher:
             "SUMMED": self.reduce, "TINY": torch.finfo(dtype).tiny, "BLOCK": ENTRIES[dtype] // padded(self.pairs),
             "num_warps": WARPS,
         }  # fmt: skip
-        self.radii = dict(zip(("RADIUS_Z", "RADIUS_Y", "RADIUS_X"), self.radius))
+        self.radii: dict[str, Any] = dict(zip(("RADIUS_Z", "RADIUS_Y", "RADIUS_X"), self.radius))
 
     def new_means(self) -> Tensor:
         """The mean noise of both images in each volume, yet to be found."""

@@ -72,7 +72,7 @@ def configuration(volume: Volume, itemsize: int) -> dict[str, Any]:
     return {"C": volume.padded, "TILE": tile, "EVEN": volume.voxels % tile == 0, "num_warps": warps}
 
 
-def _launch(args: Arguments) -> tuple[Volume, tuple[Tensor, Tensor], dict[str, Any]]:
+def _launch(args: Arguments) -> tuple[Volume, tuple[Tensor, ...], dict[str, Any]]:
     form, _, activation = args.penalty.rpartition("_")
     if args.penalty == "margin":
         form, activation = "margin", "none"
