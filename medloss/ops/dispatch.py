@@ -42,8 +42,10 @@ class FastPath(Generic[A_contra]):
     def reasons(self, args: A_contra, needs: tuple[str, ...] | None = None) -> list[str]:
         """Why this path cannot serve the call (and the gradients of the arguments in ``needs``); empty where it can."""
         found = self.unfit(args)
-        missing = [name for name in needs or () if name not in self.differentiable]
-        return [*found, f"a gradient of {' and '.join(missing)} is asked for"] if missing else found
+        if needs:
+            missing = [name for name in needs if name not in self.differentiable]
+            found = [*found, f"a gradient of {' and '.join(missing)} is asked for"] if missing else found
+        return found
 
     def unfit(self, args: A_contra) -> list[str]:
         """Why the kernels cannot take these arguments; empty where they can."""

@@ -19,7 +19,7 @@ MAX_CLASSES = 1024
 
 def label_misfits(input: Tensor, target: Tensor, mask: Tensor | None, indexed: bool) -> list[str]:
     """Why a kernel cannot take the volume; empty where it can."""
-    found = dtype_misfits(TYPES, input=input)
+    found = [] if input.dtype in TYPES else dtype_misfits(TYPES, input=input)
     if input.numel() == 0 or voxel_stride(input) is None:
         found.append(f"input's strides {input.stride()} do not run through the voxels evenly")
     if mask is not None and mask.shape[1] != 1:

@@ -15,11 +15,11 @@ REALS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 def dtype_misfits(taken: Collection[torch.dtype], **tensors: Tensor) -> list[str]:
     """The tensors, by their names, whose dtype is none of those."""
-    return [
-        f"{name} is {tensor.dtype}, the kernel takes {', '.join(str(dtype).removeprefix('torch.') for dtype in taken)}"
-        for name, tensor in tensors.items()
-        if tensor.dtype not in taken
-    ]
+    others = [name for name, tensor in tensors.items() if tensor.dtype not in taken]
+    if not others:
+        return others
+    kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in taken)
+    return [f"{name} is {tensors[name].dtype}, the kernel takes {kinds}" for name in others]
 
 
 def axes_misfits(volume: Tensor) -> list[str]:

@@ -146,9 +146,9 @@ class NativePath(FastPath[A_contra]):
         """Why the kernel cannot serve; empty where it can."""
         if args[0].device.type != "cpu":
             return [f"input is on {args[0].device}, the kernel runs on the CPU"]
-        found = []
+        found = super().reasons(args, needs)
         if unavailable():
-            found.append(f"there is no native library: {unavailable()}")
-        elif self.wants_avx2 and slow_machine():
-            found.append("the processor has no AVX2, without which torch is faster")
-        return found + super().reasons(args, needs)
+            return [f"there is no native library: {unavailable()}", *found]
+        if self.wants_avx2 and slow_machine():
+            return ["the processor has no AVX2, without which torch is faster", *found]
+        return found

@@ -163,7 +163,8 @@ class Operator(Generic[P, A]):
     def __call__(self, *values: P.args, **named: P.kwargs) -> Tensor:
         if torch.compiler.is_compiling():
             return self._call(*values, **named)
-        return self._eager(self.arguments(*values, **named))
+        # by position is how it is called in medloss, and making a tuple of them is the shorter way
+        return self._eager(self.arguments(*values, **named) if named else self._named(values))
 
     def _eager(self, args: A) -> Tensor:
         """The operator outside of a compiler."""
@@ -174,9 +175,7 @@ class Operator(Generic[P, A]):
             return self._call(*args)
         if torch.is_grad_enabled():
             names = [
-                name
-                for name, value in zip(self._names, args, strict=True)
-                if isinstance(value, Tensor) and value.requires_grad
+                name for name, value in zip(self._names, args) if isinstance(value, Tensor) and value.requires_grad
             ]
             if names:
                 return _Eager.apply(self, args, names, *(getattr(args, name) for name in names))

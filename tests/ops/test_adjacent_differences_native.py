@@ -85,8 +85,8 @@ def test_layouts_and_half_precision() -> None:
 def test_what_the_kernel_leaves_to_the_reference() -> None:
     x = torch.rand(1, 2, 5)
     for options, why in (
-        ({"penalty": "edge_aware"}, "edge_aware with shape=1.0 has no native kernel"),
-        ({"penalty": "magnitude", "shape": 1.5}, "magnitude with shape=1.5 has no native kernel"),
+        ({"penalty": "edge_aware"}, "edge_aware with shape=1.0 has no kernel"),
+        ({"penalty": "magnitude", "shape": 1.5}, "magnitude with shape=1.5 has no kernel"),
     ):
         with backend("native"), pytest.raises(RuntimeError, match=why):
             adjacent_differences(x, x, axis_scale=[1.0], **options)

@@ -28,9 +28,9 @@ class Arguments(NamedTuple):
         found = axes_misfits(self.input) + mask_misfits(self.mask, self.input)
         if code_of(self.penalty, self.shape) is None:
             found.append(f"{self.penalty} with shape={self.shape} has no kernel")
-        if self.penalty == "magnitude" and (self.target is None or self.target.shape != self.input.shape):
+        elif self.penalty == "magnitude" and (self.target is None or self.target.shape != self.input.shape):
             found.append("target is not an image of the input's shape")
-        if self.penalty != "magnitude" and self.target is not None:
+        elif self.penalty != "magnitude" and self.target is not None:
             found.append(f"there is a target, and no kernel looks at it for {self.penalty}")
         if self.input.numel() == 0:
             found.append("input has no voxel")

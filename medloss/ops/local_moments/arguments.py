@@ -37,9 +37,13 @@ class MomentsArguments(NamedTuple):
         """What is computed of the (last) window, and its constants."""
         return CORRELATION, self.smooth_nr, self.smooth_dr
 
+    def axes(self) -> list[list[float]]:
+        """The weights that axes have; here all have the same."""
+        return [list(self.window)]
+
     def scales(self) -> Scales:
         """The windows."""
-        return [[list(self.window)] * (self.input.ndim - 2)]
+        return [self.axes() * (self.input.ndim - 2)]
 
 
 class CorrelationArguments(NamedTuple):
@@ -63,9 +67,13 @@ class CorrelationArguments(NamedTuple):
         """What is computed of the window, and its constants."""
         return SIGNED, 0.0, self.smooth_dr
 
+    def axes(self) -> list[list[float]]:
+        """The weights that axes have; here all have the same."""
+        return [list(self.window)]
+
     def scales(self) -> Scales:
         """The windows."""
-        return [[list(self.window)] * (self.input.ndim - 2)]
+        return [self.axes() * (self.input.ndim - 2)]
 
 
 class SSIMArguments(NamedTuple):
@@ -87,9 +95,14 @@ class SSIMArguments(NamedTuple):
         """What is computed of the last window, and its constants."""
         return SSIM if self.luminance else STRUCTURE, self.c1, self.c2
 
+    def axes(self) -> list[list[float]]:
+        """The weights of each axis, window by window."""
+        return _split(self.windows, self.sizes)
+
     def scales(self) -> Scales:
         """The windows."""
-        return _split(self.windows, self.sizes, self.input.ndim - 2)
+        each, rank = self.axes(), self.input.ndim - 2
+        return [each[i : i + rank] for i in range(0, len(each), rank)]
 
 
 class ErrorArguments(NamedTuple):
@@ -108,19 +121,23 @@ class ErrorArguments(NamedTuple):
         """What is computed of the window, and its constants."""
         return ERROR, 0.0, 0.0
 
+    def axes(self) -> list[list[float]]:
+        """The weights of each axis, window by window."""
+        return _split(self.windows, self.sizes)
+
     def scales(self) -> Scales:
         """The windows."""
-        return _split(self.windows, self.sizes, self.input.ndim - 2)
+        each, rank = self.axes(), self.input.ndim - 2
+        return [each[i : i + rank] for i in range(0, len(each), rank)]
 
 
 Arguments = MomentsArguments | CorrelationArguments | SSIMArguments | ErrorArguments
 """What a path of all of them is given."""
 
 
-def _split(windows: list[float], sizes: list[int], rank: int) -> Scales:
+def _split(windows: list[float], sizes: list[int]) -> list[list[float]]:
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    each = [list(windows[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
-    return [each[i : i + rank] for i in range(0, len(each), rank)]
+    return [list(windows[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
 
 def reach_of(scales: Scales) -> list[int]:
@@ -130,8 +147,9 @@ def reach_of(scales: Scales) -> list[int]:
 
 def lost(args: Arguments) -> list[int]:
     """Voxels at each border along each axis around which there is no window."""
-    valid = args.border == "valid" and args.mask is None
-    return reach_of(args.scales()) if valid else [0] * (args.input.ndim - 2)
+    if args.border != "valid" or args.mask is not None:
+        return [0] * (args.input.ndim - 2)
+    return reach_of(args.scales())
 
 
 def misfits(args: Arguments) -> list[str]:
@@ -141,12 +159,13 @@ def misfits(args: Arguments) -> list[str]:
         return found
     if args.input.numel() == 0:
         found.append("there are no voxels")
-    windows = [window for scale in args.scales() for window in scale]
+    windows = args.axes()
     if max(map(len, windows)) > LONGEST_WINDOW:
         found.append(f"the window's {max(map(len, windows))} weights are more than {LONGEST_WINDOW}")
     if any(window != window[::-1] for window in windows):
         found.append("the window is not symmetric, which the kernel's gradient takes for granted")
-    reach, sizes = reach_of(args.scales()), tuple(args.input.shape[2:])
-    if args.mask is None and args.border == "reflect" and any(by >= size for by, size in zip(reach, sizes)):
-        found.append(f"windows that reach {reach} voxels mirror more than there is of {sizes}")
+    if args.mask is None and args.border == "reflect":
+        reach, sizes = reach_of(args.scales()), tuple(args.input.shape[2:])
+        if any(by >= size for by, size in zip(reach, sizes)):
+            found.append(f"windows that reach {reach} voxels mirror more than there is of {sizes}")
     return found

@@ -74,20 +74,21 @@ class NativeWindows(native.NativePath[Arguments], PathOfBoth[Arguments]):
 
     def forward(self, args: Arguments) -> Tensor:
         """The map (of the valid windows alone where the border says so), or B C with ``reduce``."""
-        shape, dtype, reduce, inside = args.input.shape, accumulation_dtype(args.input), args.reduce, _inside(args)
-        calls = _calls(args)
+        shape, dtype, reduce, calls = args.input.shape, accumulation_dtype(args.input), args.reduce, _calls(args)
         if len(calls) == 1:
             values = forward(calls[0], shape, dtype, reduce)
-            return values if reduce else values[inside].contiguous()
+            return values if reduce else values[_inside(args)].contiguous()
+        inside = _inside(args)
         first, *others = (forward(call, shape, dtype, reduce=False)[inside] for call in calls)
         values = weighted(functools.reduce(either, others, first).clamp_(0, 2), args.mask)
         return values.sum(spatial_axes(values), dtype=torch.float64).to(dtype) if reduce else values.contiguous()
 
     def backward(self, grad: Tensor, args: Arguments) -> Tensor:
         """The gradient of input, in input's dtype."""
-        input, calls, inside = args.input, _calls(args), _inside(args)
+        input, calls = args.input, _calls(args)
         if len(calls) == 1 and (args.reduce or grad.shape == input.shape):
             return backward(calls[0], grad, input, args.reduce)
+        inside = _inside(args)
         whole = grad.new_zeros(input.shape, dtype=accumulation_dtype(input))
         whole[inside] = grad.view(*grad.shape, *[1] * (input.ndim - 2)) if args.reduce else grad
         if len(calls) == 1:
@@ -117,11 +118,14 @@ class NativeWindows(native.NativePath[Arguments], PathOfBoth[Arguments]):
 def _calls(args: Arguments) -> list[tuple[Any, ...]]:
     """The operands of each window; the last one has the luminance."""
     scales, (statistic, *constants) = args.scales(), args.statistic
-    images = volumes(args.input, args.target, args.mask)
+    images, last = volumes(args.input, args.target, args.mask), len(scales) - 1
     border = MASKED if args.mask is not None else BORDERS[args.border]
-    statistics = [STRUCTURE] * (len(scales) - 1) + [statistic]
-    rest = (*placed(lost(args), 0), int(len(scales) > 1), *constants)
-    return [(*images, *taps(scale), border, kind, *rest) for scale, kind in zip(scales, statistics, strict=True)]
+    skipped = placed(lost(args), 0) if args.border == "valid" else (0, 0, 0)
+    rest = (*skipped, int(last > 0), *constants)
+    return [
+        (*images, *taps(scale), border, statistic if at == last else STRUCTURE, *rest)
+        for at, scale in enumerate(scales)
+    ]
 
 
 def _inside(args: Arguments) -> tuple[slice, ...]:

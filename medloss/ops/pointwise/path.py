@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from medloss.ops.dispatch import FastPath
-from medloss.ops.pointwise.reference import Arguments
+from medloss.ops.pointwise.reference import COMPARISONS, Arguments
 
 
 class PointwisePath(FastPath[Arguments]):
@@ -20,7 +20,7 @@ class PointwisePath(FastPath[Arguments]):
         self.name, self._residuals, self._likelihoods = residuals.name, residuals, likelihoods
 
     def _of(self, args: Arguments) -> FastPath[Arguments]:
-        return self._residuals if args.compares else self._likelihoods
+        return self._residuals if args.penalty in COMPARISONS else self._likelihoods
 
     def reasons(self, args: Arguments, needs: tuple[str, ...] | None = None) -> list[str]:
         """Why the kernel cannot serve; empty where it can."""

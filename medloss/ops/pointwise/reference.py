@@ -10,6 +10,9 @@ from medloss.ops.masking import accumulation_dtype, blank, membership, spatial_a
 from medloss.ops.misfits import mask_misfits
 from medloss.ops.pointwise.penalties import DIVERGENCE, LOGITS, RESIDUAL, likelihood_map
 
+COMPARISONS = frozenset((*RESIDUAL, *DIVERGENCE))
+"""Penalties of two images."""
+
 
 class Arguments(NamedTuple):
     """What ``pointwise`` is given."""
@@ -27,14 +30,9 @@ class Arguments(NamedTuple):
     scale: float
     joined: bool
 
-    @property
-    def compares(self) -> bool:
-        """Whether two images are compared, and not logits with labels."""
-        return self.penalty in RESIDUAL or self.penalty in DIVERGENCE
-
     def misfits(self) -> list[str]:
         """Why no kernel can take these arguments; empty where one can."""
-        if self.compares:
+        if self.penalty in COMPARISONS:
             found = mask_misfits(self.mask, self.input)
             if self.indexed or self.target.shape != self.input.shape:
                 found.append("target is not an image of the input's shape")
