@@ -71,7 +71,7 @@ def test_layouts_and_one_value() -> None:
 def test_reasons() -> None:
     values, counted = torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.bool)
     for args, why in (
-        ((values.long(), counted, torch.ones(2, 1, dtype=torch.int64)), "values are torch.int64, the kernel takes"),
+        ((values.long(), counted, torch.ones(2, 1, dtype=torch.int64)), "values is torch.int64, the kernel takes"),
         ((values, counted[:1], torch.ones(2, 1, dtype=torch.int64)), "counted and n do not fit the values"),
         ((values, counted, torch.ones(2, 1)), "n is torch.float32, the kernel takes int64"),
         ((values[:, :0], counted[:, :0], torch.ones(2, 1, dtype=torch.int64)), "there are no values"),

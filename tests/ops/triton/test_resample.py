@@ -93,7 +93,7 @@ def test_what_the_kernels_do_not_take() -> None:
     values, field = torch.zeros(1, 1, 4, 5), torch.zeros(1, 2, 4, 5)
     for args, why in (
         ((values[..., None, None], field, None), "takes 1 to 3"),
-        ((values.long(), field, None), r"values are torch.int64"),
+        ((values.long(), field, None), r"values is torch.int64"),
         ((values, torch.zeros(1).expand(1, 2, 2**16, 2**15), None), "points"),
         ((torch.zeros(1).expand(1, 1, 2**16, 2**15), field, None), "voxels"),
     ):
