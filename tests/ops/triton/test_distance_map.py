@@ -69,12 +69,12 @@ def launch(operator: str) -> Launch:
 
     def call() -> None:
         sources = torch.empty(1, 2, 128, 128, 128, dtype=torch.bool)
-        path, told = {
-            "distance_map": (DISTANCE.paths[-1], [torch.float32]),
-            "border_distance": (BORDER.paths[-1], [torch.float32, "signed"]),
-            "nearest_source": (NEAREST.paths[-1], []),
+        chosen, told = {
+            "distance_map": (DISTANCE, [torch.float32]),
+            "border_distance": (BORDER, [torch.float32, "signed"]),
+            "nearest_source": (NEAREST, []),
         }[operator]
-        path.forward(DISTANCE.arguments(sources, [1.0, 1.0, 3.0], *told))
+        chosen.paths[-1].forward(chosen.arguments(sources, [1.0, 1.0, 3.0], *told))
 
     return Launch(call, wide=2)  # along the rows the neighbours do not lie at multiples of 16 bytes
 
