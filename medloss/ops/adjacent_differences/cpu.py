@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from medloss.ops import native
 from medloss.ops.adjacent_differences.penalties import code_of
 from medloss.ops.adjacent_differences.reference import Arguments
+from medloss.ops.axes import planes_first
 from medloss.ops.masking import accumulation_dtype
 
 
@@ -51,12 +50,7 @@ def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
     x = args.input.detach().to(dtype).contiguous()
     t = None if args.target is None else args.target.detach().to(dtype).contiguous()
     return (
-        x, t, mask, shared, batch * channels, torch.tensor(_placed(spatial, 1), device="cpu"),
-        torch.tensor(_placed(args.axis_scale, 0.0), dtype=torch.float64, device="cpu"),
+        x, t, mask, shared, batch * channels, torch.tensor(planes_first(spatial, 1), device="cpu"),
+        torch.tensor(planes_first(args.axis_scale, 0.0), dtype=torch.float64, device="cpu"),
         code_of(args.penalty, args.shape), int(args.average),
     )  # fmt: skip
-
-
-def _placed(values: list[Any], least: Any) -> tuple[Any, Any, Any]:
-    """One number for depth, height and width, from one for each axis that the image has."""
-    return {1: (least, least, *values), 2: (values[0], least, values[-1]), 3: tuple(values)}[len(values)]

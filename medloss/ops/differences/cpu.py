@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.axes import planes_first
 from medloss.ops.differences.reference import JOINT, Arguments, reach_of
 from medloss.ops.masking import accumulation_dtype
 
@@ -65,7 +66,6 @@ def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
     count, *stencils, scale = _stencils(
         args.energy, args.stencil, *scales, tuple(args.lame or (1.0, 1.0)), args.border == "replicate"
     )
-    sizes = {1: (1, 1, *spatial), 2: (spatial[0], 1, spatial[-1]), 3: tuple(spatial)}[len(spatial)]
     weight, shared = None, 1
     if args.mask is not None:
         weight = args.mask.detach().to(dtype)
@@ -74,7 +74,7 @@ def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
         shared = components // (joined * weight.shape[1])
     return (
         args.field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined,
-        torch.tensor(sizes, device="cpu"),
+        torch.tensor(planes_first(spatial, 1), device="cpu"),
         count, *stencils, scale.expand(batch, components // joined).contiguous(),
     )  # fmt: skip
 
@@ -100,8 +100,8 @@ def _stencils(
         )
     else:
         terms = ENERGIES[energy](stencil, axis_scale)
-    taps = [((key[0], *_placed(key[1:])), weight) for term in terms for key, weight in term.taps.items()]
-    reach = [number for each in zip(*reach_of(stencil, axis_scale).values()) for number in _placed(each)]
+    taps = [((key[0], *planes_first(key[1:], 0)), weight) for term in terms for key, weight in term.taps.items()]
+    reach = [number for each in zip(*reach_of(stencil, axis_scale).values()) for number in planes_first(each, 0)]
     return (
         len(terms),
         torch.tensor([0, *itertools.accumulate(len(term.taps) for term in terms)], device="cpu"),
@@ -111,12 +111,6 @@ def _stencils(
         torch.tensor([*reach, joined, int(absolute), int(replicate)], device="cpu"),
         scale,
     )
-
-
-def _placed(values: Sequence[int]) -> tuple[int, int, int]:
-    """One number for depth, height and width, from one for each axis that the field has."""
-    depth, height, width = {1: (0, 0, *values), 2: (values[0], 0, values[-1]), 3: tuple(values)}[len(values)]
-    return depth, height, width
 
 
 def _tap(rank: int, moves: dict[int, int], component: int = 0) -> tuple[int, ...]:

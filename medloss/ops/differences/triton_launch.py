@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.axes import rows_last
 from medloss.ops.differences.reference import JOINT, Arguments, extended, interior_weight, reach_of
 from medloss.ops.differences.stencils import composed, taps_of, terms_of, voxels_of
 from medloss.ops.masking import accumulation_dtype
@@ -97,9 +98,9 @@ class _Call:
         self.terms = terms_of(energy, stencil, axis_scale, scales, args.lame or [1.0, 1.0])
         each = _scales(energy, scales)
         self.scales = packed(tuple(each[:1] if len(set(each)) == 1 else each), self.dtype)
-        self.sizes = _placed(self.field.shape[2:], 1)
-        self.inner = _placed(args.inner(), 1)
-        self.before = _placed([reach[0] for reach in self.reach.values()], 0)
+        self.sizes = rows_last(self.field.shape[2:], 1)
+        self.inner = rows_last(args.inner(), 1)
+        self.before = rows_last([reach[0] for reach in self.reach.values()], 0)
         self.numbers = (components, self.maps, shared, *self.sizes, *self.before, *self.inner)
         self.simple = self.reduce and mask is None and not joint and energy != "variation"
         self.options = {
@@ -111,7 +112,7 @@ class _Call:
     def _tell_stencil(self) -> None:
         """The voxels that it touches, the pairs of these, and the factors and weights."""
         voxels = voxels_of(self.terms)
-        self.voxels = tuple((*_placed(at, 0), component) for at, component in voxels)
+        self.voxels = tuple((*rows_last(at, 0), component) for at, component in voxels)
         self.most_pairs = max(len(term.pairs) for term in self.terms)
         numbers = [term.factor for term in self.terms]
         for term in self.terms:
@@ -130,7 +131,7 @@ class _Call:
         """The voxels that are touched by stencils on all sides, where a gradient is one stencil and they are many."""
         if not self.simple or self.field[0, 0].numel() < LEAST_INTERIOR:
             return None
-        offsets = [_placed(at, 0) for term in self.terms for at, _ in taps_of(term)]
+        offsets = [rows_last(at, 0) for term in self.terms for at, _ in taps_of(term)]
         low = [start + max(axis) for start, axis in zip(self.before, zip(*offsets))]
         high = [start + size + min(axis) for start, size, axis in zip(self.before, self.inner, zip(*offsets))]
         sizes = tuple(end - start for start, end in zip(low, high))
@@ -161,7 +162,7 @@ class _Call:
         kernels.inner_gradient[(tile.programs(lines),)](
             self.field, packed(tuple(others.values()), self.dtype), self.scales, grad, result, lines, self.maps,
             *self.sizes, *box.start, *box.sizes, SCALES=self.options["SCALES"],
-            VOXELS=tuple(_placed(at, 0) for at in others), **tile.options, num_warps=WARPS,
+            VOXELS=tuple(rows_last(at, 0) for at in others), **tile.options, num_warps=WARPS,
         )  # fmt: skip
 
     def gradient(self, box: Box, grad: Tensor, result: Tensor) -> None:
@@ -185,8 +186,8 @@ class _Call:
         most = max(map(len, each))
         taps = [tap for term in each for tap in _filled(term, most, (*term[0][:2], 0.0))]
         wholes = (
-            [i for p in pairs for i in (*_placed(p.ahead, 0), *_placed(p.behind, 0), p.component)],
-            [i for offset, component, _ in taps for i in (*_placed(offset, 0), component)],
+            [i for p in pairs for i in (*rows_last(p.ahead, 0), *rows_last(p.behind, 0), p.component)],
+            [i for offset, component, _ in taps for i in (*rows_last(offset, 0), component)],
         )
         reals = [p.weight for p in pairs], [weight for *_, weight in taps], [term.factor for term in self.terms]
         device = self.field.device
@@ -195,11 +196,6 @@ class _Call:
 
 def _filled(entries: list[Any], count: int, nothing: Any) -> list[Any]:
     return entries + [nothing] * (count - len(entries))
-
-
-def _placed(values: Sequence[int], missing: int) -> tuple[int, ...]:
-    """One number for depth, height and width, from one for each axis that the field has."""
-    return (missing,) * (RANKS - len(values)) + tuple(values)
 
 
 def folded(grad: Tensor, reach: dict[int, tuple[int, int]]) -> Tensor:

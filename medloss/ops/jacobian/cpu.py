@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.axes import planes_first
 from medloss.ops.differences.reference import REACH
 from medloss.ops.dispatch import PathOfBoth
 from medloss.ops.jacobian.arguments import Arguments, Call
@@ -70,7 +70,7 @@ class NativeJacobian(native.NativePath[Arguments], PathOfBoth[Arguments]):
         if not call.reduce or call.mode in ("determinant", "sdlog", "hyperelastic"):
             return self.forward(args), self.backward(grad, args)
         dtype = accumulation_dtype(call.field)
-        planes = _placed(call.inner(), 1)[0]
+        planes = planes_first(call.inner(), 1)[0]
         costs = torch.zeros((call.field.shape[0], planes), dtype=torch.float64, device="cpu")
         result = torch.empty(call.field.shape, dtype=dtype, device="cpu")
         upstream = grad.to(dtype).contiguous()
@@ -96,13 +96,10 @@ def _scheme(stencil: str, rank: int) -> Scheme:
         ends = {"central": (-1, 1), "forward": (0, 1), "backward": (-1, 0)}[stencil]
         points = [tuple(end * (axis == other) for other in range(rank)) for end in ends for axis in range(rank)]
     simplices = {1: 2, 2: 4, 3: 10}[rank] if stencil == "all" else 1
-    reach = [number for each in REACH[stencil] for number in _placed([each] * rank, 0)]
-    return Scheme(len(points), simplices, torch.tensor([_placed(point, 0) for point in points], device="cpu"), reach)
-
-
-def _placed(values: Sequence[int], missing: int) -> list[int]:
-    """One number for depth, height and width, from one for each axis that the field has: planes go along the first."""
-    return {1: [missing, missing, *values], 2: [values[0], missing, values[-1]], 3: list(values)}[len(values)]
+    reach = [number for each in REACH[stencil] for number in planes_first([each] * rank, 0)]
+    return Scheme(
+        len(points), simplices, torch.tensor([planes_first(point, 0) for point in points], device="cpu"), reach
+    )
 
 
 def _operands(call: Call) -> tuple[Any, ...]:
@@ -117,7 +114,7 @@ def _operands(call: Call) -> tuple[Any, ...]:
         weight = weight.detach().to(dtype).amin(1, keepdim=True).expand(batch, 1, *spatial).contiguous()
     options = [rank, scheme.points, scheme.simplices, *scheme.reach, int(call.border == "replicate")]
     return (
-        call.field.detach().to(dtype).contiguous(), weight, batch, torch.tensor(_placed(spatial, 1), device="cpu"),
+        call.field.detach().to(dtype).contiguous(), weight, batch, torch.tensor(planes_first(spatial, 1), device="cpu"),
         torch.tensor(options, device="cpu"), scheme.offsets,
         torch.tensor([*scale, call.floor, *call.prices], dtype=torch.float64, device="cpu"),
         MODES[call.mode],

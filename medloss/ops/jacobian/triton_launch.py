@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.axes import rows_last
 from medloss.ops.differences.reference import extended, interior_weight, reach_of
 from medloss.ops.differences.triton_launch import folded
 from medloss.ops.dispatch import KeepingPath
@@ -109,9 +110,9 @@ class _Work:
         if call.mask is not None:
             weight = interior_weight(call.mask.to(self.dtype).amin(1, keepdim=True), call.stencil, call.border)
             self.weight = weight.expand(self.batch, *weight.shape[1:]).contiguous()
-        self.sizes = _placed(self.field.shape[2:], 1)
-        self.inner = _placed(call.inner(), 1)
-        self.before = _placed([reach[0] for reach in self.reach.values()], 0)
+        self.sizes = rows_last(self.field.shape[2:], 1)
+        self.inner = rows_last(call.inner(), 1)
+        self.before = rows_last([reach[0] for reach in self.reach.values()], 0)
         self.maps = (len(self.scheme),) if call.mode == "determinant" else ()
         self.numbers = table((call.floor, *call.prices), self.dtype, field.device)
         self.options = {
@@ -180,12 +181,12 @@ def _entries(number: int, simplex: Simplex, rank: int, ends: bool) -> list[tuple
 
 
 def _entry(number: int, simplex: Simplex, first: int, own: Offset, sign: float) -> tuple[list[int], list[float]]:
-    wholes, reals, rank = [*_placed(own, 0), number], [], len(simplex.edges)
+    wholes, reals, rank = [*rows_last(own, 0), number], [], len(simplex.edges)
     for axis in ((first + turn) % AXES for turn in range(AXES)):
         if axis < rank:
             edge = simplex.edges[axis]
             nothing = [0] * (AXES - rank)
-            wholes += [*_placed(edge.start, 0), *_placed(edge.end, 0), *edge.rest, *nothing, 1]
+            wholes += [*rows_last(edge.start, 0), *rows_last(edge.end, 0), *edge.rest, *nothing, 1]
             reals += [*edge.scale, *nothing]
         else:
             wholes += [0] * 6 + [int(axis == other) for other in range(AXES)] + [0]
@@ -212,8 +213,3 @@ def _scheme(mode: str, stencil: str, axis_scale: tuple[float, ...]) -> list[Simp
         found.append(Simplex(edges, determinant(rests), 0.0))
     whole = sum(abs(each.size) for each in found)
     return [each._replace(share=abs(each.size) / whole) for each in found]
-
-
-def _placed(values: Sequence[int], missing: int) -> tuple[int, ...]:
-    """One number for depth, height and width, from one for each axis that the field has."""
-    return (missing,) * (AXES - len(values)) + tuple(values)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.axes import planes_first
 from medloss.ops.dispatch import PathOfBoth
 from medloss.ops.local_moments.arguments import CORRELATION, SIGNED, STRUCTURE, Arguments, lost, misfits
 from medloss.ops.local_moments.ssim_reference import either
@@ -25,21 +25,13 @@ def volumes(input: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor 
     batch, channels, *spatial = input.shape
     x, y = (tensor.detach().to(dtype).contiguous() for tensor in (input, target))
     mask, shared = native.shared_weight(mask, input, dtype)
-    return (x, y, mask, batch * channels, shared, *placed(spatial, 1))
+    return (x, y, mask, batch * channels, shared, *planes_first(spatial, 1))
 
 
 def taps(windows: list[list[float]]) -> list[Tensor | int]:
     """The next ones: the weights along depth, height and width."""
-    each = [torch.tensor(window, dtype=torch.float64, device="cpu") for window in placed(windows, [1.0])]
+    each = [torch.tensor(window, dtype=torch.float64, device="cpu") for window in planes_first(windows, [1.0])]
     return [value for window in each for value in (window, window.numel())]
-
-
-def placed(axes: Sequence[Any], missing: Any) -> tuple[Any, Any, Any]:
-    """What is said of each axis, as depth, height and width.
-
-    The planes that roll are the first axis that the images have; a missing axis is one voxel that no window widens.
-    """
-    return {1: (missing, missing, axes[0]), 2: (axes[0], missing, axes[-1]), 3: tuple(axes)}[len(axes)]
 
 
 def forward(operands: tuple[Any, ...], shape: torch.Size, dtype: torch.dtype, reduce: bool) -> Tensor:
@@ -120,7 +112,7 @@ def _calls(args: Arguments) -> list[tuple[Any, ...]]:
     scales, (statistic, *constants) = args.scales(), args.statistic
     images, last = volumes(args.input, args.target, args.mask), len(scales) - 1
     border = MASKED if args.mask is not None else BORDERS[args.border]
-    skipped = placed(lost(args), 0) if args.border == "valid" else (0, 0, 0)
+    skipped = planes_first(lost(args), 0) if args.border == "valid" else (0, 0, 0)
     rest = (*skipped, int(last > 0), *constants)
     return [
         (*images, *taps(scale), border, statistic if at == last else STRUCTURE, *rest)

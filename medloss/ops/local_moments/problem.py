@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from medloss.ops.axes import planes_first
 from medloss.ops.local_moments.arguments import STRUCTURE, Arguments, lost
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.triton_tiles import shared_weight
@@ -63,11 +64,6 @@ class Problem(NamedTuple):
         return self._replace(scales=(self.scales[at],), kind=self.kind if last else STRUCTURE)
 
 
-def placed(axes: list[Any], missing: Any) -> tuple[Any, Any, Any]:
-    """What is said of each axis, as planes, rows and columns. Rows of a 2D image are taken for planes."""
-    return {1: (missing, missing, axes[0]), 2: (axes[0], missing, axes[-1]), 3: tuple(axes)}[len(axes)]
-
-
 def placed_back(axes: list[Any], rank: int) -> tuple[Any, ...]:
     """The axes that images have."""
     return {1: (axes[2],), 2: (axes[0], axes[2]), 3: tuple(axes)}[rank]
@@ -78,9 +74,9 @@ def problem_of(args: Arguments) -> Problem:
     input, (kind, *constants) = args.input, args.statistic
     weight, shared = shared_weight(args.mask, input)
     mask, border = (None, args.border) if args.mask is None else (weight, "renormalise")
+    scales = tuple(planes_first([tuple(window) for window in scale], (1.0,)) for scale in args.scales())
     return Problem(
-        input.detach().contiguous(), args.target.detach().contiguous(), mask, shared, placed(list(input.shape[2:]), 1),
-        tuple(placed([tuple(window) for window in scale], (1.0,)) for scale in args.scales()), placed(lost(args), 0),
-        kind, border == "renormalise", border == "reflect", (constants[0], constants[1]), accumulation_dtype(input),
-        args.reduce,
+        input.detach().contiguous(), args.target.detach().contiguous(), mask, shared, planes_first(input.shape[2:], 1),
+        scales, planes_first(lost(args), 0), kind, border == "renormalise", border == "reflect",
+        (constants[0], constants[1]), accumulation_dtype(input), args.reduce,
     )  # fmt: skip

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from medloss.ops import native
+from medloss.ops.axes import planes_first
 from medloss.ops.masking import accumulation_dtype
-from medloss.ops.mind.reference import Arguments, pairs_of
-
-PLACES = {1: (2,), 2: (0, 2), 3: (0, 1, 2)}
-"""Which of depth, height and width the axes of an image are: planes roll along the first one."""
+from medloss.ops.mind.reference import Arguments, steps_of
 
 
 class NativeMind(native.NativePath[Arguments]):
@@ -54,29 +52,13 @@ def _operands(args: Arguments) -> tuple[Any, ...]:
     batch, channels, *spatial = args.input.shape
     x, y = (tensor.detach().to(dtype).contiguous() for tensor in (args.input, args.target))
     mask, shared = native.shared_weight(args.mask, args.input, dtype)
-    places = PLACES[len(spatial)]
-    sizes = _placed(spatial, places, 1)
-    steps, pairs = [], []
-    for p, q in pairs_of(len(spatial)):
-        step = [b - a for a, b in zip(p, q)]
-        if step < [0] * len(step):  # the same differences, seen from the other end
-            p, step = q, [-by for by in step]
-        if step not in steps:
-            steps.append(step)
-        pairs.append([steps.index(step), *_placed([by * args.dilation for by in p], places, 0)])
-    reach = [
-        value
-        for there in _placed([1] * len(spatial), places, 0)
-        for value in (args.radius * there, args.dilation * there)
-    ]
-    far = [by * args.dilation for step in steps for by in _placed(step, places, 0)]
-    told = torch.tensor([*reach, *far, *(value for pair in pairs for value in pair)], dtype=torch.int64, device="cpu")
-    return (x, y, mask, batch * channels, shared, *sizes, told, len(steps), len(pairs), int(args.penalty == "absolute"))
-
-
-def _placed(values: list[int], places: tuple[int, ...], missing: int) -> list[int]:
-    """Values of the axes as depth, height and width."""
-    result = [missing] * 3
-    for value, place in zip(values, places):
-        result[place] = value
-    return result
+    dilation, (steps, pairs) = args.dilation, steps_of(len(spatial))
+    there = planes_first([1] * len(spatial), 0)
+    told = [number for axis in there for number in (args.radius * axis, dilation * axis)]
+    told += [by * dilation for step in steps for by in planes_first(step, 0)]
+    for number, start in pairs:
+        told += [number, *(by * dilation for by in planes_first(start, 0))]
+    return (
+        x, y, mask, batch * channels, shared, *planes_first(spatial, 1),
+        torch.tensor(told, dtype=torch.int64, device="cpu"), len(steps), len(pairs), int(args.penalty == "absolute"),
+    )  # fmt: skip

@@ -89,6 +89,23 @@ def pairs_of(rank: int) -> list[tuple[Offset, Offset]]:
     return [(p, q) for p, q in combinations(steps, 2) if any(a + b for a, b in zip(p, q))]
 
 
+def steps_of(rank: int) -> tuple[list[Offset], list[tuple[int, Offset]]]:
+    """The steps from one neighbour of a pair to the other; and of each pair the number of its step and where it starts.
+
+    Pairs of the same step see the same differences, from two places.
+    """
+    steps: list[Offset] = []
+    pairs = []
+    for p, q in pairs_of(rank):
+        step = tuple(b - a for a, b in zip(p, q))
+        if step < (0,) * rank:  # the same differences, seen from the other end
+            p, step = q, tuple(-by for by in step)
+        if step not in steps:
+            steps.append(step)
+        pairs.append((steps.index(step), p))
+    return steps, pairs
+
+
 def inner(tensor: Tensor, margin: int, offset: Offset | None = None, dilation: int = 0) -> Tensor:
     """A tensor B C [spatial] without its margin, seen from voxels some steps further."""
     for axis, by in enumerate(offset or [0] * (tensor.ndim - 2), start=2):

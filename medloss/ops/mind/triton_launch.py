@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from medloss.ops import triton_path
+from medloss.ops.axes import rows_last
 from medloss.ops.dispatch import KeepingPath
 from medloss.ops.masking import accumulation_dtype
-from medloss.ops.mind.reference import Arguments, pairs_of
+from medloss.ops.mind.reference import Arguments, steps_of
 from medloss.ops.misfits import REALS, dtype_misfits
 from medloss.ops.triton_numbers import table
 from medloss.ops.triton_tiles import padded, readable, shared_weight, tiles
@@ -251,17 +252,7 @@ class _SlabLauncher:
 
 def _scheme(rank: int, dilation: int) -> tuple[list[list[int]], list[list[int]]]:
     """Steps between patches; and of each pair, sorted by them, the step and where it starts from. In voxels."""
-    steps, pairs = [], []
-    for p, q in pairs_of(rank):
-        step = [b - a for a, b in zip(p, q)]
-        if step < [0] * rank:  # the same differences, seen from the other end
-            p, step = q, [-by for by in step]
-        if step not in steps:
-            steps.append(step)
-        pairs.append([steps.index(step), *_placed(p, dilation)])
-    return [_placed(step, dilation) for step in steps], sorted(pairs, key=lambda pair: pair[0])
-
-
-def _placed(offset: Any, dilation: int) -> list[int]:
-    """An offset in units of the dilation as voxels of depth, height and width."""
-    return [0] * (AXES - len(offset)) + [by * dilation for by in offset]
+    steps, pairs = steps_of(rank)
+    far = [[by * dilation for by in rows_last(step, 0)] for step in steps]
+    starts = [[number, *(by * dilation for by in rows_last(start, 0))] for number, start in pairs]
+    return far, sorted(starts, key=lambda pair: pair[0])
