@@ -161,7 +161,7 @@ OLDEST := build/oldest
 test-oldest:
 	@test -n "$(PYTHON)" || { echo "medloss needs Python 3.10, 3.11 or 3.12"; exit 2; }
 	@test -x $(OLDEST)/bin/python || "$(PYTHON)" -m venv $(OLDEST)
-	MEDLOSS_WITHOUT_NATIVE=1 $(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[transforms]' setuptools pytest hypothesis
+	MEDLOSS_WITHOUT_NATIVE=1 $(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[transforms]' setuptools pytest hypothesis scipy
 	$(OLDEST)/bin/python -m pytest -p no:cacheprovider tests/packaging/test_names.py tests/packaging/test_compile_few.py tests/contract/test_modules.py tests/transforms \
 		-k "not gradients and not functional_transforms"
 
