@@ -51,6 +51,7 @@ def test_a_field_and_the_spacing_of_an_image(batch):
 
 
 def test_a_composite_and_any_callable(batch):
+    pytest.importorskip("pydantic")  # losses from a mapping, of the applications
     sum_of_two = build_loss({"dice": {"softmax": True, "to_onehot_y": True}, "focal": {"to_onehot_y": True}})
     found = LossFromKeys(sum_of_two, input="pred", target="label", mask="loss_mask")(batch)
     torch.testing.assert_close(found, sum_of_two(batch["pred"], batch["label"], mask=batch["loss_mask"]))
