@@ -149,7 +149,7 @@ class PairConfig(_Registration):
     """
     pyramid: list[Factor] = pydantic.Field([4, 2, 1], min_length=1, max_length=16)
     """Voxel size of each level, as multiples of ``spacing``."""
-    iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [200, 100, 40]
+    iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [100, 100, 40]
     """At most so many for each level, and in each direction."""
     tolerance: float = pydantic.Field(0.0, ge=0, lt=1)
     """A level stops early where its last 10 iterations brought less than this share of all that it has brought."""
