@@ -39,8 +39,8 @@ through the displacement; folding is the share of voxels whose Jacobian determin
 above 0; TRE is the mean distance in mm inside the lungs, known for phantoms alone.
 
 Seconds are those of the registration alone, imports and files left out, on a virtual machine with two cores (AMD EPYC,
-AVX2). Ours and ANTs SyN ran with nothing beside them; *busy* is beside a process that takes one of the two cores. The
-other methods ran beside other work, so that only their processor seconds mean something. ANTs' numbers differ a little
+AVX2). Ours and ANTs SyN ran with nothing beside them; *busy* is beside a process that takes one of the two cores, on
+two pairs. The other methods ran beside other work, so that only their processor seconds mean something. ANTs' numbers differ a little
 from run to run.
 
 """
