@@ -40,8 +40,8 @@ above 0; TRE is the mean distance in mm inside the lungs, known for phantoms alo
 
 Seconds are those of the registration alone, imports and files left out, on a virtual machine with two cores (AMD EPYC,
 AVX2). Ours and ANTs SyN ran with nothing beside them; *busy* is beside a process that takes one of the two cores, on
-two pairs. The other methods ran beside other work, so that only their processor seconds mean something. ANTs' numbers differ a little
-from run to run.
+two pairs. The other methods ran beside other work, so that only their processor seconds mean something. ANTs' numbers
+differ a little from run to run.
 
 """
 Rows = dict[tuple[str, str], list[dict[str, Any]]]
