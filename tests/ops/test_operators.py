@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +13,10 @@ import torch
 import medloss
 from medloss.ops import BackendError, Terms, backend, differences, local_moments, native, pointwise, region_sums
 from medloss.ops.dispatch import listen
+from medloss.ops.operator import Operator
+from medloss.ops.region_loss import reference as region_loss
 from medloss.ops.region_sums import COLUMNS, Column
+from medloss.ops.region_sums import reference as region_sums_reference
 
 needs_library = pytest.mark.skipif(bool(native.unavailable()), reason=f"no native library: {native.unavailable()}")
 LIKELIHOODS = Terms.LIKELIHOOD | Terms.UNIFORM | Terms.FOCAL
@@ -23,6 +29,36 @@ SAMPLES = {
     "local_moments": lambda x, t: (x, x.detach().flip(2), None, [1.0, 1.0, 1.0], False, 0.0, 1e-5, True),
     "differences": lambda x, t: (x[:, :2], None, "bending", "compact", [1.0, 1.0], [1.0, 1.0], False, "interior", None),
 }
+
+
+OPERATORS = {
+    value.name: value
+    for name, module in sorted(sys.modules.items())
+    if name.startswith("medloss.ops")
+    for value in vars(module).values()
+    if isinstance(value, Operator)
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_is_declared_once(name: str) -> None:
+    """Its schema has the names of its arguments in their order, and paths differentiate tensors among them."""
+    told = getattr(torch.ops.medloss, name).default._schema.arguments
+    assert [argument.name for argument in told] == list(OPERATORS[name].arguments._fields)
+    tensors = {argument.name for argument in told if "Tensor" in str(argument.type)}
+    for path in OPERATORS[name].paths:
+        assert set(path.differentiable) <= tensors
+
+
+def test_no_path_counts_arguments() -> None:
+    folder = Path(sys.modules["medloss.ops"].__file__).parent
+    counted = [file for file in sorted(folder.glob("*/*.py")) if re.search(r"\bargs\[-?\d", file.read_text())]
+    assert not counted
+
+
+def test_a_region_loss_begins_as_the_sums_of_its_regions() -> None:
+    shared = region_sums_reference.Arguments._fields
+    assert region_loss.Arguments._fields[: len(shared)] == shared
 
 
 @pytest.mark.parametrize("name", SAMPLES)
