@@ -111,7 +111,7 @@ def test_the_page_shows_the_worst_pair_first(trained):
     page = (folder / "report.html").read_text()
     rows = {row["case"]: row["dice"] for row in trained[1].rows if row["label"] == "0"}
     assert all(name in page for name in rows) and "case1/field.nii.gz" in page and "itksnap" in page
-    assert "<script" not in page and page.count("data:image/png;base64") == 2
+    assert "<script" not in page and page.count("data:image/png;base64") == 3
 
 
 def test_an_affine_network_writes_a_transform_of_itk(training, deepreg_data, tmp_path):
