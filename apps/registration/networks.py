@@ -97,6 +97,19 @@ def _from_little(network: nn.Module) -> nn.Module:
     return network
 
 
+def _by_instance(network: nn.Module) -> nn.Module:
+    """The network with an instance norm for each batch norm.
+
+    A batch is one pair or a few: their statistics differ from the running ones, by which a batch norm predicts, and the
+    field of the trained network is then another one than that of the training.
+    """
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm3d):
+                setattr(module, name, nn.InstanceNorm3d(child.num_features, eps=child.eps, affine=True))
+    return network
+
+
 NETWORKS: dict[str, Callable[[Network, Sequence[int] | None], nn.Module]] = {
     "local": _local,
     "unet": _unet,
@@ -174,5 +187,6 @@ def build_network(config: Network, size: Sequence[int] | None = None) -> nn.Modu
         raise UserError(
             f"model {config.name} cannot be built so: {error}; see model.options, depth, channels"
         ) from error
+    made = _by_instance(made) if config.norm == "instance" else made
     network = AnySize(made, 2 ** HALVINGS.get(config.name, config.depth))
     return NearestAffine(network) if config.output == "affine" else network

@@ -243,3 +243,12 @@ def test_the_configuration_loads_again(training, tmp_path):
     config = RegistrationConfig.model_validate(training)
     (tmp_path / "config.yaml").write_text(dump_config(config))
     assert load_config(RegistrationConfig, [tmp_path / "config.yaml"]) == config
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_network_predicts_by_the_statistics_of_other_pairs(name):
+    """A batch norm does, once it no longer trains; one pair is then given another field than in the training."""
+    kinds = {type(layer) for layer in build_network(Network(name=name, channels=4, depth=2), (16, 16, 16)).modules()}
+    assert torch.nn.BatchNorm3d not in kinds
+    own = {type(layer) for layer in build_network(Network(name="unet", norm="class"), (16, 16, 16)).modules()}
+    assert torch.nn.BatchNorm3d in own
