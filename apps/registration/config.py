@@ -220,9 +220,9 @@ class Network(Model):
     """At full resolution; each level below has twice as many (voxelmorph: as many)."""
     depth: int = pydantic.Field(3, ge=1, le=6)
     """How many times the resolution is halved."""
-    norm: Literal["instance", "class"] = "instance"
-    """instance: in place of each batch norm, which needs more pairs in a batch than there are; class: as MONAI's class
-    has it.
+    norm: Literal["auto", "instance", "class"] = "auto"
+    """auto: an instance norm in place of each batch norm where a batch is one pair, which has no statistics to predict
+    others by; instance: always; class: as MONAI's class has it.
     """
     options: dict[str, Any] = {}
     """Further arguments of MONAI's class."""

@@ -100,8 +100,8 @@ def _from_little(network: nn.Module) -> nn.Module:
 def _by_instance(network: nn.Module) -> nn.Module:
     """The network with an instance norm for each batch norm.
 
-    A batch is one pair or a few: their statistics differ from the running ones, by which a batch norm predicts, and the
-    field of the trained network is then another one than that of the training.
+    One pair's statistics differ from the running ones, by which a batch norm predicts: the field of the trained network
+    is then another one than that of the training.
     """
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -172,11 +172,12 @@ def nearest_affine(field: Tensor) -> Tensor:
     return found
 
 
-def build_network(config: Network, size: Sequence[int] | None = None) -> nn.Module:
+def build_network(config: Network, size: Sequence[int] | None = None, pairs: int = 1) -> nn.Module:
     """The network that the configuration names; it starts from (nearly) no displacement.
 
     Args:
         size: of the grid, for networks that are made for one.
+        pairs: in a batch of the training.
 
     Raises:
         UserError: options that MONAI's class does not take.
@@ -187,6 +188,7 @@ def build_network(config: Network, size: Sequence[int] | None = None) -> nn.Modu
         raise UserError(
             f"model {config.name} cannot be built so: {error}; see model.options, depth, channels"
         ) from error
-    made = _by_instance(made) if config.norm == "instance" else made
+    if config.norm == "instance" or (config.norm == "auto" and pairs == 1):
+        made = _by_instance(made)
     network = AnySize(made, 2 ** HALVINGS.get(config.name, config.depth))
     return NearestAffine(network) if config.output == "affine" else network

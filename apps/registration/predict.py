@@ -65,7 +65,7 @@ class Predictor:
         best = run.checkpoints / "last.pt" if last else run.best() or run.checkpoints / "last.pt"
         if not best.is_file():
             raise UserError(f"{run.path} holds no checkpoint in checkpoints/: train first, or give another run")
-        self.network = build_network(self.config.model, self.config.data.size)
+        self.network = build_network(self.config.model, self.config.data.size, self.config.train.batch)
         load_state(self.network, load_checkpoint(best), "network", best)
         self.network.to(self.device).eval()
         self.checkpoint = best

@@ -86,7 +86,7 @@ class RegistrationTask(application.Task):
         if config.train.batch > 1:  # pairs of unlike sizes make no batch: said now, not in the middle of an epoch
             check_shapes([self.pairs[index]["fixed"].shape for index in range(len(self.pairs))])
         seed_epoch(config.seed, 0)
-        self.network = build_network(config.model, config.data.size).to(self.device)
+        self.network = build_network(config.model, config.data.size, config.train.batch).to(self.device)
         self.loss = RegistrationLoss(config.loss).to(self.device)
         batches = PairBatches(self.training, config.train.batch, config.seed, config.train.epoch_steps)
         self.loader = DataLoader(
