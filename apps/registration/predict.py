@@ -118,8 +118,9 @@ class Predictor:
             chosen["loss"] = {"image": trained.image} | ({"field": trained.field} if trained.field else {})
         else:
             note(
-                "the training compared no images: --refine goes by the losses of pair, an LNCC, which suits images of one "
-                "modality alone. Measure without --refine, too, or name a loss: loss.image=global_mutual_information"
+                "the training compared no images: --refine goes by the losses of pair, an LNCC, which suits images of "
+                "one modality alone. Measure without --refine, too, or name a loss: "
+                "loss.image=global_mutual_information"
             )
         return validate(PairConfig, chosen | settings, "--refine")
 
