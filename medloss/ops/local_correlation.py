@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.local_moments import PATHS, fake
-from medloss.ops.local_moments.arguments import CorrelationArguments
+from medloss.ops.local_moments.arguments import CorrelationArguments, border_of
 from medloss.ops.local_moments.reference import smooth, variance
 from medloss.ops.local_moments.ssim_reference import framed, level
 from medloss.ops.masking import spatial_axes
@@ -25,7 +25,7 @@ def reference(args: CorrelationArguments) -> Tensor:
     input, window, smooth_dr = args.input, args.window, args.smooth_dr
     windows = [window] * (input.ndim - 2)
     reach = [len(window) // 2] * len(windows)
-    x, y, weight = framed(input, args.target, args.mask, reach, args.border)
+    x, y, weight = framed(input, args.target, args.mask, reach, border_of(args))
     x, y = x - level(x, weight), y - level(y, weight)
     products = [x, y, x * x, y * y, x * y]
     maps = torch.stack(products if weight is None else [*(map * weight for map in products), weight])

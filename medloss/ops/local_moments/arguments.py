@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from torch import Tensor
@@ -28,22 +29,9 @@ class MomentsArguments(NamedTuple):
     reduce: bool
 
     @property
-    def border(self) -> str:
-        """What lies beyond the border, as ``local_ssim`` calls it."""
-        return "renormalise" if self.renormalise else "zero"
-
-    @property
     def statistic(self) -> tuple[int, float, float]:
         """What is computed of the (last) window, and its constants."""
         return CORRELATION, self.smooth_nr, self.smooth_dr
-
-    def axes(self) -> list[list[float]]:
-        """The weights that axes have; here all have the same."""
-        return [list(self.window)]
-
-    def scales(self) -> Scales:
-        """The windows."""
-        return [self.axes() * (self.input.ndim - 2)]
 
 
 class CorrelationArguments(NamedTuple):
@@ -58,22 +46,9 @@ class CorrelationArguments(NamedTuple):
     reduce: bool
 
     @property
-    def border(self) -> str:
-        """What lies beyond the border, as ``local_ssim`` calls it."""
-        return "renormalise" if self.renormalise else "zero"
-
-    @property
     def statistic(self) -> tuple[int, float, float]:
         """What is computed of the window, and its constants."""
         return SIGNED, 0.0, self.smooth_dr
-
-    def axes(self) -> list[list[float]]:
-        """The weights that axes have; here all have the same."""
-        return [list(self.window)]
-
-    def scales(self) -> Scales:
-        """The windows."""
-        return [self.axes() * (self.input.ndim - 2)]
 
 
 class SSIMArguments(NamedTuple):
@@ -95,15 +70,6 @@ class SSIMArguments(NamedTuple):
         """What is computed of the last window, and its constants."""
         return SSIM if self.luminance else STRUCTURE, self.c1, self.c2
 
-    def axes(self) -> list[list[float]]:
-        """The weights of each axis, window by window."""
-        return _split(self.windows, self.sizes)
-
-    def scales(self) -> Scales:
-        """The windows."""
-        each, rank = self.axes(), self.input.ndim - 2
-        return [each[i : i + rank] for i in range(0, len(each), rank)]
-
 
 class ErrorArguments(NamedTuple):
     """What ``local_error`` is given."""
@@ -121,23 +87,34 @@ class ErrorArguments(NamedTuple):
         """What is computed of the window, and its constants."""
         return ERROR, 0.0, 0.0
 
-    def axes(self) -> list[list[float]]:
-        """The weights of each axis, window by window."""
-        return _split(self.windows, self.sizes)
 
-    def scales(self) -> Scales:
-        """The windows."""
-        each, rank = self.axes(), self.input.ndim - 2
-        return [each[i : i + rank] for i in range(0, len(each), rank)]
-
-
-Arguments = MomentsArguments | CorrelationArguments | SSIMArguments | ErrorArguments
+OfOneWindow = MomentsArguments | CorrelationArguments
+"""One window, the same along each axis."""
+Arguments = OfOneWindow | SSIMArguments | ErrorArguments
 """What a path of all of them is given."""
 
 
-def _split(windows: list[float], sizes: list[int]) -> list[list[float]]:
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    return [list(windows[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+def border_of(args: Arguments) -> str:
+    """What lies beyond the border, as ``local_ssim`` calls it."""
+    if isinstance(args, OfOneWindow):
+        return "renormalise" if args.renormalise else "zero"
+    return args.border
+
+
+def axes_of(args: Arguments) -> list[list[float]]:
+    """The weights of each axis, window by window; of one window, which all axes have, once."""
+    if isinstance(args, OfOneWindow):
+        return [list(args.window)]
+    ends = itertools.accumulate(args.sizes)
+    return [list(args.windows[end - size : end]) for size, end in zip(args.sizes, ends, strict=True)]
+
+
+def scales_of(args: Arguments) -> Scales:
+    """The windows."""
+    each, rank = axes_of(args), args.input.ndim - 2
+    if isinstance(args, OfOneWindow):
+        return [each * rank]
+    return [each[i : i + rank] for i in range(0, len(each), rank)]
 
 
 def reach_of(scales: Scales) -> list[int]:
@@ -147,9 +124,9 @@ def reach_of(scales: Scales) -> list[int]:
 
 def lost(args: Arguments) -> list[int]:
     """Voxels at each border along each axis around which there is no window."""
-    if args.border != "valid" or args.mask is not None:
+    if border_of(args) != "valid" or args.mask is not None:
         return [0] * (args.input.ndim - 2)
-    return reach_of(args.scales())
+    return reach_of(scales_of(args))
 
 
 def misfits(args: Arguments) -> list[str]:
@@ -159,13 +136,13 @@ def misfits(args: Arguments) -> list[str]:
         return found
     if args.input.numel() == 0:
         found.append("there are no voxels")
-    windows = args.axes()
+    windows = axes_of(args)
     if max(map(len, windows)) > LONGEST_WINDOW:
         found.append(f"the window's {max(map(len, windows))} weights are more than {LONGEST_WINDOW}")
     if any(window != window[::-1] for window in windows):
         found.append("the window is not symmetric, which the kernel's gradient takes for granted")
-    if args.mask is None and args.border == "reflect":
-        reach, sizes = reach_of(args.scales()), tuple(args.input.shape[2:])
+    if args.mask is None and border_of(args) == "reflect":
+        reach, sizes = reach_of(scales_of(args)), tuple(args.input.shape[2:])
         if any(by >= size for by, size in zip(reach, sizes)):
             found.append(f"windows that reach {reach} voxels mirror more than there is of {sizes}")
     return found

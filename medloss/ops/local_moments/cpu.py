@@ -11,7 +11,16 @@ from torch import Tensor
 from medloss.ops import native
 from medloss.ops.axes import planes_first
 from medloss.ops.dispatch import PathOfBoth
-from medloss.ops.local_moments.arguments import CORRELATION, SIGNED, STRUCTURE, Arguments, lost, misfits
+from medloss.ops.local_moments.arguments import (
+    CORRELATION,
+    SIGNED,
+    STRUCTURE,
+    Arguments,
+    border_of,
+    lost,
+    misfits,
+    scales_of,
+)
 from medloss.ops.local_moments.ssim_reference import either
 from medloss.ops.masking import accumulation_dtype, added, blank, spatial_axes
 
@@ -109,14 +118,14 @@ class NativeWindows(native.NativePath[Arguments], PathOfBoth[Arguments]):
 
 def _calls(args: Arguments) -> list[tuple[Any, ...]]:
     """The operands of each window; the last one has the luminance."""
-    scales, (statistic, *constants) = args.scales(), args.statistic
+    scales, (statistic, *constants) = scales_of(args), args.statistic
     images, last = volumes(args.input, args.target, args.mask), len(scales) - 1
-    border = MASKED if args.mask is not None else BORDERS[args.border]
-    skipped = planes_first(lost(args), 0) if args.border == "valid" else (0, 0, 0)
+    border = border_of(args)
+    skipped = planes_first(lost(args), 0) if border == "valid" else (0, 0, 0)
+    edge = MASKED if args.mask is not None else BORDERS[border]
     rest = (*skipped, int(last > 0), *constants)
     return [
-        (*images, *taps(scale), border, statistic if at == last else STRUCTURE, *rest)
-        for at, scale in enumerate(scales)
+        (*images, *taps(scale), edge, statistic if at == last else STRUCTURE, *rest) for at, scale in enumerate(scales)
     ]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medloss.ops.axes import planes_first
-from medloss.ops.local_moments.arguments import STRUCTURE, Arguments, lost
+from medloss.ops.local_moments.arguments import STRUCTURE, Arguments, border_of, lost, scales_of
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.triton_tiles import shared_weight
 
@@ -73,8 +73,8 @@ def problem_of(args: Arguments) -> Problem:
     """The problem of an operator's arguments."""
     input, (kind, *constants) = args.input, args.statistic
     weight, shared = shared_weight(args.mask, input)
-    mask, border = (None, args.border) if args.mask is None else (weight, "renormalise")
-    scales = tuple(planes_first([tuple(window) for window in scale], (1.0,)) for scale in args.scales())
+    mask, border = (None, border_of(args)) if args.mask is None else (weight, "renormalise")
+    scales = tuple(planes_first([tuple(window) for window in scale], (1.0,)) for scale in scales_of(args))
     return Problem(
         input.detach().contiguous(), args.target.detach().contiguous(), mask, shared, planes_first(input.shape[2:], 1),
         scales, planes_first(lost(args), 0), kind, border == "renormalise", border == "reflect",

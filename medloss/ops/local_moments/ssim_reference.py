@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from medloss.ops.local_moments.arguments import ErrorArguments, SSIMArguments, reach_of
+from medloss.ops.local_moments.arguments import ErrorArguments, SSIMArguments, reach_of, scales_of
 from medloss.ops.local_moments.reference import smooth, variance
 from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
 
@@ -15,7 +15,7 @@ from medloss.ops.masking import accumulation_dtype, blank, spatial_axes
 def local_ssim(args: SSIMArguments) -> Tensor:
     """See :func:`medloss.ops.local_moments.local_ssim`."""
     input, target, c1, c2 = args.input, args.target, args.c1, args.c2
-    scales = args.scales()
+    scales = scales_of(args)
     reach = reach_of(scales)
     x, y, weight = framed(input, target, args.mask, reach, args.border)
     # of the images and not of the zeros around them, which would draw it away from the values that it is to cancel
@@ -45,7 +45,7 @@ def local_ssim(args: SSIMArguments) -> Tensor:
 
 def local_error(args: ErrorArguments) -> Tensor:
     """See :func:`medloss.ops.local_moments.local_error`."""
-    scales = args.scales()
+    scales = scales_of(args)
     x, y, weight = framed(args.input, args.target, args.mask, reach_of(scales), args.border)
     error = (x - y).abs()
     if weight is None:

@@ -34,11 +34,13 @@ __all__ = ["boundary_sums", "erosion_hausdorff", "max_pool", "skeleton_sums", "s
 
 
 def _fake_map(args: Arguments) -> Tensor:
-    return args.maps[0].new_empty(args.maps[0].shape, dtype=accumulation_dtype(args.maps[0]))
+    map = reference.maps_of(args)[0]
+    return map.new_empty(map.shape, dtype=accumulation_dtype(map))
 
 
 def _fake_sums(args: Arguments) -> Tensor:
-    return args.maps[0].new_empty((*args.maps[0].shape[:2], 4), dtype=accumulation_dtype(args.maps[0]))
+    map = reference.maps_of(args)[0]
+    return map.new_empty((*map.shape[:2], 4), dtype=accumulation_dtype(map))
 
 
 SOFT_SKELETON = Operator(

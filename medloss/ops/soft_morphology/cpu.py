@@ -18,6 +18,7 @@ from medloss.ops.soft_morphology.reference import (
     PoolArguments,
     SkeletonArguments,
     SkeletonSumsArguments,
+    maps_of,
     misfits,
 )
 
@@ -25,6 +26,7 @@ AXES = 3
 CROSSED = [2, 3, 0, 1]
 """The sums with prediction and target changing places."""
 M = TypeVar("M", bound=Arguments)
+S = TypeVar("S", SkeletonSumsArguments, BoundarySumsArguments)
 
 
 class NativeMorphology(native.NativePath[M], Generic[M]):
@@ -43,7 +45,7 @@ class NativeMorphology(native.NativePath[M], Generic[M]):
     def run(self, kernel: str, args: M, *operands: Any) -> bool:
         """Call a kernel; whether all values that count were finite, without which its result is void."""
         odd = torch.zeros(1, dtype=torch.int64, device="cpu")
-        native.call(kernel, accumulation_dtype(args.maps[0]), *_volumes(args), *operands, odd)
+        native.call(kernel, accumulation_dtype(maps_of(args)[0]), *_volumes(args), *operands, odd)
         return not odd.item()
 
     def through_reference(self, name: str, grad: Tensor, args: M) -> Tensor:
@@ -60,9 +62,10 @@ class NativeMorphology(native.NativePath[M], Generic[M]):
 
 def _volumes(args: Arguments) -> tuple[Tensor | int | None, ...]:
     """Maps and weights as volumes of depth, height and width."""
-    map = args.maps[0]
+    given = maps_of(args)
+    map = given[0]
     dtype, shape = accumulation_dtype(map), map.shape
-    maps = [each.detach().to(dtype).contiguous() for each in args.maps]
+    maps = [each.detach().to(dtype).contiguous() for each in given]
     mask, shared = native.shared_weight(args.mask, map, dtype)
     return (*maps, mask, shape[0] * shape[1], shared, *[1] * (AXES + 2 - len(shape)), *shape[2:])
 
@@ -103,9 +106,7 @@ class NativeSkeletonSums(NativeMorphology[SkeletonSumsArguments]):
     def backward_of(self, name: str, grad: Tensor, args: SkeletonSumsArguments) -> Tensor:
         """The gradient of prediction or target, in its dtype."""
         result = torch.zeros(args.input.shape, dtype=accumulation_dtype(args.input), device="cpu")
-        given, own = args, args.input
-        if name == "target":
-            given, own = args._replace(input=args.target.to(result.dtype), target=args.input), args.target
+        given, own = _own_first(name, args, result.dtype)
         if self.run("skeleton_sums_backward", given, args.iterations, _rates(grad, name), result):
             return result.to(own.dtype)
         return self.through_reference(name, grad, args)
@@ -167,12 +168,17 @@ class NativeBoundarySums(NativeMorphology[BoundarySumsArguments]):
     def backward_of(self, name: str, grad: Tensor, args: BoundarySumsArguments) -> Tensor:
         """The gradient of prediction or target, in its dtype."""
         result = torch.empty(args.input.shape, dtype=accumulation_dtype(args.input), device="cpu")
-        given, own = args, args.input
-        if name == "target":
-            given, own = args._replace(input=args.target.to(result.dtype), target=args.input), args.target
+        given, own = _own_first(name, args, result.dtype)
         if self.run("boundary_sums", given, args.inner, args.outer, None, _rates(grad, name), result):
             return result.to(own.dtype)
         return self.through_reference(name, grad, args)
+
+
+def _own_first(name: str, args: S, dtype: torch.dtype) -> tuple[S, Tensor]:
+    """The arguments in the order in which the kernel has the maps, that of the gradient first, and that map."""
+    if name == "input":
+        return args, args.input
+    return args._replace(input=args.target.to(dtype), target=args.input), args.target
 
 
 def _rates(grad: Tensor, name: str) -> Tensor:

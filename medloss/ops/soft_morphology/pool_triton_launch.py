@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
-from medloss.ops.soft_morphology.reference import BoundarySumsArguments, PoolArguments
+from medloss.ops.soft_morphology.reference import BoundarySumsArguments, PoolArguments, maps_of
 from medloss.ops.soft_morphology.triton_launch import AXES, CROSSED, SCRATCH_BYTES, WARPS, TritonMorphology
 from medloss.ops.triton_tiles import readable, shared_weight, tiles
 
@@ -71,7 +71,7 @@ class TritonBoundarySums(TritonMorphology[BoundarySumsArguments]):
             launcher = PoolLauncher(input, args.mask, accumulation_dtype(input))
             sums = torch.empty((launcher.total, 4), dtype=torch.float64, device=input.device)
             for group in launcher.groups(4, 0):
-                edges = [group.boundary(readable(map), args.inner) for map in args.maps]
+                edges = [group.boundary(readable(map), args.inner) for map in maps_of(args)]
                 of = slice(group.start, group.start + group.volumes)
                 sums[of, :2] = group.sums(edges[1], outer, edges[0])
                 sums[of, 2:] = group.sums(edges[0], outer, edges[1])

@@ -19,11 +19,6 @@ class SkeletonArguments(NamedTuple):
     mask: Tensor | None
     iterations: int
 
-    @property
-    def maps(self) -> tuple[Tensor, ...]:
-        """What the mask is of."""
-        return (self.map,)
-
 
 class PoolArguments(NamedTuple):
     """What ``max_pool`` is given."""
@@ -31,11 +26,6 @@ class PoolArguments(NamedTuple):
     map: Tensor
     mask: Tensor | None
     size: int
-
-    @property
-    def maps(self) -> tuple[Tensor, ...]:
-        """What the mask is of."""
-        return (self.map,)
 
 
 class SkeletonSumsArguments(NamedTuple):
@@ -45,11 +35,6 @@ class SkeletonSumsArguments(NamedTuple):
     target: Tensor
     mask: Tensor | None
     iterations: int
-
-    @property
-    def maps(self) -> tuple[Tensor, ...]:
-        """What the mask is of."""
-        return (self.input, self.target)
 
 
 class BoundarySumsArguments(NamedTuple):
@@ -61,11 +46,6 @@ class BoundarySumsArguments(NamedTuple):
     inner: int
     outer: int
 
-    @property
-    def maps(self) -> tuple[Tensor, ...]:
-        """What the mask is of."""
-        return (self.input, self.target)
-
 
 class ErosionArguments(NamedTuple):
     """What ``erosion_hausdorff`` is given."""
@@ -76,18 +56,20 @@ class ErosionArguments(NamedTuple):
     alpha: float
     k: int
 
-    @property
-    def maps(self) -> tuple[Tensor, ...]:
-        """What the mask is of."""
-        return (self.input, self.target)
+
+OfOneMap = SkeletonArguments | PoolArguments
+Arguments = OfOneMap | SkeletonSumsArguments | BoundarySumsArguments | ErosionArguments
 
 
-Arguments = SkeletonArguments | PoolArguments | SkeletonSumsArguments | BoundarySumsArguments | ErosionArguments
+def maps_of(args: Arguments) -> tuple[Tensor, ...]:
+    """What the mask is of."""
+    return (args.map,) if isinstance(args, OfOneMap) else (args.input, args.target)
 
 
 def misfits(args: Arguments) -> list[str]:
     """Why no kernel can take these arguments; empty where one can."""
-    return axes_misfits(args.maps[0]) + ([] if args.maps[0].numel() else ["there are no voxels"])
+    map = maps_of(args)[0]
+    return axes_misfits(map) + ([] if map.numel() else ["there are no voxels"])
 
 
 def soft_skeleton(args: SkeletonArguments) -> Tensor:
@@ -132,9 +114,10 @@ def erosion_hausdorff(args: ErosionArguments) -> Tensor:
 
 def prepared(args: Arguments) -> tuple[list[Tensor], Tensor | None]:
     """The maps in the accumulation dtype, zero where nothing counts, and the weight of each voxel."""
-    dtype = accumulation_dtype(args.maps[0])
-    weight = None if args.mask is None else args.mask.to(dtype).expand_as(args.maps[0])
-    return [blank(map.to(dtype), weight) for map in args.maps], weight
+    maps = maps_of(args)
+    dtype = accumulation_dtype(maps[0])
+    weight = None if args.mask is None else args.mask.to(dtype).expand_as(maps[0])
+    return [blank(map.to(dtype), weight) for map in maps], weight
 
 
 def _valid(weight: Tensor | None) -> Tensor | None:

@@ -11,7 +11,13 @@ from torch import Tensor
 from medloss.ops import triton_path
 from medloss.ops.masking import accumulation_dtype
 from medloss.ops.misfits import REALS, dtype_misfits
-from medloss.ops.soft_morphology.reference import Arguments, SkeletonArguments, SkeletonSumsArguments, misfits
+from medloss.ops.soft_morphology.reference import (
+    Arguments,
+    SkeletonArguments,
+    SkeletonSumsArguments,
+    maps_of,
+    misfits,
+)
 from medloss.ops.triton_tiles import readable, shared_weight, tiles
 from medloss.ops.triton_volume import LABELS
 
@@ -40,7 +46,7 @@ class TritonMorphology(triton_path.TritonPath[M], Generic[M]):
 
     def unfit(self, args: M) -> list[str]:
         """Why the kernels cannot take these arguments; empty where they can."""
-        map, *others = args.maps
+        map, *others = maps_of(args)
         found = misfits(args) + dtype_misfits(REALS, map=map)
         return found + [f"the other map is {other.dtype}" for other in others if other.dtype not in LABELS]
 
