@@ -31,17 +31,17 @@ def spread(
         before: the same before the registration.
     Returns: the path, or None where no label has a number.
     """
-    rows = {label: _finite(numbers) for label, numbers in values.items() if len(_finite(numbers))}
+    rows = {label: finite for label, numbers in values.items() if len(finite := _finite(numbers))}
     if not rows:
         return None
     figure = Figure(figsize=(7.5, 1.0 + 0.32 * len(rows)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
+    apart = 0.0 if before is None else 0.18
     for place, (label, numbers) in enumerate(rows.items()):
         if before is not None and len(earlier := _finite(before.get(label, ()))):
-            _dots(panel, earlier, place - 0.18, BEFORE, "before" if place == 0 else "")
-        after = "" if before is None or place else "after"
-        _dots(panel, numbers, place + (0.18 if before is not None else 0.0), NOW, after)
+            _dots(panel, earlier, place - apart, BEFORE, "before" if place == 0 else "")
+        _dots(panel, numbers, place + apart, NOW, "after" if place == 0 else "")
     panel.set_yticks(range(len(rows)), list(rows))
     panel.set_ylim(len(rows) - 0.5, -0.5)
     panel.set_xlabel(f"{name} of each case; the line is the mean", fontsize=9)

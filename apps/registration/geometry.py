@@ -97,8 +97,7 @@ def pull_labels(
 
     Outside the moving image comes the background.
     """
-    at = grid_points(total_ddf.shape[1:], total_ddf.device) + total_ddf
-    return pull(labels, _between(moving_affine, fixed_affine), at, "nearest", fill=background)
+    return pull_at(labels, _landed(moving_affine, total_ddf, fixed_affine), "nearest", fill=background)
 
 
 def pull_moving(moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray) -> Tensor:
@@ -107,15 +106,18 @@ def pull_moving(moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fi
 
     Outside the moving image comes its smallest value: 0 for most, air for CT.
     """
-    at = grid_points(total_ddf.shape[1:], total_ddf.device) + total_ddf
-    matrix = _between(moving_affine, fixed_affine)
-    return pull(moving, matrix, at, fill=float(moving.min()))
+    return pull_at(moving, _landed(moving_affine, total_ddf, fixed_affine), fill=float(moving.min()))
 
 
 def seen(shape: Sequence[int], moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray) -> Tensor:
     """Where a total DDF ``(3, *fixed)`` leads into the moving image of ``shape``; boolean, ``(*fixed)``."""
+    return within(_landed(moving_affine, total_ddf, fixed_affine), shape)
+
+
+def _landed(moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray) -> Tensor:
+    """The voxels of the moving image, ``(3, *fixed)``, to which a total DDF leads."""
     at = grid_points(total_ddf.shape[1:], total_ddf.device) + total_ddf
-    return within(_transform(_between(moving_affine, fixed_affine), at), shape)
+    return _transform(_between(moving_affine, fixed_affine), at)
 
 
 def fold_in_initial(ddf: Tensor, initial: np.ndarray, fixed_affine: np.ndarray) -> Tensor:

@@ -66,19 +66,19 @@ def draw_case(folder: Path, pair: Pair, classes: Classes, reading: Reading) -> l
     found, truth = (load_labels(file, reading, classes.layers) for file in (pair.prediction, pair.reference))
     counted = counted_in(pair, truth, classes, reading)
     prediction, label = (np.where(counted, first_ids(each.array, classes), 0) for each in (found, truth))
-    image = None
+    image = np.zeros(label.shape, np.float32)
     if pair.image is not None:
         scan = load_volume(pair.image, reading)
         check_same_grid(scan, truth, f"image {pair.image}", f"reference {pair.reference}", reading)
         image = scan.array
     names, affine = names_by_id(classes), truth.affine
     options: dict[str, Any] = {"names": names, "affine": affine}
-    under = np.zeros(label.shape, np.float32) if image is None else image
     errors = error_preview(
-        folder / f"{pair.case}_errors.png", under, label, prediction, truth.spacing, f"{pair.case}: errors", **options
+        folder / f"{pair.case}_errors.png", image, label, prediction, truth.spacing, f"{pair.case}: errors", **options
     )
+    scanned = None if pair.image is None else image
     whole = segmentation_preview(
-        folder / f"{pair.case}.png", image, label, prediction, truth.spacing, pair.case, **options
+        folder / f"{pair.case}.png", scanned, label, prediction, truth.spacing, pair.case, **options
     )
     figures = [Figure(errors, "The thickest errors, enlarged; each row is one, in three planes.")] if errors else []
     return [*figures, Figure(whole, "Three planes through the middle of what is labelled in the reference.")]

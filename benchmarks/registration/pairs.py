@@ -22,7 +22,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
-SETS = ("hippocampus", "brain", "full", "painted", "lung", "cord")
 T1 = {
     2: 110, 3: 75, 4: 28, 5: 30, 7: 95, 8: 68, 10: 92, 11: 82, 12: 84, 13: 98, 14: 30, 15: 30, 16: 92, 17: 72, 18: 70,
     24: 32, 26: 84, 28: 96, 41: 110, 42: 75, 43: 28, 44: 30, 46: 95, 47: 68, 49: 92, 50: 82, 51: 84, 52: 98, 53: 72,
@@ -179,3 +178,4 @@ MAKERS = {
     "lung": _lung,
     "cord": _cord,
 }
+SETS = tuple(MAKERS)

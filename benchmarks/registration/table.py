@@ -100,8 +100,8 @@ def of_some(method: str, each: list[dict[str, Any]], ours: list[dict[str, Any]])
     same = [row for row in ours if row["pair"] in names]
     return (
         f"\n{METHODS[method]}, on {len(each)} of the pairs: Dice {mean(each, 'dice'):.3f}, folding "
-        f"{mean(each, 'folding'):.4f} %, {mean(each, 'processor_seconds'):.1f} CPU s; `register pair` on the same: "
-        f"{mean(same, 'dice'):.3f}."
+        f"{mean(each, 'folding'):.4f} %, {mean(each, 'processor_seconds'):.1f} processor s; `register pair` on the "
+        f"same pairs: {mean(same, 'dice'):.3f}."
     )
 
 
