@@ -207,17 +207,19 @@ def _affordable(
     if minutes is None:
         network, patch = network_for(shape, voxel, here._replace(channels=sizes[1]))
         return network, patch, f"Of the usual size on {here.device}: how long a step may take is not known."
-    best, told = network_for(shape, voxel, here._replace(channels=sizes[0])), ""
+    best: tuple[Network, tuple[int, ...]] | None = None
+    told = ""
     for channels in sizes:
         network, patch = network_for(shape, voxel, here._replace(channels=channels))
         inputs = config.data.count_channels
         batch = _batch(network, outputs, inputs, patch, len(prepared.train), here)[0]
         seconds = seconds_of_step(network, outputs, inputs, patch, batch, config.device, config.threads)
         steps = int(TRAINED * 60 * minutes / seconds)
-        if channels > sizes[0] and steps < ENOUGH:
+        if best is not None and steps < ENOUGH:
             return *best, told + f"; twice the channels would leave {steps} of {ENOUGH} steps that they need."
         best = network, patch
         told = f"Timed on {here.device}: {seconds:.2g} s a step, some {steps} steps in {minutes:g} minutes"
+    assert best is not None, "a first level of the smallest size is always tried"
     return *best, told + "."
 
 
