@@ -9,6 +9,7 @@ total(x))``: that one is written, and ITK applies it to the original moving imag
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -90,16 +91,6 @@ def _pull_nearest(image: Tensor, voxels: Tensor, fill: int, filled: bool) -> Ten
     return torch.where(within(voxels, image.shape[1:]), found, found.new_tensor(fill))
 
 
-def pull_labels(
-    labels: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray, background: int = 0
-) -> Tensor:
-    """Integer labels or masks ``(C, i, j, k)`` through a total DDF onto the fixed grid by nearest neighbour.
-
-    Outside the moving image comes the background.
-    """
-    return pull_at(labels, _landed(moving_affine, total_ddf, fixed_affine), "nearest", fill=background)
-
-
 def pull_moving(moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray) -> Tensor:
     """The original moving image ``(C, i, j, k)`` through a total DDF ``(3, *fixed)`` onto the fixed grid,
     interpolated once.
@@ -107,6 +98,30 @@ def pull_moving(moving: Tensor, moving_affine: np.ndarray, total_ddf: Tensor, fi
     Outside the moving image comes its smallest value: 0 for most, air for CT.
     """
     return pull_at(moving, _landed(moving_affine, total_ddf, fixed_affine), fill=float(moving.min()))
+
+
+class Pulled(NamedTuple):
+    """The moving side on the fixed grid: image and label (as `pull_side` took it), and where the image is, boolean."""
+
+    image: Tensor
+    label: Tensor | None
+    inside: Tensor
+
+
+def pull_side(
+    image: Tensor, label: Tensor | None, moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray
+) -> Pulled:
+    """`pull_moving` of an image ``(i, j, k)``, and its label by nearest neighbour: the positions are found once.
+
+    Args:
+        label: a map ``(i, j, k)`` or masks ``(C, i, j, k)`` of integers; outside the moving image comes 0.
+    """
+    at = _landed(moving_affine, total_ddf, fixed_affine)
+    pulled = pull_at(image[None], at, fill=float(image.min()))[0]
+    if label is not None:
+        channels = label.to(at.device).reshape(-1, *label.shape[-3:])
+        label = pull_at(channels, at, "nearest", fill=0).reshape(*label.shape[:-3], *at.shape[1:])
+    return Pulled(pulled, label, within(at, image.shape))
 
 
 def seen(shape: Sequence[int], moving_affine: np.ndarray, total_ddf: Tensor, fixed_affine: np.ndarray) -> Tensor:

@@ -13,7 +13,7 @@ from medloss.apps.common.deformation import describe, inverse_consistency
 from medloss.apps.common.fields import save_displacement
 from medloss.apps.common.images import Volume, like_dtype, save_volume
 from medloss.apps.common.output import write_csv, write_json
-from medloss.apps.registration.geometry import fold_in_initial, pull_labels, pull_moving, seen
+from medloss.apps.registration.geometry import fold_in_initial, pull_side, seen
 from medloss.apps.registration.intensity import intensity_range, rescale
 from medloss.apps.registration.losses import RegistrationLoss
 from medloss.apps.registration.measure import (
@@ -54,7 +54,7 @@ def write_pair(
     fixed, moving = pair.fixed, pair.moving
     numbers, jacobian = describe(result.ddf)
     before = fold_in_initial(torch.zeros_like(result.ddf), start, fixed.affine)
-    pulled = pull_moving(as_tensor(moving)[None], moving.affine, before, fixed.affine)[0]
+    at_first = pull_side(as_tensor(moving), pair.moving_label, moving.affine, before, fixed.affine)
     save_volume(folder / "moved.nii.gz", like_dtype(result.moved.numpy(), moving.array.dtype), fixed)
     save_displacement(folder / "field.nii.gz", result.ddf.numpy(), fixed.affine)
     save_volume(folder / "jacobian.nii.gz", jacobian.astype(np.float32), fixed)
@@ -62,18 +62,16 @@ def write_pair(
     metrics: dict[str, Any] = {"case": pair.name, "labels": []}
     if result.moved_label is not None:
         save_volume(folder / "moved_label.nii.gz", _channels_last(result.moved_label), fixed)
-        metrics["labels"] = _overlaps(pair, result, before)
+        metrics["labels"] = _overlaps(pair, result, at_first.label)
     if pair.points is not None:
         metrics |= landmark_errors(result.ddf, before, pair.points, fixed.affine)
     metrics |= numbers | _consistency(result, fixed.affine, moving.affine)
     limits = intensity_range(as_tensor(moving))
-    first, last = (
-        (rescale(image, limits), seen(moving.array.shape, moving.affine, ddf, fixed.affine))
-        for image, ddf in ((pulled, before), (result.moved, result.ddf))
-    )
+    first = rescale(at_first.image, limits), at_first.inside
+    last = rescale(result.moved, limits), seen(moving.array.shape, moving.affine, result.ddf, fixed.affine)
     metrics |= similarity(rescale(as_tensor(fixed)), first, last, loss)
     metrics |= {"seconds": seconds, "peak_gib": peak_gib()}
-    preview(folder / "preview.png", pair, pulled.numpy(), result)
+    preview(folder / "preview.png", pair, at_first.image.numpy(), result)
     write_csv(folder / "metrics.csv", case_rows(metrics))
     write_json(folder / "metrics.json", {**metrics, "definitions": _definitions(metrics)})
     return metrics
@@ -91,12 +89,9 @@ def _channels_last(label: Tensor) -> np.ndarray:
     return array if array.ndim == 3 else np.moveaxis(array, 0, -1)
 
 
-def _overlaps(pair: Pair, result: PairResult, before: Tensor) -> list[dict[str, Any]]:
-    if pair.fixed_label is None or pair.moving_label is None or result.moved_label is None:
+def _overlaps(pair: Pair, result: PairResult, at_first: Tensor | None) -> list[dict[str, Any]]:
+    if pair.fixed_label is None or at_first is None or result.moved_label is None:
         return []
-    channels = pair.moving_label.reshape(-1, *pair.moving_label.shape[-3:])
-    at_first = pull_labels(channels, pair.moving.affine, before, pair.fixed.affine)
-    at_first = at_first.reshape(result.moved_label.shape)
     true, first, last = (regions(label, pair.classes) for label in (pair.fixed_label, at_first, result.moved_label))
     return overlap_rows(true, first, last, pair.fixed.spacing)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medloss.apps.registration.geometry import fold_in_initial, inverse_on_moving_grid, pull_labels, pull_moving
+from medloss.apps.registration.geometry import fold_in_initial, inverse_on_moving_grid, pull_side
 from medloss.apps.registration.pyramid import resize_field
 from medloss.apps.registration.transform import ToDisplacement
 
@@ -57,10 +57,6 @@ def conclude(
     ddf = fold_in_initial(resize_field(to_displacement(field), shape)[0], initial, fixed_affine)
     backwards = resize_field(to_displacement.inverse(field), shape)[0]
     inverse = inverse_on_moving_grid(backwards, initial, fixed_affine, moving_affine, moving.shape).cpu()
-    moved = pull_moving(moving[None], moving_affine, ddf, fixed_affine)[0].cpu()
-    moved_label = None
-    if moving_label is not None:
-        channels = moving_label.to(ddf.device).reshape(-1, *moving_label.shape[-3:])
-        moved_label = pull_labels(channels, moving_affine, ddf, fixed_affine).cpu()
-        moved_label = moved_label.reshape(*moving_label.shape[:-3], *shape)
-    return PairResult(ddf.cpu(), inverse, moved, moved_label, initial, [])
+    moved = pull_side(moving, moving_label, moving_affine, ddf, fixed_affine)
+    moved_label = None if moved.label is None else moved.label.cpu()
+    return PairResult(ddf.cpu(), inverse, moved.image.cpu(), moved_label, initial, [])
