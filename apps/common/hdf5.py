@@ -13,7 +13,7 @@ import numpy as np
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.nifti import Stored
-from medloss.apps.common.unreadable import UnfitImage
+from medloss.apps.common.unreadable import UnfitImage, why_unreadable
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -34,8 +34,9 @@ def volumes_in(file: Path) -> dict[str, Path]:
         with h5py.File(file, "r") as stored:
             names = sorted(stored)
             groups = [name for name in names if not isinstance(stored[name], h5py.Dataset)]
-    except OSError as error:
-        raise UserError(f"{file} cannot be read as HDF5: {error}") from error
+    except (OSError, KeyError, RuntimeError) as error:  # what h5py raises depends on what is damaged
+        told = why_unreadable(file, error)
+        raise UserError(f"{file} cannot be read as HDF5 with a data set for each volume: {told}") from error
     if groups:
         raise UserError(f"{file}: {groups[0]} is a group, expected volumes at the top, as DeepReg keeps them")
     return {name: file / name for name in names}
@@ -70,9 +71,17 @@ def digest_in_hdf5(path: Path) -> str:
 
 def _affine(data: Any) -> np.ndarray:
     if "affine" in data.attrs:
-        return np.asarray(data.attrs["affine"], dtype=np.float64).reshape(4, 4)
-    spacing = np.asarray(data.attrs.get("spacing", (1.0, 1.0, 1.0)), dtype=np.float64).reshape(3)
-    return np.diag([*spacing, 1.0])
+        return _attribute(data, "affine", (4, 4))
+    return np.diag([*_attribute(data, "spacing", (3,)), 1.0]) if "spacing" in data.attrs else np.eye(4)
+
+
+def _attribute(data: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.asarray(data.attrs[name], dtype=np.float64).reshape(shape)
+    except (ValueError, TypeError):
+        count = int(np.prod(shape))
+        told = np.asarray(data.attrs[name]).ravel()[:20].tolist()
+        raise UnfitImage(f"its attribute {name} is {told}, expected {count} numbers: write it anew") from None
 
 
 def _h5py() -> Any:

@@ -1,15 +1,19 @@
-"""Why an image file cannot be read, and what to do: from the file's first bytes and from the library's error."""
+"""Why an image or transform cannot be read, and what to do: from the file's first bytes and the library's error."""
 
 from __future__ import annotations
 
 import gzip
+import zipfile
 import zlib
 from pathlib import Path
 
 from medloss.apps.common.formats import NIFTI, has_suffix
 
 AGAIN = "copy or download it again"
-GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+GZIP, ZIP, HDF5 = b"\x1f\x8b", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
+NUMPY = ".npz"
+SIGNED = (((NUMPY,), ZIP, "archive of NumPy"), ((".h5", ".hdf5"), HDF5, "HDF5"))
+"""Suffixes whose files begin alike."""
 NIFTI_HEADERS = (348, 540)
 """The first number of a NIfTI-1 or NIfTI-2 file: the size of its header."""
 POINTERS = (b"version https://git-lfs", b"/annex/", b".git/annex/")
@@ -28,6 +32,7 @@ def why_unreadable(path: Path, error: Exception) -> str:
     """
     if isinstance(error, UnfitImage):
         return str(error)
+    path = path if path.is_file() else path.parent  # a volume in an HDF5 file
     first = _first_bytes(path)
     if isinstance(error, FileNotFoundError):
         return f"{Path(error.filename or '').name} is not there: copy it beside the header"
@@ -52,8 +57,11 @@ def _by_content(path: Path, first: bytes | None) -> str | None:
         return "it is a pointer of Git LFS or git-annex, not the file itself: fetch it (git lfs pull, git annex get)"
     if first.lstrip().startswith((b"<!", b"<html", b"<?xml", b"<HTML")):
         return "it is a web page, not an image: the download failed or needs a login"
-    if first.startswith(ZIP):
+    if first.startswith(ZIP) and not has_suffix(path, (NUMPY,)):
         return "it is a ZIP archive: unpack it first"
+    for suffixes, begin, what in SIGNED:
+        if has_suffix(path, suffixes) and not first.startswith(begin):
+            return f"its name ends in {path.suffix}, and its content is no {what}: {AGAIN}"
     packed = first.startswith(GZIP)
     if has_suffix(path, (".gz", ".mgz")) and not packed:
         header = (
@@ -72,9 +80,12 @@ def _by_content(path: Path, first: bytes | None) -> str | None:
 def _by_error(error: Exception) -> str:
     text = str(error).strip()
     told = (text.splitlines()[0] if text else type(error).__name__)[:LONGEST].rstrip(" .:")
-    if isinstance(error, EOFError) or (isinstance(error, OSError) and "Expected" in text and "bytes" in text):
+    short = ("Expected" in text and "bytes" in text) or "truncated file" in text
+    if isinstance(error, EOFError) or (isinstance(error, OSError) and short):
         return f"it is cut short ({told}): {AGAIN}"
-    if isinstance(error, (gzip.BadGzipFile, zlib.error)):
+    if "allow_pickle" in text:
+        return "it holds objects of Python, not numbers: write the numbers alone"
+    if isinstance(error, (gzip.BadGzipFile, zlib.error, zipfile.BadZipFile)):
         return f"it is damaged ({told}): {AGAIN}"
     if isinstance(error, MemoryError):
         return "its header asks for more memory than there is: is the header damaged?"

@@ -11,10 +11,12 @@ import torch
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.itk_files import LPS
+from medloss.apps.common.unreadable import UnfitImage, why_unreadable
 from medloss.apps.registration.affine_files import COMPOSITE, Stored, joined, linear, stored_affine
 from medloss.apps.registration.spatial import Affine, Chain, Field, Transform
 
 FIELD = "DisplacementFieldTransform"
+GROUP = "TransformGroup"
 FLIP = torch.tensor([-1.0, -1.0, 1.0])
 
 
@@ -22,10 +24,15 @@ def read_composite(path: Path) -> Transform:
     """The transforms of a file, each kept as what it is."""
     try:
         with h5py.File(path) as file:
-            groups = file["TransformGroup"]
+            if GROUP not in file:
+                raise UnfitImage(f"it holds {', '.join(sorted(file)[:5]) or 'nothing'} and no {GROUP}: is it an image?")
+            groups = file[GROUP]
             parts = [_stored(groups[key]) for key in sorted(groups, key=int)]
-    except (OSError, KeyError, ValueError) as fault:
-        raise UserError(f"{path} cannot be read as ITK's transforms in HDF5 ({fault})") from fault
+    except Exception as fault:  # h5py raises almost anything at a damaged file
+        raise UserError(
+            f"{path} cannot be read as ITK's transforms in HDF5: {why_unreadable(path, fault)}; expected groups "
+            "TransformGroup/0, 1, ... as ITK, ANTs and 3D Slicer write them"
+        ) from fault
     return joined(parts, path, _single)
 
 
@@ -48,7 +55,7 @@ def write_composite(path: Path, transform: Transform) -> None:
         for key, value in {"ITKVersion": "5.4.0", "HDFVersion": h5py.version.hdf5_version}.items():
             _write_string(file, key, value)
         for index, (kind, parameters, fixed) in enumerate(stored):
-            group = file.create_group(f"TransformGroup/{index}")
+            group = file.create_group(f"{GROUP}/{index}")
             _write_string(group, "TransformType", kind)
             if index:
                 packed = {"compression": "gzip", "compression_opts": 4} if parameters.size > 1000 else {}

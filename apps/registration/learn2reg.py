@@ -16,9 +16,11 @@ from scipy.ndimage import zoom
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.nifti import nifti_image, read_nibabel
 from medloss.apps.common.notes import note
+from medloss.apps.common.unreadable import UnfitImage, why_unreadable
 from medloss.apps.registration.spatial import Field, Grid, Transform, apply, slabs
 
 SUFFIX = ".npz"
+EXPECTED = "one array of numbers, (i, j, k, 3) or (3, i, j, k), in .npz or NIfTI"
 
 
 def read_learn2reg(path: Path, fixed: Grid | None, moving: Grid | None = None) -> Field:
@@ -82,15 +84,21 @@ def _read(path: Path) -> np.ndarray:
             return read_nibabel(path).array
         with np.load(path) as content:
             if len(content.files) != 1:
-                raise ValueError(f"it holds {len(content.files)} arrays, expected one")
+                named = ", ".join(content.files[:5]) or "none"
+                raise UnfitImage(f"it holds {len(content.files)} arrays ({named}): write the displacement alone")
             return content[content.files[0]]
     except Exception as fault:  # numpy, zipfile, gzip and nibabel raise almost anything at a damaged file
-        raise UserError(f"{path} cannot be read as a displacement of Learn2Reg ({fault})") from fault
+        raise UserError(
+            f"{path} cannot be read as a displacement of Learn2Reg: {why_unreadable(path, fault)}; expected {EXPECTED}"
+        ) from fault
 
 
 def _channels_first(path: Path, array: np.ndarray) -> np.ndarray:
     if array.ndim == 5 and array.shape[3] == 1:
         array = array[:, :, :, 0]
     if array.ndim != 4 or array.dtype.kind not in "fiu" or 3 not in (array.shape[0], array.shape[-1]):
-        raise UserError(f"{path} holds an array of shape {array.shape}, expected (i, j, k, 3) or (3, i, j, k)")
+        raise UserError(
+            f"{path} holds an array of {array.dtype} of shape {array.shape}, expected {EXPECTED}; was another file "
+            "meant?"
+        )
     return (np.moveaxis(array, -1, 0) if array.shape[-1] == 3 else array).astype(np.float32)
