@@ -11,28 +11,29 @@ ends low may only be slow. Without ``--data`` a phantom with an organ, a vessel 
 from __future__ import annotations
 
 import argparse
-import itertools
-import math
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import segmentation_phantom
-import torch
+from segmentation_trial import of_seconds, reached
 
-from medloss.apps.common.averaging import WeightAverage
 from medloss.apps.common.config import load_config
-from medloss.apps.common.engine import to_device
 from medloss.apps.common.errors import UserError
-from medloss.apps.common.random_state import seed_epoch
 from medloss.apps.segmentation.config import Config
 from medloss.apps.segmentation.losses import AUXILIARY
 from medloss.apps.segmentation.train import SegmentationTask
 from medloss.registry import losses
 
-SETTINGS = ["data.patch=[32,32,32]", "model.channels=[8,16,32]", "train.epoch_steps=25", "threads=1"]
-RATE, AVERAGE, CLIP = 3e-3, 0.95, 12.0
+SETTINGS = [
+    "data.patch=[32,32,32]",
+    "model.channels=[8,16,32]",
+    "train.epoch_steps=25",
+    "train.optimizer={lr: 3e-3, weight_decay: 0.01}",
+    "train.ema=0.95",
+    "train.clip=12",
+    "threads=1",
+]
 
 
 def task_of(name: str, folder: Path) -> SegmentationTask:
@@ -42,35 +43,11 @@ def task_of(name: str, folder: Path) -> SegmentationTask:
     return SegmentationTask(load_config(Config, [], options))
 
 
-def reached(task: SegmentationTask, seconds: float) -> dict[str, float]:
-    """Dice of the held-out cases after a training of so many processor seconds; the rate falls to zero with them."""
-    network, loader = task.network, task.loader
-    optimizer, average = torch.optim.AdamW(network.parameters(), RATE), WeightAverage(network, AVERAGE)
-    started, steps = time.process_time(), 0
-    for epoch in itertools.count(1):
-        seed_epoch(0, epoch, loader.dataset)
-        loader.batch_sampler.set_epoch(epoch)
-        for batch in loader:
-            used = (time.process_time() - started) / seconds
-            if used >= 1:
-                with average.in_place():
-                    return {**task.validator(), "steps": steps}
-            optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * used))
-            optimizer.zero_grad(set_to_none=True)
-            network.train()
-            sum(term.value for term in task.terms(to_device(batch, task.device)).values()).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-            optimizer.step()
-            average.update()
-            steps += 1
-    raise AssertionError
-
-
 def row(name: str, folder: Path, seconds: float) -> dict[str, Any]:
     """What a loss reaches, or in one line why it does not train alone."""
     told = f"{name} + dice_ce" if name in AUXILIARY else name
     try:
-        return {"loss": told, **reached(task_of(name, folder), seconds)}
+        return {"loss": told, **reached(task_of(name, folder), of_seconds(seconds))}
     except (UserError, ValueError) as fault:
         return {"loss": told, "fault": str(fault).splitlines()[0]}
 

@@ -15,12 +15,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 def modules(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     import segmentation
+    import segmentation_choices
     import segmentation_losses
     import segmentation_phantom
 
-    yield segmentation, segmentation_losses, segmentation_phantom
-    for name in ("segmentation", "segmentation_losses", "segmentation_phantom"):
-        sys.modules.pop(name, None)
+    yield segmentation, segmentation_losses, segmentation_phantom, segmentation_choices
+    for name in ("", "_choices", "_losses", "_phantom", "_trial"):
+        sys.modules.pop(f"segmentation{name}", None)
 
 
 def test_phantom_has_every_class_and_is_its_seeds_alone(modules):
@@ -33,7 +34,7 @@ def test_phantom_has_every_class_and_is_its_seeds_alone(modules):
 
 @pytest.mark.filterwarnings("ignore")
 def test_both_methods_train_and_the_table_has_the_difference_of_two_lengths(modules, tmp_path, monkeypatch):
-    benchmark, _, phantom = modules
+    benchmark, _, phantom, _ = modules
     monkeypatch.setattr(benchmark, "NETWORK", [4, 8, 8])
     folder = phantom.write(tmp_path / "data", 5)
     assert benchmark.cases_of(folder) == ([f"case_00{n}.nii.gz" for n in range(4)], ["case_004.nii.gz"])
@@ -45,10 +46,27 @@ def test_both_methods_train_and_the_table_has_the_difference_of_two_lengths(modu
 
 @pytest.mark.filterwarnings("ignore")
 def test_losses_train_for_their_time_and_faults_are_a_line(modules, tmp_path):
-    _, benchmark, phantom = modules
+    _, benchmark, phantom, _ = modules
     folder = phantom.write(tmp_path / "data", 5)
     rows = [benchmark.row(name, folder, 0.5) for name in ("dice_ce", "boundary", "exclusion")]
     assert [row["loss"] for row in rows] == ["dice_ce", "boundary + dice_ce", "exclusion + dice_ce"]
     assert rows[0]["steps"] >= 1 and 0 <= rows[0]["dice"] <= 1 and "all cases annotate" in rows[2]["fault"]
     lines = benchmark.table(rows).splitlines()
     assert lines[0].startswith("| loss | dice | dice_label_1") and "exclusion + dice_ce:" in lines[-1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_choices_train_each_for_itself_and_the_plan_stands_first(modules, tmp_path, monkeypatch):
+    _, _, phantom, benchmark = modules
+    folder = phantom.write(tmp_path / "data", 5)
+    monkeypatch.setitem(benchmark.PLAN, "data.patch", "[16,16,16]")
+    names = (benchmark.NAME, "no rotation and scaling", "batch 1")
+    rows = [benchmark.row(name, 1, folder, 4) for name in names]
+    assert [row["steps"] for row in rows] == [2, 2, 4] and all(0 <= row["dice"] <= 1 for row in rows)
+    better = [{**row, "dice": 0.1 * number} for number, row in enumerate(rows)]
+    first = [line.split(" | ")[0] for line in benchmark.table(better).splitlines()[2:]]
+    assert first == ["| the plan", "| batch 1", "| no rotation and scaling"]
+    # the options of every variant are ones that there are
+    for variant in benchmark.VARIANTS.values():
+        options = {**benchmark.PLAN, **variant.options, "data.root": folder}
+        benchmark.load_config(benchmark.Config, [], [f"{key}={value}" for key, value in options.items()])
