@@ -38,15 +38,22 @@ def situations(distance: float, seed: int = 0) -> Iterator[tuple[str, Tensor, Te
     yield "one label fills all, mixed", 0.3 * noise + distance * beside(top), one
 
 
-def gradient(
-    loss: Any, logits: Tensor, target: Tensor, backend: str | None, dtype: torch.dtype, factor: float = 1.0
-) -> Tensor:
-    """The gradient in double, computed in a dtype."""
+def gradients(
+    loss: Any, logits: Tensor, target: Tensor, backend: str | None, dtype: torch.dtype, factors: Sequence[float]
+) -> list[Tensor]:
+    """The gradient in double, computed in a dtype from the loss times each factor, and divided by it."""
     logits = logits.to(dtype).requires_grad_()
     target = target.to(dtype) if target.is_floating_point() else target
     with medloss.backend(backend):
         value = loss(logits, target).sum()
-        return torch.autograd.grad(factor * value, logits)[0].double() / factor
+        return [
+            torch.autograd.grad(factor * value, logits, retain_graph=True)[0].double() / factor for factor in factors
+        ]
+
+
+def gradient(loss: Any, logits: Tensor, target: Tensor, backend: str | None, dtype: torch.dtype) -> Tensor:
+    """The gradient in double, computed in a dtype."""
+    return gradients(loss, logits, target, backend, dtype, [1.0])[0]
 
 
 def target_of(indexed: bool, labels: Tensor) -> Tensor:
@@ -60,13 +67,13 @@ def hold_to_float64(
 
     ``few``: the number of situations that are looked at, where all would take long.
     """
+    loss = make()
     for name, logits, labels in list(situations(distance))[:few]:
         target = target_of(indexed, labels)
-        right = gradient(make(), logits, target, "reference", torch.float64)
-        again = gradient(make(), logits, target, "reference", torch.float64, factor=3.0)
+        right, again = gradients(loss, logits, target, "reference", torch.float64, [1.0, 3.0])
         told = (right.abs() > SEEN) & ((again - right).abs() < 1e-6 * right.abs())  # float64 itself can tell
         for backend in backends:
-            found = gradient(make(), logits, target, backend, torch.float32)
+            found = gradient(loss, logits, target, backend, torch.float32)
             off = ((found - right).abs() / right.abs())[told]
             many = (off > TOLERANCE).sum().item()
             where = f"{backend or 'default'}, {name}, {distance} apart: {many} of {off.numel()} entries are off"
