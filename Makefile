@@ -4,7 +4,7 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-INPUTS := setup.cfg setup.py pyproject.toml constraints.txt medloss/_version.py medloss/ops/build.py $(wildcard medloss/ops/*.[ch] medloss/ops/*/*.[ch])
+INPUTS := setup.cfg setup.py pyproject.toml constraints.txt medloss/_version.py medloss/ops/build.py $(wildcard $(foreach suffix,c h cpp hpp,medloss/ops/*.$(suffix) medloss/ops/*/*.$(suffix)))
 
 # The first Python 3.10 to 3.12 found, the machine's own before the others.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
@@ -94,6 +94,7 @@ $(STAMP): $(INPUTS)
 docs: $(STAMP)
 	$(BIN)/python docs/build.py
 	$(BIN)/python docs/stub.py
+	$(BIN)/python docs/columns.py
 
 # The documentation site. Any warning ends it. The pictures of the losses are drawn once, and again when their code changes.
 site: $(STAMP)

@@ -1,7 +1,7 @@
 """Builds the native CPU library beside the Python files; everything else stands in ``setup.cfg``.
 
-The library is plain C without Python or torch headers, so one wheel serves every Python and every torch of its
-platform. Without a C compiler the package is built without it, and the torch reference serves.
+The library is C and C++ without Python or torch headers, so one wheel serves every Python and every torch of its
+platform. Without a compiler of both the package is built without it, and the torch reference serves.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ OUTSIDE_LAZY = {
 MOST_FILE_LINES = 300
 MOST_FUNCTION_LINES = 40
 # path (and function) -> why it may be longer
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {"medloss/ops/build.py": "setup.py runs it alone, so it cannot be divided"}
 LONG_FUNCTIONS: dict[str, str] = {}
 
 # `/` and one of the places where people keep their files, not within a longer word or a URL

@@ -1,6 +1,7 @@
-"""Compiles every ``cpu_kernel.c`` into one shared library. Standard library only: ``setup.py`` runs this file alone.
+"""Compiles every ``cpu_kernel.c`` and ``cpu_kernel.cpp`` into one library. Standard library only: ``setup.py`` runs it.
 
 Each kernel is compiled once per instruction set, with a suffix to its names, and the loader picks by the processor.
+C++ is used for its templates alone: the C compiler links, and no library of C++ is asked for.
 The library's name carries a digest of its sources, so that an edited kernel never meets a stale library.
 """
 
@@ -22,8 +23,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = ("-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
 # Never -ffast-math: compiled with it a NaN turns into a finite loss, linked with it denormals vanish process-wide.
+LANGUAGES = {
+    ".c": ("-std=gnu11", *FLAGS),
+    ".cpp": ("-std=gnu++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", *FLAGS),
+}
+"""Suffixes of what is compiled, and the flags of each; what would need a library of C++ is switched off."""
+SUFFIXES = (*LANGUAGES, ".h", ".hpp")
 LEVELS = {
     "x86_64": {
         "v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
@@ -69,16 +76,32 @@ def holds(kernel: str, level: str) -> bool:
 
 def sources(ops: Path) -> list[Path]:
     """Every kernel, in a fixed order."""
-    return sorted(ops.glob("*/cpu_kernel.c"))
+    return _files(ops, "*/cpu_kernel.*", tuple(LANGUAGES))
+
+
+def _files(folder: Path, pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.suffix in suffixes)
+
+
+def _with_included(source: Path) -> list[bytes]:
+    """What a source is made of: itself, and all that it includes by a name in quotes."""
+    found: dict[Path, bytes] = {}
+    left = [source]
+    while left:
+        path = left.pop().resolve()
+        if path not in found and path.is_file():
+            found[path] = path.read_bytes()
+            left += [path.parent / name.decode() for name in re.findall(rb'#include "(.+?)"', found[path])]
+    return [found[path] for path in sorted(found)]
 
 
 def sources_digest(ops: Path) -> str:
-    """A digest of all C sources, which the library carries inside.
+    """A digest of all sources, which the library carries inside.
 
     Raises:
         OSError: there are none, or they cannot be read.
     """
-    paths = [*sorted(ops.glob("*.[ch]")), *sorted(ops.glob("*/*.[ch]"))]
+    paths = [*_files(ops, "*", SUFFIXES), *_files(ops, "*/*", SUFFIXES)]
     if not paths:
         raise FileNotFoundError(f"there are no C sources in {ops}")
     digest = hashlib.sha256()
@@ -95,7 +118,16 @@ def library_name(ops: Path, only: str | None = None, digest: str | None = None) 
         only: the one instruction set that the library has; None where it has all.
         digest: that of the sources, where it is known already.
     """
-    told = (digest or sources_digest(ops), FLAGS, own_flags(), levels(), only, UNVECTORISED, sys.platform, machine())
+    told = (
+        digest or sources_digest(ops),
+        LANGUAGES,
+        own_flags(),
+        levels(),
+        only,
+        UNVECTORISED,
+        sys.platform,
+        machine(),
+    )
     return f"libmedloss-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.so"
 
 
@@ -115,13 +147,15 @@ def compiler() -> tuple[str, ...]:
     Raises:
         BuildError: there is none.
     """
-    named = os.environ.get("CC", "").strip()
-    if named:
-        return (named,) if shutil.which(named) else _words("CC")
     found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not found:
-        raise BuildError("no C compiler found (looked for $CC, cc, gcc, clang)")
-    return (found,)
+    if command := _command("CC") or (found and (found,)):
+        return command
+    raise BuildError("no C compiler found (looked for $CC, cc, gcc, clang)")
+
+
+def _command(variable: str) -> tuple[str, ...]:
+    named = os.environ.get(variable, "").strip()
+    return (named,) if named and shutil.which(named) else _words(variable)
 
 
 def _words(variable: str) -> tuple[str, ...]:
@@ -145,13 +179,15 @@ def build(ops: Path, folder: Path, only: str | None = None, with_content: bool =
         FolderError: the folder cannot be made or written.
     """
     command = compiler()
+    # the same one compiles C++, so that there is one OpenMP library
+    compilers = {".c": command, ".cpp": _command("CXX") or (*command, "-x", "c++")}
     try:
         name, digest = library_name(ops, only), sources_digest(ops)
     except OSError as fault:
         raise BuildError(f"the sources cannot be read: {fault}") from fault
     with _scratch(folder) as scratch:
         try:
-            built = _Build(ops, scratch, command, digest).library(only)
+            built = _Build(ops, scratch, compilers, digest).library(only)
             built.chmod(0o755)  # whatever the umask: a library that others may write is not loaded
             target = folder / (name_with_content(name, built.read_bytes()) if with_content else name)
             os.replace(built, target)
@@ -197,11 +233,11 @@ def _abandoned(scratch: Path, host: str) -> bool:
 
 
 class _Build(NamedTuple):
-    """One build: where the sources and the objects are, and who compiles."""
+    """One build: where the sources and the objects are, and who compiles, by the suffix of the source."""
 
     ops: Path
     scratch: Path
-    compiler: tuple[str, ...]
+    compilers: dict[str, tuple[str, ...]]
     digest: str
     openmp: tuple[str, ...] = ()
 
@@ -236,38 +272,42 @@ class _Build(NamedTuple):
 
     def compiled(self, source: Path, name: str, flags: tuple[str, ...]) -> Path:
         """One source at one level, compiled anew or, with ``MEDLOSS_OBJECTS=folder``, taken from there if it stands."""
-        command = (*FLAGS, *flags, "-c", str(source))
         kept = os.environ.get("MEDLOSS_OBJECTS")
         if not kept:
-            self.run(*command, "-o", str(self.scratch / name))
-            return self.scratch / name
+            return self.anew(source, name, flags)
         try:
             return self.kept(Path(kept), source, name, flags)
         except OSError as fault:
             raise BuildError(f"MEDLOSS_OBJECTS={kept}: {fault}") from fault
 
+    def anew(self, source: Path, name: str, flags: tuple[str, ...]) -> Path:
+        """The object of one source, compiled."""
+        command = (*LANGUAGES[source.suffix], *flags, "-c", str(source), "-o", str(self.scratch / name))
+        self.run(*command, suffix=source.suffix)
+        return self.scratch / name
+
     def kept(self, folder: Path, source: Path, name: str, flags: tuple[str, ...]) -> Path:
         """An object of an earlier build, or one that is put there for a later one."""
-        told = (shlex.join(self.compiler), FLAGS + own_flags(), self.openmp, flags)
+        told = (shlex.join(self.compilers[source.suffix]), LANGUAGES[source.suffix] + own_flags(), self.openmp, flags)
         digest = hashlib.sha256(repr(told).encode())
-        for path in (*sorted(self.ops.glob("*.h")), *sorted(source.parent.glob("*.[ch]"))):
-            digest.update(path.read_bytes())
+        for content in _with_included(source):
+            digest.update(content)
         found = folder / f"{digest.hexdigest()[:16]}_{name}"
         if not found.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            self.run(*FLAGS, *flags, "-c", str(source), "-o", str(self.scratch / name))
             partial = found.with_suffix(f".{os.getpid()}")
-            shutil.copyfile(self.scratch / name, partial)
+            shutil.copyfile(self.anew(source, name, flags), partial)
             os.replace(partial, found)
         return found
 
-    def run(self, *arguments: str) -> None:
-        """Call the compiler; its own scratch files go where ours are.
+    def run(self, *arguments: str, suffix: str = ".c") -> None:
+        """Call the compiler of a language; its own scratch files go where ours are.
 
         What it says goes to a file: a process that another thread forks meanwhile would hold a pipe open, and wait for
         this build, which would wait for the end of the pipe.
         """
-        command = (*self.compiler, *self.openmp, *arguments, *own_flags())  # the last word is the user's
+        compiler = self.compilers[suffix]
+        command = (*compiler, *self.openmp, *arguments, *own_flags())  # the last word is the user's
         environment = {**os.environ, "TMPDIR": str(self.scratch)}
         try:
             with tempfile.TemporaryFile(dir=self.scratch) as said:
@@ -278,14 +318,14 @@ class _Build(NamedTuple):
                 said.seek(0)
                 told = said.read().decode("utf-8", errors="replace").strip()
         except subprocess.TimeoutExpired as fault:
-            raise BuildError(f"{self.compiler[0]} took more than {LONGEST} s at one file") from fault
+            raise BuildError(f"{compiler[0]} took more than {LONGEST} s at one file") from fault
         except OSError as fault:
-            raise BuildError(f"{self.compiler[0]}: {fault}") from fault
+            raise BuildError(f"{compiler[0]}: {fault}") from fault
         if done.returncode:
             told = told or f"exit status {done.returncode}"
             errors = [line for line in told.splitlines() if "error:" in line and "collect2" not in line]
             first = (errors or told.splitlines()[-1:])[0]
-            raise BuildError(f"{self.compiler[0]} failed: {first}\n{shlex.join(command)}\n{told[-2000:]}")
+            raise BuildError(f"{compiler[0]} failed: {first}\n{shlex.join(command)}\n{told[-2000:]}")
 
 
 def _processors() -> int:

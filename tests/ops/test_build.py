@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from medloss.ops import build, library, native
+from medloss.ops.label_tile import label_operands
 
 OPS = Path(build.__file__).parent
 needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
@@ -72,23 +75,53 @@ def test_without_a_compiler_the_error_says_so(tmp_path: Path, monkeypatch: pytes
 
 
 @needs_compiler
-def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["cpu_kernel.c", "cpu_kernel.cpp"])
+def test_a_failed_build_leaves_nothing(source: str, tmp_path: Path) -> None:
     broken = tmp_path / "ops"
     (broken / "statistic").mkdir(parents=True)
     shutil.copy(OPS / "native.h", broken)
     (broken / "native.c").write_text("int medloss_level(void) { return 0; }")
-    (broken / "statistic" / "cpu_kernel.c").write_text("this is no C")
-    with pytest.raises(build.BuildError, match=r"kernel\.c"):
+    (broken / "statistic" / source).write_text("this is neither C nor C++")
+    with pytest.raises(build.BuildError, match=re.escape(source)):
         build.build(broken, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_the_name_follows_the_sources(tmp_path: Path) -> None:
-    for name in ("native.h", "native.c"):
-        shutil.copy(OPS / name, tmp_path)
+@pytest.mark.parametrize("edited", ["native.c", "native.h", "native.hpp", "squared_errors/cpu_kernel.cpp"])
+def test_the_name_follows_the_sources(edited: str, tmp_path: Path) -> None:
+    (tmp_path / "squared_errors").mkdir()
+    for name in ("native.h", "native.c", "native.hpp", "squared_errors/cpu_kernel.cpp"):
+        shutil.copy(OPS / name, tmp_path / name)
     before = build.library_name(tmp_path)
-    (tmp_path / "native.c").write_text("/* edited */")
+    (tmp_path / edited).write_text("/* edited */")
     assert build.library_name(tmp_path) != before
+
+
+@needs_compiler
+def test_the_statistic_of_contributing_is_built_and_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums of w p^2, and their gradient, of a softmax of whose voxels some are ignored."""
+    ops = tmp_path / "ops"
+    (ops / "squares").mkdir(parents=True)
+    for path in (OPS / "native.c", *OPS.glob("*.h"), *OPS.glob("*.hpp")):
+        shutil.copy(path, ops)
+    (example,) = re.findall(r"```cpp\n(.*?)```", (OPS.parents[1] / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    (ops / "squares" / "cpu_kernel.cpp").write_text(example)
+    monkeypatch.setenv("MEDLOSS_BUILD_FLAGS", "-O0")  # the last word: a second instead of ten
+    monkeypatch.setattr(build, "UNVECTORISED", ("squares",))
+    level = list(build.levels())[-1]
+    made = ctypes.CDLL(str(build.build(ops, tmp_path, level)))
+
+    z, labels = torch.randn(2, 3, 700, dtype=torch.float64, requires_grad=True), torch.randint(0, 4, (2, 1, 700))
+    sums, up = torch.empty(2, 3, dtype=torch.float64), torch.rand(2, 3, dtype=torch.float64)
+    gradient = torch.empty_like(z.detach())
+    volume = label_operands(z.detach(), labels, None, "softmax", True, 2)
+    for name, tail in ("forward", (sums,)), ("backward", (up, gradient)):
+        passed = [ctypes.c_void_p(x.data_ptr()) if isinstance(x, torch.Tensor) else x for x in (*volume, *tail, 1)]
+        passed = [ctypes.c_int64(x) if isinstance(x, int) else x for x in passed]
+        assert getattr(made, f"squares_{name}_f64_{level}")(*passed) == 0
+    expected = ((labels != 2) * torch.softmax(z, 1) ** 2).sum(-1)
+    torch.testing.assert_close(sums, expected.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, z, up)[0])
 
 
 @pytest.mark.skipif(bool(native.unavailable()), reason="no native library")
@@ -98,3 +131,19 @@ def test_the_library_asks_for_nothing_of_python_or_torch() -> None:
     code = f"import ctypes; print(ctypes.CDLL({path!r}).medloss_level())"
     assert subprocess.check_output([sys.executable, "-S", "-c", code], text=True).strip() in ("0", "3", "4")
     assert isinstance(ctypes.CDLL(path).medloss_level(), int)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or bool(native.unavailable()), reason="no native library of Linux")
+def test_the_library_asks_for_no_library_of_cplusplus() -> None:
+    """All its names are found in a process that has loaded nothing but what C and OpenMP need."""
+    code = f"""
+import ctypes, os
+def loaded():
+    return {{os.path.basename(line.split()[-1]) for line in open("/proc/self/maps") if ".so" in line}}
+ctypes.CDLL("libm.so.6")
+before = loaded()
+ctypes.CDLL({native._load()[0]._name!r}, mode=os.RTLD_NOW)
+print(*sorted(name.split(".")[0].split("-")[0] for name in loaded() - before))
+"""
+    told = subprocess.check_output([sys.executable, "-S", "-c", code], text=True).split()
+    assert set(told) - {"libpthread", "libdl"} <= {"libmedloss", "libgomp"}

@@ -30,6 +30,14 @@ KERNEL = """
 #include "../native.h"
 MEDLOSS_EXPORT int MEDLOSS_PASTE(components, f32, MEDLOSS_LEVEL)(void) { return 0; }
 """
+TEMPLATE = """
+#include "../native.hpp"
+namespace {
+template <typename Real>
+int bytes() { return sizeof(Real); }
+}
+MEDLOSS_ENTRY(nth_largest, (int threads), return bytes<Real>() + threads;)
+"""
 PLANTED = """
 #include <stdio.h>
 __attribute__((constructor)) static void run(void) { fclose(fopen(MARK, "w")); }
@@ -50,8 +58,8 @@ def ops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("native.c", "native.h"):
         shutil.copy(OPS / name, folder)
     (folder / "components" / "cpu_kernel.c").write_text(KERNEL)
-    for name in ("CC", "OBJECTS", "CACHE", "LEVEL", "WITHOUT_NATIVE", "BUILD_FLAGS", "BUILD_LEVELS"):
-        monkeypatch.delenv(name if name == "CC" else f"MEDLOSS_{name}", raising=False)
+    for name in ("CC", "CXX", "OBJECTS", "CACHE", "LEVEL", "WITHOUT_NATIVE", "BUILD_FLAGS", "BUILD_LEVELS"):
+        monkeypatch.delenv(name if name in ("CC", "CXX") else f"MEDLOSS_{name}", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     for name in ("HOME", "TMPDIR"):
         (tmp_path / name).mkdir()
@@ -138,6 +146,35 @@ def test_it_is_built_once_for_its_owner_alone_and_says_so(
     assert not caplog.records
     assert calls() == 1
     assert sorted(path.suffix for path in own(tmp_path).iterdir()) == ["", ".so"], "the library and its lock"
+
+
+def with_template(ops: Path) -> None:
+    (ops / "nth_largest").mkdir()
+    shutil.copy(OPS / "native.hpp", ops)
+    (ops / "nth_largest" / "cpu_kernel.cpp").write_text(TEMPLATE)
+
+
+def test_a_kernel_of_templates_is_built_with_the_others(ops: Path) -> None:
+    with_template(ops)
+    found = library.loaded()
+    for suffix, size in ("f32", 4), ("f64", 8):
+        assert getattr(found.library, f"nth_largest_{suffix}_{found.levels[0]}")(1) == size + 1
+
+
+@pytest.mark.parametrize("variable", ["CC", "CXX"])
+def test_a_compiler_of_c_alone_leaves_the_reference(
+    variable: str, ops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it says so itself, or is named beside one of C++ that does not run."""
+    with_template(ops)
+    script = tmp_path / "alone"
+    script.write_text(
+        '#!/bin/sh\ncase "$*" in *cpu_kernel.cpp*) echo "error: no C++ here" >&2; exit 1;; esac\nexec cc "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv(variable, str(script))
+    with pytest.warns(RuntimeWarning, match="the slower reference in PyTorch serves"):
+        assert "no C++ here" in no_native(library.loaded())
 
 
 def test_the_shipped_library_comes_before_everything_that_can_fail(

@@ -38,8 +38,9 @@ def test_contents(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"medloss"}
     assert {"medloss/py.typed", "medloss/transforms/labels.py", "medloss/apps/cli.py"} <= set(names)
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "medloss").rglob("*") if path.suffix in (".c", ".h")}
-    assert any(source.endswith("cpu_kernel.c") for source in sources)
+    suffixes = (".c", ".h", ".cpp", ".hpp")
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "medloss").rglob("*") if path.suffix in suffixes}
+    assert {Path(source).suffix for source in sources} == set(suffixes)
     assert sources <= set(names)
     if shutil.which(os.environ.get("CC", "cc")):
         assert [name for name in names if name.startswith("medloss/ops/_native/libmedloss")]
