@@ -1,10 +1,11 @@
-/* Eight voxels of eight classes turned from rows into columns, so that a voxel's probabilities can be added to the row
- * of its label at once. Included before the kernel; for float where there are registers of eight.
- */
+/* Eight voxels of eight classes turned from rows into columns, so that a voxel's probabilities can be added to the
+ * row of its label at once. For float where there are registers of eight. */
+namespace {
+
 #ifdef __AVX__
 enum { EIGHT = 8, TURNED_CLASSES = 64, TURNED_LABELS = 6 };
 
-static inline void turn(const float *rows[EIGHT], int64_t at, __m256 column[EIGHT]) {
+inline void turn(const float *rows[EIGHT], int64_t at, __m256 column[EIGHT]) {
     __m256 row[EIGHT], pair[EIGHT], four[EIGHT];
     for (int k = 0; k < EIGHT; ++k) row[k] = _mm256_loadu_ps(rows[k] + at);
     for (int k = 0; k < EIGHT; k += 2) {
@@ -25,7 +26,7 @@ static inline void turn(const float *rows[EIGHT], int64_t at, __m256 column[EIGH
 
 /* Adds, for each of `n` voxels (a multiple of eight), `weight` times its column of `p` to the row label + 1 of one of
  * two tables: two, since neighbours mostly have one label, and a sum waits for the sum before it. */
-static void add_columns(const float *p, int64_t step, int64_t classes, const float *zeros, const float *weight,
+inline void add_columns(const float *p, int64_t step, int64_t classes, const float *zeros, const float *weight,
                         const int32_t *label, int64_t n, float *table, int64_t width, int64_t second) {
     for (int64_t c = 0; c < classes; c += EIGHT) {
         const float *rows[EIGHT];
@@ -42,3 +43,5 @@ static void add_columns(const float *p, int64_t step, int64_t classes, const flo
     }
 }
 #endif
+
+} // namespace
