@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -18,6 +21,13 @@ ALL = int(
 def numbers(**coefficients: float) -> list[float]:
     """One linear form, by the names of the columns."""
     return [coefficients.get(column.name.lower(), 0.0) for column in map(Column, range(COLUMNS))]
+
+
+def test_the_columns_of_the_kernels_are_those_of_python() -> None:
+    script = Path(__file__).resolve().parents[2] / "docs" / "columns.py"
+    columns = runpy.run_path(str(script))
+    assert columns["HEADER"].read_text(encoding="utf-8") == columns["header"](), "stale: run `make docs`"
+    assert " OVERLAP = 0, /* w p t */" in columns["header"]()
 
 
 UNION = numbers(input=1, target=1, voxels=0.1)
