@@ -126,7 +126,7 @@ def test_gradcheck(penalty: str) -> None:
 
 def test_the_table_of_the_kernel_is_that_of_the_reference() -> None:
     """The same names in the same order, which are the codes."""
-    text = (Path(cpu.__file__).parent / "penalties.h").read_text()
+    text = (Path(cpu.__file__).parent / "penalties.hpp").read_text()
     assert [name.lower() for name in re.findall(r"PENALTY\(([A-Z_]+),", text)] == [*RESIDUAL, *DIVERGENCE]
 
 

@@ -13,7 +13,7 @@ from medloss.ops.pointwise.penalties import DIVERGENCE, RESIDUAL
 from medloss.ops.pointwise.reference import Arguments
 
 CODES = {name: code for code, name in enumerate((*RESIDUAL, *DIVERGENCE))}
-"""Penalties as ``penalties.h`` numbers them: in the order of the reference's tables."""
+"""Penalties as ``penalties.hpp`` numbers them: in the order of the reference's tables."""
 
 
 class NativeResiduals(native.NativePath[Arguments]):

@@ -11,7 +11,7 @@ from medloss.ops.masking import accumulation_dtype
 from medloss.ops.pointwise.reference import Arguments
 
 CODES = {"": 0, "poly": 1, "power": 2, "smoothed": 3, "margin": 4, "reverse": 5}
-"""Forms of a penalty as ``likelihood.h`` numbers them."""
+"""Forms of a penalty as ``likelihood.hpp`` numbers them."""
 EACH_CLASS, ALL_CLASSES, SUMS = range(3)
 """What stands for the map."""
 
