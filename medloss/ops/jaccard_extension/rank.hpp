@@ -5,43 +5,51 @@
  * bits, a resolution of 2.4e-7 beside the 1.2e-7 to which a probability in float rounds, in two passes;
  * others are a float's own bits, sorted whole, in three.
  */
+namespace {
+
 enum { DIGIT = 11, RADIX = 1 << DIGIT, MOST_PASSES = 3 };
-static const uint32_t DROPPED = 0xffffffffu, NOT_A_NUMBER = 0x7ffffffeu;
+const uint32_t DROPPED = 0xffffffffu, NOT_A_NUMBER = 0x7ffffffeu;
 
 typedef uint32_t __attribute__((may_alias)) entry_t; /* a row of entries becomes one of floats in place */
 typedef float __attribute__((may_alias)) step_t;
 
-static inline uint32_t key_of(float error, int unit) {
-    union { float f; uint32_t i; } bits = {.f = error};
+inline uint32_t key_of(float error, int unit) {
+    union {
+        float f;
+        uint32_t i;
+    } bits = {.f = error};
     const float scaled = error < 0.9999999f ? error * 2147483648.0f : 2147483392.0f;
     const uint32_t key = unit ? (uint32_t)(int32_t)scaled : bits.i;
     return error == error ? key : NOT_A_NUMBER;
 }
 
-static inline float error_of(uint32_t key, int unit) {
-    union { uint32_t i; float f; } bits = {.i = key == NOT_A_NUMBER ? 0x7fc00000u : key};
+inline float error_of(uint32_t key, int unit) {
+    union {
+        uint32_t i;
+        float f;
+    } bits = {.i = key == NOT_A_NUMBER ? 0x7fc00000u : key};
     return unit && key != NOT_A_NUMBER ? (float)key * 4.656612873077393e-10f : bits.f;
 }
 
 /* One row: the same class in all samples of a group. */
-typedef struct {
-    entry_t *entries;          /* of its first sample; the next sample's lie `pitch` on */
+struct Row {
+    entry_t *entries; /* of its first sample; the next sample's lie `pitch` on */
     int64_t samples, voxels, pitch;
-    const float *mask;         /* weights, samples x voxels, or NULL where all are 1 */
-    const float *members;      /* memberships, or NULL where the entries tell; `pitch` apart */
+    const float *mask;    /* weights, samples x voxels, or nullptr where all are 1 */
+    const float *members; /* memberships, or nullptr where the entries tell; `pitch` apart */
     int unit;
-} ROW;
+};
 
-static inline float weight_of(const ROW *row, int64_t at) { return row->mask ? row->mask[at] : 1; }
+inline float weight_of(const Row *row, int64_t at) { return row->mask ? row->mask[at] : 1; }
 
-static inline float member_of(const ROW *row, int64_t at, uint32_t entry) {
+inline float member_of(const Row *row, int64_t at, uint32_t entry) {
     if (!row->members) return (float)(entry & 1);
     return row->members[at / row->voxels * row->pitch + at % row->voxels];
 }
 
 /* Where each digit's voxels begin in each pass, and the masses of the class and of all voxels. Returns the
  * voxels. */
-static int64_t count_digits(const ROW *row, int passes, int shift, uint32_t (*starts)[RADIX], double *hits,
+inline int64_t count_digits(const Row *row, int passes, int shift, uint32_t (*starts)[RADIX], double *hits,
                             double *mass) {
     int64_t counted = 0;
     double inside = 0, all = 0;
@@ -70,8 +78,8 @@ static int64_t count_digits(const ROW *row, int passes, int shift, uint32_t (*st
 
 /* Items of complemented entry and place, largest error first, ties as they lie. Two buffers of a row's
  * voxels. */
-static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int shift,
-                                uint32_t (*starts)[RADIX], uint64_t *one, uint64_t *two) {
+const uint64_t *sort_row(const Row *row, int64_t counted, int passes, int shift, uint32_t (*starts)[RADIX],
+                         uint64_t *one, uint64_t *two) {
     for (int64_t s = 0; s < row->samples; ++s)
         for (int64_t i = 0; i < row->voxels; ++i) {
             const uint32_t entry = row->entries[s * row->pitch + i];
@@ -90,8 +98,9 @@ static const uint64_t *sort_row(const ROW *row, int64_t counted, int passes, int
 }
 
 /* The extension of one row, or, where asked for, the step of each voxel in place of its entry (anything where it
- * does not count). A step is written as one quotient: the difference of two Jaccard losses would have no digits left. */
-static void rank_any(const ROW *row, uint64_t *scratch, double *out, int with_steps) {
+ * does not count). A step is written as one quotient: the difference of two Jaccard losses would have no digits left.
+ */
+inline void rank_any(const Row *row, uint64_t *scratch, double *out, int with_steps) {
     uint32_t starts[MOST_PASSES][RADIX];
     const int passes = row->unit ? 2 : 3, shift = row->unit ? 10 : 1;
     double hits, mass, value = 0, gone = 0, beyond = 0;
@@ -121,15 +130,15 @@ static void rank_any(const ROW *row, uint64_t *scratch, double *out, int with_st
  * membership. They go from the row to the scratch and, sorted, back; the steps to the scratch and back. */
 enum { LOW = 12, HIGH = 10, PLACE = 21, SHIFT = 10 };
 
-static inline int is_plain(const ROW *row) {
+inline int is_plain(const Row *row) {
     const int few = row->samples == 1 && row->voxels <= (int64_t)1 << PLACE;
     return few && row->unit && !row->mask && !row->members;
 }
 
-static inline uint32_t low_of(uint32_t entry) { return ~entry >> SHIFT & ((1u << LOW) - 1); }
-static inline uint32_t high_of(uint32_t entry) { return ~entry >> (SHIFT + LOW); }
+inline uint32_t low_of(uint32_t entry) { return ~entry >> SHIFT & ((1u << LOW) - 1); }
+inline uint32_t high_of(uint32_t entry) { return ~entry >> (SHIFT + LOW); }
 
-static void add_up(uint32_t *counts, uint32_t length) {
+inline void add_up(uint32_t *counts, uint32_t length) {
     for (uint32_t digit = 0, sum = 0; digit < length; ++digit) {
         const uint32_t here = counts[digit];
         counts[digit] = sum;
@@ -138,8 +147,8 @@ static void add_up(uint32_t *counts, uint32_t length) {
 }
 
 /* Voxels of the class; fills where each digit's voxels begin. */
-static int64_t count_plain(const ROW *row, uint32_t *low, uint32_t *high, int64_t *counted) {
-    const entry_t *restrict entries = row->entries;
+inline int64_t count_plain(const Row *row, uint32_t *low, uint32_t *high, int64_t *counted) {
+    const entry_t *__restrict entries = row->entries;
     int64_t inside = 0, dropped = 0;
     memset(low, 0, sizeof(uint32_t) << LOW);
     memset(high, 0, sizeof(uint32_t) << HIGH);
@@ -157,9 +166,9 @@ static int64_t count_plain(const ROW *row, uint32_t *low, uint32_t *high, int64_
     return inside - dropped;
 }
 
-static void sort_plain(const ROW *row, int64_t counted, uint32_t *low, uint32_t *high,
-                       uint32_t *restrict scratch, int with_steps) {
-    entry_t *restrict entries = row->entries;
+inline void sort_plain(const Row *row, int64_t counted, uint32_t *low, uint32_t *high, uint32_t *__restrict scratch,
+                       int with_steps) {
+    entry_t *__restrict entries = row->entries;
     for (int64_t i = 0; i < row->voxels; ++i) {
         const uint32_t entry = entries[i];
         if (entry == DROPPED) continue;
@@ -172,7 +181,7 @@ static void sort_plain(const ROW *row, int64_t counted, uint32_t *low, uint32_t 
         for (int64_t k = 0; k < counted; ++k) entries[high[high_of(scratch[k])]++] = scratch[k];
 }
 
-static void rank_plain(const ROW *row, uint32_t *scratch, double *out, int with_steps) {
+inline void rank_plain(const Row *row, uint32_t *scratch, double *out, int with_steps) {
     uint32_t low[1 << LOW], high[1 << HIGH];
     const entry_t *items = row->entries;
     const uint32_t places = ((uint32_t)1 << PLACE) - 1;
@@ -198,14 +207,16 @@ static void rank_plain(const ROW *row, uint32_t *scratch, double *out, int with_
     out[2] = (double)counted;
 }
 
-static void rank_row(const ROW *row, void *scratch, double *out, int with_steps) {
+inline void rank_row(const Row *row, void *scratch, double *out, int with_steps) {
     if (is_plain(row))
-        rank_plain(row, scratch, out, with_steps);
+        rank_plain(row, (uint32_t *)scratch, out, with_steps);
     else
-        rank_any(row, scratch, out, with_steps);
+        rank_any(row, (uint64_t *)scratch, out, with_steps);
 }
 
 /* Bytes of scratch that a row takes. */
-static size_t rank_scratch(const ROW *row) {
+inline size_t rank_scratch(const Row *row) {
     return (size_t)(row->samples * row->voxels) * (is_plain(row) ? sizeof(uint32_t) : 2 * sizeof(uint64_t));
 }
+
+} // namespace

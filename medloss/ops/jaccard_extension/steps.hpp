@@ -1,18 +1,19 @@
-/* The value and the steps of the Jaccard loss from the counts of bins.h: lines through each bin, and where they do not
- * do, exact ranks of the voxels that were collected.
+/* The value and the steps of the Jaccard loss from the counts of bins.hpp: lines through each bin, and where they do
+ * not do, exact ranks of the voxels that were collected.
  */
+namespace {
 
 /* Bins as columns, so that what is made of them is computed for several at once. */
-typedef struct {
+struct Columns {
     double others[BINS], members[BINS];       /* in the bin */
     double others_at[BINS], members_at[BINS]; /* where in the bin, 0 to 1, their errors lie in the mean */
     double before[BINS], left[BINS];          /* size of the union, and members left, before the bin */
     double low[BINS], width[BINS];            /* of the bin */
     double lack[BINS], weight[BINS];          /* how far a step may lie beside its line; what it is to the logits */
     double hits, mass;
-} COLUMNS;
+};
 
-static void fill_columns(const BINNED *g, int64_t c, COLUMNS *k) {
+inline void fill_columns(const Binned *g, int64_t c, Columns *k) {
     const uint32_t *counts = g->counts + 2 * c * BINS;
     const uint64_t *sums = g->sums + 2 * c * BINS;
     uint64_t inside = 0, outside = 0;
@@ -38,19 +39,18 @@ static void fill_columns(const BINNED *g, int64_t c, COLUMNS *k) {
 }
 
 /* How far errors of a bin scatter: as even as their mean allows. */
-static double scatter(double at, double width, double count) {
+inline double scatter(double at, double width, double count) {
     const double half = at < 0.5 ? at : 1 - at;
     return 2 * half * width * (count - 1) / count; /* a single one is known */
 }
 
 /* Where steps fall within a bin: what its members' sum to, for errors spread evenly, and what the value gains from
  * larger steps being those of larger errors. Both are integrals of 1 / union and of its square. */
-static double steep_bin(const COLUMNS *k, int64_t b, double *of_members) {
+inline double steep_bin(const Columns *k, int64_t b, double *of_members) {
     const double n = k->others[b], m = k->members[b], before = k->before[b], end = before + n;
     const double left = k->left[b] - m / 2;
     const double growth = log1p(n / before);
-    double gain = left * scatter(k->others_at[b], k->width[b], n) *
-                  (n / (2 * before * end) - (growth - n / end) / n);
+    double gain = left * scatter(k->others_at[b], k->width[b], n) * (n / (2 * before * end) - (growth - n / end) / n);
     if (m > 0) {
         *of_members = m * growth / n;
         gain += m * scatter(k->members_at[b], k->width[b], m) * ((0.5 + before / n) * growth - 1) / n;
@@ -59,9 +59,9 @@ static double steep_bin(const COLUMNS *k, int64_t b, double *of_members) {
 }
 
 /* Value, mass of the class and mass of all voxels. */
-static void binned_value(const COLUMNS *k, int32_t largest, double *out) {
+inline void binned_value(const Columns *k, int32_t largest, double *out) {
     double value = 0;
-    const BITS most = {.i = largest};
+    const Bits most = {.i = largest};
     out[1] = k->hits;
     out[2] = k->mass;
     if (k->hits > 0 && most.f == most.f) {
@@ -84,11 +84,11 @@ static void binned_value(const COLUMNS *k, int32_t largest, double *out) {
 }
 
 /* The step of a voxel that is not of the class behind a union and with members left. */
-static inline double other_step(double left, double before) { return left / (before * (before + 1)); }
+inline double other_step(double left, double before) { return left / (before * (before + 1)); }
 
 /* Lines of all bins, and how far a step may lie beside them: counts scatter around a line as the root of their number
  * does. Returns the largest step as it reaches the logits. */
-static double fit_lines(COLUMNS *k, LINE *restrict lines) {
+inline double fit_lines(Columns *k, Line *__restrict lines) {
     double most = 0;
 #pragma omp simd reduction(max : most)
     for (int64_t b = 0; b < BINS; ++b) {
@@ -117,10 +117,10 @@ static double fit_lines(COLUMNS *k, LINE *restrict lines) {
 }
 
 /* Lines of a class, and which bins they are too coarse for. */
-static void fit_class(COLUMNS *k, LINE *lines) {
+inline void fit_class(Columns *k, Line *lines) {
     const double most = k->hits > 0 ? fit_lines(k, lines) : 0;
     uint32_t found = 0;
-    if (k->hits == 0) memset(lines, 0, sizeof(LINE) * LINES);
+    if (k->hits == 0) memset(lines, 0, sizeof(Line) * LINES);
     for (int64_t b = BINS - 1; b >= 0; --b) {
         const double here = k->others[b] + k->members[b];
         if (k->hits > 0 ? !(k->lack[b] * k->weight[b] > TOLERANCE * most) : here == 0) continue;
@@ -133,20 +133,26 @@ static void fit_class(COLUMNS *k, LINE *lines) {
     lines[2 * BINS].whole[0] = found;
 }
 
-static inline int is_coarse(const LINE *lines, int64_t bin) { return lines[BINS + bin].at != lines[BINS + bin].at; }
+inline int is_coarse(const Line *lines, int64_t bin) { return lines[BINS + bin].at != lines[BINS + bin].at; }
 
-static inline float error_of_key(uint32_t key) {
-    union { uint32_t i; float f; } bits = {.i = key >> 1};
+inline float error_of_key(uint32_t key) {
+    union {
+        uint32_t i;
+        float f;
+    } bits = {.i = key >> 1};
     return bits.f;
 }
 
-static inline uint32_t key_of_error(float error, int own) {
-    union { uint32_t i; float f; } bits = {.f = error < 1 ? error : 1};
+inline uint32_t key_of_error(float error, int own) {
+    union {
+        uint32_t i;
+        float f;
+    } bits = {.f = error < 1 ? error : 1};
     return bits.i << 1 | (uint32_t)own;
 }
 
 /* Items of complemented key and index, largest error first, ties by place, in `one`; `two` is scratch. */
-static void sort_ranked(const RANKED *ranked, int64_t n, uint64_t *one, uint64_t *two) {
+inline void sort_ranked(const Ranked *ranked, int64_t n, uint64_t *one, uint64_t *two) {
     enum { PASSES = 4, BITS_PER_PASS = 8 };
     for (int64_t k = 0; k < n; ++k) one[k] = (uint64_t)~ranked[k].key << 32 | (uint64_t)k;
     for (int p = 0; p < PASSES; ++p) {
@@ -166,20 +172,23 @@ static void sort_ranked(const RANKED *ranked, int64_t n, uint64_t *one, uint64_t
 }
 
 /* In place of the keys the steps, exactly. `c` counts from the first class that counts. */
-static int rank_collected(BINNED *g, int64_t c) {
-    RANKED *ranked = g->ranked + g->starts[c];
-    const LINE *lines = g->lines + c * LINES;
+inline int rank_collected(Binned *g, int64_t c) {
+    Ranked *ranked = g->ranked + g->starts[c];
+    const Line *lines = g->lines + c * LINES;
     const int64_t n = g->starts[c + 1] - g->starts[c];
-    uint64_t *items = n ? malloc(2 * sizeof(uint64_t) * (size_t)n) : NULL;
+    uint64_t *items = n ? room<uint64_t>(2 * n) : nullptr;
     if (!n || !items) return n > 0;
     double before = 0, left = 0;
     int32_t held = BINS;
     sort_ranked(ranked, n, items, items + n);
     for (int64_t k = 0; k < n; ++k) {
-        RANKED *own = ranked + (items[k] & 0xffffffffu);
+        Ranked *own = ranked + (items[k] & 0xffffffffu);
         const double member = own->key & 1;
         const int32_t bin = bin_of(raised(error_of_key(own->key)));
-        union { float f; uint32_t i; } step;
+        union {
+            float f;
+            uint32_t i;
+        } step;
         if (bin != held) {
             before = lines[bin].whole[0];
             left = lines[bin].whole[1];
@@ -195,7 +204,7 @@ static int rank_collected(BINNED *g, int64_t c) {
 }
 
 /* The first of a class's collected voxels from a place on. */
-static const RANKED *ranked_from(const BINNED *g, int64_t c, int64_t place) {
+const Ranked *ranked_from(const Binned *g, int64_t c, int64_t place) {
     int64_t low = g->starts[c], high = g->starts[c + 1];
     while (low < high) {
         const int64_t middle = (low + high) / 2;
@@ -209,22 +218,23 @@ static const RANKED *ranked_from(const BINNED *g, int64_t c, int64_t place) {
 
 /* Steps of n <= CHUNK voxels, which begin at `place` of the group, from their bins: up for others, down for members,
  * times `factor`. `first` is the class from which on there are lines. */
-static void step_chunk(const BINNED *g, COUNTER *k, int64_t c, int64_t first, int64_t place, const float *restrict p,
-                       const int32_t *restrict label, int64_t n, float factor, float *restrict out) {
-    const LINE *restrict lines = g->lines + (c - first) * LINES;
-    int32_t *restrict slot = k->slot;
-    float *restrict rest = k->rest;
-    LINE *restrict line = k->line;
+inline void step_chunk(const Binned *g, Counter *k, int64_t c, int64_t first, int64_t place,
+                       const float *__restrict p, const int32_t *__restrict label, int64_t n, float factor,
+                       float *__restrict out) {
+    const Line *__restrict lines = g->lines + (c - first) * LINES;
+    int32_t *__restrict slot = k->slot;
+    float *__restrict rest = k->rest;
+    Line *__restrict line = k->line;
     for (int64_t i = 0; i < n; ++i) {
         const int own = label[i] == (int32_t)c;
-        const BITS r = raised(error_of_voxel(p[i], own)), low = {.i = r.i >> BEHIND << BEHIND};
+        const Bits r = raised(error_of_voxel(p[i], own)), low = {.i = r.i >> BEHIND << BEHIND};
         slot[i] = bin_of(r) + (own ? BINS : 0);
         rest[i] = r.f - low.f;
     }
     for (int64_t i = 0; i < n; ++i) line[i] = lines[slot[i]];
     if (g->starts[c - first] < g->starts[c - first + 1]) {
-        const RANKED *end = g->ranked + g->starts[c - first + 1];
-        for (const RANKED *at = ranked_from(g, c - first, place); at < end && at->place < place + n; ++at) {
+        const Ranked *end = g->ranked + g->starts[c - first + 1];
+        for (const Ranked *at = ranked_from(g, c - first, place); at < end && at->place < place + n; ++at) {
             line[at->place - place].whole[0] = at->key;
             line[at->place - place].slope = 0;
         }
@@ -234,3 +244,5 @@ static void step_chunk(const BINNED *g, COUNTER *k, int64_t c, int64_t first, in
         out[i] = label[i] == (int32_t)c ? -up : up;
     }
 }
+
+} // namespace

@@ -8,43 +8,52 @@
  * 2^-11 above; the bits behind say where in its bin an error lies. Counts and sums are whole numbers: no order of
  * adding changes them.
  */
+namespace {
+
 enum { BEHIND = 12, FIRST_BIN = 0x3e800, BINS = 4609, LINES = 2 * BINS + 1 }; /* 0x3e800000 are the bits of 1/4 */
-enum { FINEST = 4096, COUNT_BITS = 20 }; /* places in a bin; a cell's count */
+enum { FINEST = 4096, COUNT_BITS = 20 };                                      /* places in a bin; a cell's count */
 /* Cells of others, then those of members. The first bin has eight cells, of which neighbours take turns: in a trained
  * network most errors are there, and no addition should wait for the one before. */
 enum { LANES = 8, HALF = (BINS + LANES + 7) / 8 * 8, SPARE = 2 * HALF, PITCH = 2 * HALF + 8 };
 enum { CHUNK = 256, LEAST_BINNED = 1 << 15 };
 enum { BLOCKS_PER_FLUSH = 63 }; /* a cell's count holds their voxels */
-static const float LEAST = 0.25f;
-static const double STEEP = 0.01;     /* others in a bin over the union before it, from which on steps fall within */
-static const double TOLERANCE = 1e-4; /* of a step, beside the class's largest, both as they reach the logits */
+const float LEAST = 0.25f;
+const double STEEP = 0.01;     /* others in a bin over the union before it, from which on steps fall within */
+const double TOLERANCE = 1e-4; /* of a step, beside the class's largest, both as they reach the logits */
 
-/* Steps of a bin: at its lower end, and how they rise with the error. Of each class those of others, those of members,
- * and one that holds the number of voxels in coarse bins. A coarse bin has a NaN for its members' line, and for its
- * others' what is larger: the union and the members left, as whole numbers. */
-typedef union { struct { float at, slope; }; uint32_t whole[2]; } LINE;
-typedef struct { uint32_t place, key; } RANKED; /* key: an error's bits above that of its membership, then its step */
+/* Steps of a bin: at its lower end, and how they rise with the error. Of each class those of others, those of
+ * members, and one that holds the number of voxels in coarse bins. A coarse bin has a NaN for its members' line, and
+ * for its others' what is larger: the union and the members left, as whole numbers. */
+union Line {
+    struct {
+        float at, slope;
+    };
+    uint32_t whole[2];
+};
+struct Ranked { /* key: an error's bits above that of its membership, then its step */
+    uint32_t place, key;
+};
 
 /* One group of samples. */
-typedef struct {
+struct Binned {
     uint32_t *counts; /* classes x 2 x BINS: others, members */
     uint64_t *sums;   /* of places in the bin */
     int32_t *largest; /* bits of the largest error of each class */
-    LINE *lines;      /* classes from the first on x LINES */
-    RANKED *ranked;   /* those of coarse bins, class by class, by place */
+    Line *lines;      /* classes from the first on x LINES */
+    Ranked *ranked;   /* those of coarse bins, class by class, by place */
     int64_t *starts;  /* of each class in there, and the end */
-} BINNED;
+};
 
 /* A thread's counts, and room for a piece of a tile. */
-typedef struct {
+struct Counter {
     uint64_t *cells; /* classes x PITCH: sums above counts */
     int32_t *slot, *largest;
     uint32_t *amount;
     float *rest;
-    LINE *line;
-} COUNTER;
+    Line *line;
+};
 
-static void binned_free(BINNED *b) {
+inline void binned_free(Binned *b) {
     free(b->counts);
     free(b->sums);
     free(b->largest);
@@ -53,17 +62,18 @@ static void binned_free(BINNED *b) {
     memset(b, 0, sizeof *b);
 }
 
-static void counter_free(COUNTER *k) {
+inline void counter_free(Counter *k) {
     free(k->cells);
     free(k->slot);
 }
 
-static int counter_alloc(COUNTER *k, int64_t classes, int counts) {
+inline int counter_alloc(Counter *k, int64_t classes, int counts) {
     memset(k, 0, sizeof *k);
-    k->slot = malloc((size_t)CHUNK * (3 * sizeof(int32_t) + sizeof(LINE)) + sizeof(int32_t) * (size_t)classes);
-    if (counts) k->cells = calloc((size_t)(classes * PITCH), sizeof(uint64_t));
+    k->slot =
+        (int32_t *)malloc((size_t)CHUNK * (3 * sizeof(int32_t) + sizeof(Line)) + sizeof(int32_t) * (size_t)classes);
+    if (counts) k->cells = cleared<uint64_t>(classes * PITCH);
     if (!k->slot || (counts && !k->cells)) return 1;
-    k->line = (LINE *)(void *)(k->slot + CHUNK);
+    k->line = (Line *)(void *)(k->slot + CHUNK);
     k->amount = (uint32_t *)(k->line + CHUNK);
     k->rest = (float *)(k->amount + CHUNK);
     k->largest = (int32_t *)(k->rest + CHUNK);
@@ -71,34 +81,37 @@ static int counter_alloc(COUNTER *k, int64_t classes, int counts) {
     return 0;
 }
 
-typedef union { float f; int32_t i; } BITS;
+union Bits {
+    float f;
+    int32_t i;
+};
 
 /* The bits of an error raised by 1/4; of a NaN those of an error of 1. */
-static inline BITS raised(float error) {
-    const BITS found = {.f = (error < 1 ? error : 1) + LEAST};
+inline Bits raised(float error) {
+    const Bits found = {.f = (error < 1 ? error : 1) + LEAST};
     return found;
 }
 
-static inline int32_t bin_of(BITS raised) { return (raised.i >> BEHIND) - FIRST_BIN; }
+inline int32_t bin_of(Bits raised) { return (raised.i >> BEHIND) - FIRST_BIN; }
 
 /* The lower end of a bin. */
-static inline double low_end(int64_t bin) {
-    const BITS found = {.i = (int32_t)(bin + FIRST_BIN) << BEHIND};
+inline double low_end(int64_t bin) {
+    const Bits found = {.i = (int32_t)(bin + FIRST_BIN) << BEHIND};
     return (double)found.f - (double)LEAST;
 }
 
-static inline float error_of_voxel(float p, int own) { return fabsf((float)own - p); }
+inline float error_of_voxel(float p, int own) { return fabsf((float)own - p); }
 
 /* Counts n <= CHUNK probabilities p of class c. Voxels of both halves take turns: neighbours are alike, and
  * additions to one cell wait for each other. */
-static void count_chunk(COUNTER *k, int64_t c, const float *restrict p, const int32_t *restrict label,
-                        const float *restrict weight, int64_t n) {
-    int32_t *restrict slot = k->slot, largest = k->largest[c];
-    uint32_t *restrict amount = k->amount;
-    uint64_t *restrict cells = k->cells + c * PITCH;
+inline void count_chunk(Counter *k, int64_t c, const float *__restrict p, const int32_t *__restrict label,
+                        const float *__restrict weight, int64_t n) {
+    int32_t *__restrict slot = k->slot, largest = k->largest[c];
+    uint32_t *__restrict amount = k->amount;
+    uint64_t *__restrict cells = k->cells + c * PITCH;
     for (int64_t i = 0; i < n; ++i) {
         const int own = label[i] == (int32_t)c;
-        const BITS e = {.f = error_of_voxel(p[i], own)}, r = raised(e.f);
+        const Bits e = {.f = error_of_voxel(p[i], own)}, r = raised(e.f);
         const int32_t bin = bin_of(r);
         largest = e.i > largest ? e.i : largest; /* the bits of an error rise with it, and a NaN has the largest */
         slot[i] = (bin ? bin + LANES - 1 : (int32_t)(i % LANES)) + (own ? HALF : 0);
@@ -107,7 +120,7 @@ static void count_chunk(COUNTER *k, int64_t c, const float *restrict p, const in
     if (weight) {
         largest = k->largest[c];
         for (int64_t i = 0; i < n; ++i) {
-            const BITS e = {.f = error_of_voxel(p[i], label[i] == (int32_t)c)};
+            const Bits e = {.f = error_of_voxel(p[i], label[i] == (int32_t)c)};
             const int32_t bits = weight[i] > 0 ? e.i : 0;
             largest = bits > largest ? bits : largest;
             slot[i] = weight[i] > 0 ? slot[i] : SPARE;
@@ -123,13 +136,13 @@ static void count_chunk(COUNTER *k, int64_t c, const float *restrict p, const in
 }
 
 /* Into the group's counts, of one thread at a time. */
-static void flush(COUNTER *k, int64_t classes, BINNED *b) {
+inline void flush(Counter *k, int64_t classes, Binned *b) {
     const uint64_t count = ((uint64_t)1 << COUNT_BITS) - 1;
     for (int64_t c = 0; c < classes; ++c) {
         for (int own = 0; own < 2; ++own) {
-            uint64_t *restrict cells = k->cells + c * PITCH + own * HALF;
-            uint32_t *restrict counts = b->counts + (2 * c + own) * BINS;
-            uint64_t *restrict sums = b->sums + (2 * c + own) * BINS;
+            uint64_t *__restrict cells = k->cells + c * PITCH + own * HALF;
+            uint32_t *__restrict counts = b->counts + (2 * c + own) * BINS;
+            uint64_t *__restrict sums = b->sums + (2 * c + own) * BINS;
             for (int64_t lane = 0; lane < LANES - 1; ++lane) {
                 counts[0] += (uint32_t)(cells[lane] & count);
                 sums[0] += cells[lane] >> COUNT_BITS;
@@ -143,3 +156,5 @@ static void flush(COUNTER *k, int64_t classes, BINNED *b) {
         b->largest[c] = k->largest[c] > b->largest[c] ? k->largest[c] : b->largest[c];
     }
 }
+
+} // namespace
