@@ -1,4 +1,4 @@
-"""The CPU path of ``region_sums``: says what ``cpu_kernel.c`` can take, and passes the tensors without a copy."""
+"""The CPU path of ``region_sums``: says what ``cpu_kernel.cpp`` can take, and passes the tensors without a copy."""
 
 from __future__ import annotations
 

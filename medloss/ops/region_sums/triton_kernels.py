@@ -9,9 +9,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from medloss.ops.region_sums.columns import Column
 from medloss.ops.triton_functions import activate, error_of, load_tile, settle, store_gradient, within
 
-COLUMNS: tl.constexpr = tl.constexpr(18)
+COLUMNS: tl.constexpr = tl.constexpr(len(Column))
 """Numbered as in columns.py. WRITTEN has a bit for each one that is asked for: 1 << Column."""
 
 
