@@ -10,15 +10,16 @@ namespace {
 enum { CARE_BLOCK = 16384 };
 
 /* What `rows` says: exponentials and their sum. Once a tile of a block needs care (see softmax.hpp), the rest of the
- * block is done with care at once; blocks are the same for any number of threads, and so is the result. */
-template <typename Real>
-void exponentiate(const Volume<Real> *v, Tile<Real> *t, SoftmaxRows<Real> *rows) {
+ * block is done with care at once; blocks are the same for any number of threads, and so is the result. `again`
+ * brings back logits that exponentials have taken the place of. */
+template <bool pulls, typename Real, typename Again>
+inline void exponentiate(Tile<Real> *t, SoftmaxRows<Real> *rows, Again again) {
     if (t->exact || t->start % CARE_BLOCK == 0) t->careful = t->exact;
-    if (!t->careful && softmax_rows(rows)) {
+    if (!t->careful && softmax_rows<pulls>(rows)) {
         t->careful = 1;
-        if (rows->z == rows->p) load_logits(v, t); /* which are no more */
+        again();
     }
-    if (t->careful) careful_softmax_rows(rows, t->top);
+    if (t->careful) careful_softmax_rows<pulls>(rows, t->top);
 }
 
 template <typename Real>
@@ -38,7 +39,9 @@ void softmax(const Volume<Real> *v, Tile<Real> *t) {
     } else {
         load_logits(v, t);
     }
-    exponentiate(v, t, &rows);
+    exponentiate<false>(t, &rows, [&] {
+        if (!lies_in_rows(v)) load_logits(v, t);
+    });
     Real *__restrict norm = t->scale;
     for (int64_t i = 0; i < t->n; ++i) norm[i] = 1 / norm[i];
 }

@@ -29,7 +29,7 @@ struct Rows {
     int take(const Statistic &s, const Tile<Real> *t) {
         first = room<Real>(s.rows() * t->step);
         step = t->step;
-        return !first;
+        return !first && s.rows();
     }
     void give() { free(first); }
     Real *operator[](int64_t k) const { return first + k * step; }

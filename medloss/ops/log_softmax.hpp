@@ -24,7 +24,7 @@ void exponentials(const Volume<Real> *v, Tile<Real> *t, Itself<Real> *p, Itself<
                               .classes = v->classes,
                               .n = t->n};
     Real *__restrict norm = t->scale;
-    careful_softmax_rows(&rows, t->top);
+    careful_softmax_rows<false>(&rows, t->top);
     for (int64_t i = 0; i < t->n; ++i) log_norm[i] = log_from_one(norm[i]);
     int sure = 0;
 #pragma omp simd reduction(| : sure)
@@ -37,7 +37,7 @@ void exponentials(const Volume<Real> *v, Tile<Real> *t, Itself<Real> *p, Itself<
     if (norm_only) { /* now they are needed */
         rows.p = spare;
         for (int64_t i = 0; i < t->n; ++i) norm[i] = 0;
-        careful_softmax_rows(&rows, t->top);
+        careful_softmax_rows<false>(&rows, t->top);
         for (int64_t i = 0; i < t->n; ++i) norm[i] = 1 / norm[i];
     }
     const int32_t *__restrict certain = t->certain;

@@ -31,7 +31,7 @@ struct SoftmaxRows {
     const Real *weight; /* what weighs nothing is not looked at; null where all do */
     const Real *top;    /* taken off first, or null */
     const Real *base;   /* a factor of each class, `base_step` apart ... */
-    Real *pull;         /* ... for the sum of the factors times the exponentials, or null */
+    Real *pull;         /* ... for the sum of the factors times the exponentials, where `pulls` */
     int64_t base_step;
 };
 
@@ -122,15 +122,11 @@ int out_of_range(const Real *__restrict norm, int64_t n) {
     return found;
 }
 
-/* Exponentials, their sum and, with `pull`, the sum of their products with `base`; returns whether it must be done
+/* Exponentials, their sum and, with `pulls`, the sum of their products with `base`; returns whether it must be done
  * again with care, for which the logits must stand in `z`. */
-template <typename Real>
+template <bool pulls, typename Real>
 int softmax_rows(const SoftmaxRows<Real> *s) {
-    const int weighted = s->weight != nullptr;
-    if (s->pull)
-        weighted ? exp_rows(s, 1, 0, 1, 1) : exp_rows(s, 0, 0, 1, 1);
-    else
-        weighted ? exp_rows(s, 1, 0, 1, 0) : exp_rows(s, 0, 0, 1, 0);
+    s->weight ? exp_rows(s, 1, 0, 1, pulls) : exp_rows(s, 0, 0, 1, pulls);
     return out_of_range(s->norm, s->n);
 }
 
@@ -145,19 +141,17 @@ int all_forbidden(int64_t n, Real *__restrict top) {
 }
 
 /* The same with the largest logit in `top` and taken off; `p` may be null where nothing is weighed or pulled. */
-template <typename Real>
+template <bool pulls, typename Real>
 void careful_softmax_rows(SoftmaxRows<Real> *s, Real *top) {
-    const int weighted = s->weight != nullptr;
+    const int weighted = s->weight != nullptr, stored = s->p != nullptr;
     top_rows(s, top);
     s->top = top;
     if (all_forbidden(s->n, top))
-        exp_rows(s, weighted, 2, s->p != nullptr, s->pull != nullptr);
-    else if (s->pull)
-        weighted ? exp_rows(s, 1, 1, 1, 1) : exp_rows(s, 0, 1, 1, 1);
-    else if (s->p)
-        weighted ? exp_rows(s, 1, 1, 1, 0) : exp_rows(s, 0, 1, 1, 0);
+        exp_rows(s, weighted, 2, stored, pulls);
+    else if (weighted)
+        exp_rows(s, 1, 1, 1, pulls);
     else
-        exp_rows(s, 0, 1, 0, 0);
+        pulls || stored ? exp_rows(s, 0, 1, 1, pulls) : exp_rows(s, 0, 1, 0, 0);
 }
 
 /* Sums over the classes but each voxel's certain one: of `rows`, `step` apart. */

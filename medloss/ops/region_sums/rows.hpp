@@ -95,10 +95,11 @@ void take_softmax(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, in
         .ahead = is_staged(s) ? 0 : t->size,
         .weight = t->weighted ? t->weight : nullptr,
         .base = r->coefficients + BASE,
-        .pull = pulls ? r->pull : nullptr,
+        .pull = r->pull,
         .base_step = PER_CLASS,
     };
-    exponentiate(&s->volume, t, &rows);
+    const auto again = [] {}; /* the logits stay */
+    pulls ? exponentiate<true>(t, &rows, again) : exponentiate<false>(t, &rows, again);
     const Real *__restrict w = t->weight, *__restrict norm = r->norm;
     Real *__restrict unit = t->scale, *__restrict inverse = r->inverse;
 #pragma omp simd
