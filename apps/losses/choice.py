@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medloss.apps.common.errors import UserError
@@ -12,6 +12,7 @@ from medloss.apps.losses.chooser import ADVICE, QUESTIONS, TASKS, Advice, Questi
 from medloss.options import suggestion
 
 WIDTH = 100
+Answers = Mapping[str, tuple[str, ...]]
 OF_THE_TERM = ("weight", "schedule")
 
 
@@ -33,11 +34,12 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is recommended: terms, and what else to know."""
+    """What is recommended: terms, what else to know, and the answers that were assumed."""
 
     task: str
     terms: tuple[Chosen, ...]
     notes: tuple[str, ...]
+    assumed: tuple[str, ...] = field(default=(), compare=False)
 
     def mapping(self) -> dict[str, Any]:
         """The configuration under ``loss``; of a registration by what its losses see."""
@@ -64,7 +66,8 @@ def choose(answers: Mapping[str, str]) -> Choice:
     """What the table recommends.
 
     Args:
-        answers: ``task``, and an answer to each of its questions by name; the first answer stands where none is given.
+        answers: ``task``, and an answer to each of its questions by name, or several with commas between them
+            (``foreground=small,absent``); the first answer stands where none is given.
 
     Raises:
         UserError: no task, or a question or an answer that there is not.
@@ -77,30 +80,51 @@ def choose(answers: Mapping[str, str]) -> Choice:
     task = answers["task"]
     full = _checked(task, answers)
     rows = [row for row in ADVICE if row.task == task and _holds(row, full)]
-    firsts = [row for row in rows if row.role == "first"]
-    terms = [_term(row) for row in [firsts[0], *(row for row in rows if row.role == "add")]]
+    first, *passed = [row for row in rows if row.role == "first"]
+    rows = [row for row in rows if row not in passed]
+    terms = [_term(row) for row in rows if row.role in ("first", "add")]
     settings = [row for row in rows if row.role == "set"]
     for row in settings:
         terms = [_with(term, row) for term in terms]
     notes = [row.why for row in [*settings, *(row for row in rows if row.role == "note")]]
-    return Choice(task, tuple(terms), tuple(notes))
+    given = {name: full[name] for name in answers if name != "task"}
+    assumed = [f"{name}={','.join(each)}" for name, each in full.items() if name not in answers]
+    return Choice(task, tuple(terms), (*notes, *_without_effect(task, given, rows, passed)), tuple(assumed))
 
 
-def _checked(task: str, answers: Mapping[str, str]) -> dict[str, str]:
+def _checked(task: str, answers: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     questions = {question.name: question for question in questions_of(task)}
-    for name, answer in answers.items():
+    found = {name: (next(iter(question.answers)),) for name, question in questions.items()}
+    for name, given in answers.items():
         if name == "task":
             continue
         if name not in questions:
             raise UserError(f"{name} is no question of the task {task}{suggestion(name, questions)}")
-        if answer not in questions[name].answers:
-            raise UserError(f"{name}: no answer is called {answer!r}{suggestion(answer, questions[name].answers)}")
-    return {name: answers.get(name, next(iter(question.answers))) for name, question in questions.items()}
+        for answer in given.split(","):
+            if answer not in questions[name].answers:
+                raise UserError(f"{name}: no answer is called {answer!r}{suggestion(answer, questions[name].answers)}")
+        found[name] = tuple(given.split(","))
+    return found
 
 
-def _holds(row: Advice, answers: Mapping[str, str]) -> bool:
-    wanted = all(answers[name] in values for name, values in row.when.items())
-    return wanted and not any(answers[name] in values for name, values in row.unless.items())
+def _holds(row: Advice, answers: Answers) -> bool:
+    wanted = all(_meet(answers[name], values) for name, values in row.when.items())
+    return wanted and not any(_meet(answers[name], values) for name, values in row.unless.items())
+
+
+def _meet(given: Sequence[str], values: Sequence[str]) -> bool:
+    return not set(given).isdisjoint(values)
+
+
+def _without_effect(task: str, given: Answers, used: Sequence[Advice], passed: Sequence[Advice]) -> Iterator[str]:
+    """A sentence for each given answer that no row names that was used; the first answer of a question needs none."""
+    for question in questions_of(task):
+        for answer in given.get(question.name, ()):
+            if answer == next(iter(question.answers)) or any(answer in row.when.get(question.name, ()) for row in used):
+                continue
+            alone = [row.loss for row in passed if answer in row.when.get(question.name, ())]
+            instead = f" Without the other answers the start would be {alone[0]}." if alone else ""
+            yield f"{question.name}={answer} changes nothing here: other answers come first.{instead}"
 
 
 def _term(row: Advice) -> Chosen:
@@ -142,7 +166,10 @@ def flow(value: Any) -> str:
 
 
 def told(choice: Choice) -> Iterator[str]:
-    """The choice in lines for a terminal: reasons, what else may serve, and the YAML."""
+    """The choice in lines for a terminal: reasons, what else may serve, the YAML, and how to use it."""
+    if choice.assumed:
+        yield from textwrap.wrap(f"assumed: {' '.join(choice.assumed)} (--questions lists all)", WIDTH)
+        yield ""
     for number, term in enumerate(choice.terms):
         yield f"{'start from' if not number else 'add'} {term.name}"
         yield from textwrap.wrap(term.why, WIDTH, initial_indent="    ", subsequent_indent="    ")
@@ -152,3 +179,19 @@ def told(choice: Choice) -> Iterator[str]:
         yield from textwrap.wrap(f"note: {note}", WIDTH, subsequent_indent="      ")
     yield ""
     yield yaml_of(choice).rstrip("\n")
+    yield ""
+    yield from usage(choice)
+
+
+def usage(choice: Choice) -> Iterator[str]:
+    """How to use the choice: a command where an application takes it, and the lines of Python."""
+    mapping = choice.mapping()
+    if choice.task == "segment":
+        yield f"In the application: medloss segment train FOLDER 'loss={flow(mapping)}'"
+    if choice.task == "register":
+        terms = {group: entry for group, entry in mapping.items() if group != "points"}
+        yield f"In the application: medloss register pair FIXED MOVING -o RESULT 'loss={flow(terms)}'"
+    entry = mapping if choice.task != "register" else next(iter(mapping.values()))
+    yield "In Python:"
+    yield "    from medloss.config import build_loss"
+    yield f"    loss = build_loss({entry!r})"

@@ -62,12 +62,16 @@ QUESTIONS = (
         "sparse": "some slices or voxels alone are labelled",
         "ignore": "complete but for some voxels that nobody could tell",
         "soft": "a share per class and voxel, such as the mean of several readers",
-        "noisy": "many masks are wrong",
+        "noisy": "many masks are wrong, or lack some lesions",
     }),
-    Question("segment", "foreground", "How much of a volume is foreground?", {
+    Question("segment", "foreground", "How much of a volume is the smallest class?", {
         "large": "more than about one per cent",
         "small": "less than about one per cent",
         "absent": "many scans or patches have none of some class",
+    }),
+    Question("segment", "classes", "How many classes are there?", {
+        "few": "up to about ten",
+        "many": "more, such as the organs of the body",
     }),
     Question("segment", "structure", "What do the regions look like?", {
         "solid": "organs, tissues, tumours",
@@ -189,17 +193,28 @@ ADVICE = (
             "size of a region may help (size_constraint)."),
     Advice("segment", "note", when={"labels": ("noisy",), "metric": ("surface", "detection")},
         why="The borders and the small regions of wrong masks are wrong too: look whether the added term helps."),
-    Advice("segment", "note",
+    Advice("segment", "note", when={"classes": ("many",)},
+        why="These losses read class indices, and to_onehot_y makes no one-hot array: beside the logits and their "
+            "gradient no memory grows with the number of classes. Boundary, Hausdorff and skeleton terms hold a map "
+            "for each class. generalized_dice weighs rare classes more."),
+    Advice("segment", "note", unless={"labels": ("partial",)},
         why="Channels that may overlap, or one channel: write sigmoid: true in place of softmax: true and "
-            "to_onehot_y: true, and give the target as B N [spatial]. marginal_dice_ce and exclusion need a softmax."),
+            "to_onehot_y: true, and give the target as B N [spatial]."),
+    Advice("segment", "note", when={"labels": ("partial",)},
+        why="marginal_dice_ce and exclusion need a softmax: they are not for channels that overlap. A lesion that "
+            "nobody drew in a scan where others are drawn is a wrong mask: labels=noisy."),
 
     Advice("register", "first", group="image", loss="lncc", options={"kernel_size": 7, "border": "renormalise"},
         when={"images": ("same", "contrast")},
         why="Correlation in small windows: brightness and contrast may change from place to place (Avants 2008).",
         others=("ncc", "mse", "ngf")),
-    Advice("register", "first", group="image", loss="mind_ssc", when={"images": ("modality",)},
-        why="Compares how a voxel resembles its neighbours, which is alike in both modalities (Heinrich 2013).",
-        others=("mi", "nmi", "ngf")),
+    Advice("register", "first", group="image", loss="global_mutual_information", when={"images": ("modality",)},
+        why="Needs no relation of the two intensities but one that holds in the whole image (Viola 1997, Mattes 2003).",
+        others=("nmi", "mind_ssc", "ngf")),
+    Advice("register", "note", when={"images": ("modality",)},
+        why="mind_ssc compares how a voxel resembles its neighbours, and so bears a bias field (Heinrich 2013), but it "
+            "reaches over few voxels: align the images first. On the pairs of T1 and T2 in docs/registration.md mutual "
+            "information was the best and mind_ssc failed."),
     Advice("register", "add", group="label", loss="dice", when={"guidance": ("labels",)},
         why="Draws regions of one name onto each other; label_scales: [0, 2] lets regions that do not touch attract "
             "each other.",

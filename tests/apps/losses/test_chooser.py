@@ -9,7 +9,7 @@ import torch
 
 import medloss
 from medloss.apps.common.errors import UserError
-from medloss.apps.losses.choice import choose, yaml_of
+from medloss.apps.losses.choice import choose, usage, yaml_of
 from medloss.apps.losses.chooser import ADVICE, QUESTIONS, TASKS
 from medloss.config import build_loss, loss_names
 
@@ -64,7 +64,7 @@ DESCRIBED = [
     (
         "MRI of the head onto CT of the same person, without labels. The field must not fold.",
         {"task": "register", "images": "modality", "guidance": "none", "field": "invertible"},
-        ["mind_ssc", "diffusion", "jacobian"],
+        ["global_mutual_information", "diffusion", "jacobian"],
     ),
     (
         "T1 images of two brains, with label maps of the structures that shall lie on each other.",
@@ -154,7 +154,7 @@ def test_every_choice_for_a_registration_is_a_configuration_of_the_application()
 
 def test_every_answer_changes_something():
     """An answer that never matters would be a question asked for nothing."""
-    neutral = {"complete", "large", "solid", "overlap", "none", "smooth"}
+    neutral = {"complete", "large", "few", "solid", "overlap", "none", "smooth"}
     for question in QUESTIONS:
         for answer in set(question.answers) - neutral:
             others = [each for each in EVERY if each["task"] == question.task and each[question.name] == answer]
@@ -194,3 +194,40 @@ def test_a_wrong_answer_is_told(answers, message):
 def test_what_is_not_answered_has_the_first_answer():
     assert choose({"task": "segment"}) == choose(DESCRIBED[0][1])
     assert medloss.DiceCELoss(**choose({"task": "segment"}).terms[0].options)
+
+
+def test_an_answer_without_effect_is_told():
+    notes = choose({"task": "segment", "labels": "partial", "foreground": "small", "metric": "recall"}).notes
+    assert "foreground=small changes nothing here: other answers come first." in " ".join(notes)
+    assert "the start would be tversky_ce" in " ".join(notes)
+    plain = {"task": "segment", "labels": "complete", "foreground": "small", "metric": "detection"}
+    assert "changes nothing" not in " ".join(choose(plain).notes)
+
+
+def test_every_answer_has_an_effect_or_a_sentence():
+    """Beside any other answers: it changes the terms, or a note names it."""
+    for answers in EVERY:
+        found = choose(answers)
+        for question in [each for each in QUESTIONS if each.task == answers["task"]]:
+            answer, plain = answers[question.name], next(iter(question.answers))
+            assert answer == plain or choose({**answers, question.name: plain}) != found, answers
+
+
+def test_several_answers_of_one_question():
+    """Small lesions that many patches lack: the focal term of the one answer, the batch of the other."""
+    (term,) = choose({"task": "segment", "foreground": "small,absent"}).terms
+    assert term.name == "dice_focal" and term.options["batch"]
+
+
+def test_the_lines_of_python_run_and_the_command_is_a_configuration():
+    from medloss.apps.common.config import load_config
+    from medloss.apps.registration.config import PairConfig
+    from medloss.apps.segmentation.config import Config
+
+    for answers in ({"task": "segment", "structure": "tubes"}, {"task": "restore"}, {"task": "register"}):
+        *first, line = usage(choose(answers))
+        exec(f"from medloss.config import build_loss\n{line.strip()}")
+        for command in first[:-2]:
+            override = command.split("'")[1]
+            kind = Config if answers["task"] == "segment" else PairConfig
+            assert load_config(kind, [], ["data.root=.", override] if kind is Config else [override]).loss
