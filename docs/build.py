@@ -1,8 +1,8 @@
 """Write the generated pages of the documentation: ``python docs/build.py``.
 
-``losses.md`` lists every loss from its docstring, ``contract.md`` prints the matrix of the contract from the table that
-the tests run, ``known_differences.md`` the rows in which a drop-in differs from its peer, and ``configuration.md``
-every key of the applications.
+``losses.md`` lists every loss from its docstring; ``contract.md`` prints the matrix of the contract from the table that
+the tests run; ``known_differences.md`` has the rows in which a drop-in differs from its peer, ``configuration.md`` the
+keys of the applications, and ``choosing.md`` the table of the loss chooser.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS / "tables")]
 
+import choosing_page  # noqa: E402
 from cases import KINDS, TABLE, applies  # noqa: E402
 from peer_differences import AUTHORS_DIFFERENCES, KNOWN_DIFFERENCES  # noqa: E402
 from row import CELLS  # noqa: E402
@@ -23,6 +24,7 @@ from medloss.apps.common.config_text import Key, keys_of  # noqa: E402
 from medloss.apps.losses import describe  # noqa: E402
 from medloss.apps.registration.config import PairConfig, RegistrationConfig  # noqa: E402
 from medloss.apps.segmentation.config import Config  # noqa: E402
+from medloss.config import ALIASES  # noqa: E402
 from medloss.registry import losses, snake_case  # noqa: E402
 
 TITLES = {
@@ -39,8 +41,9 @@ NOTE = "<!-- written by docs/build.py; do not edit -->\n"
 LOSSES = """# Losses
 
 Each is one class of `medloss`; its docstring (`help(medloss.DiceLoss)`) has the formula, shapes, range, limits, errors
-and an example. In YAML the name is that of the second column. [families.md](families.md) groups
-them, and `medloss losses choose` names those for a task.
+and an example. In YAML the name is that of the second column; a short one may stand behind it.
+[families.md](families.md) groups them, and [choosing.md](choosing.md) (in the terminal: `medloss losses choose`)
+suggests losses for a task.
 """
 CONTRACT = """# The contract, loss by loss
 
@@ -55,8 +58,10 @@ a test that shows both.
 CONFIGURATION = """# Configuration, key by key
 
 A YAML file holds these keys; an override on the command line sets one: `train.optimizer.lr=1e-3`. An unknown key is an
-error that names the nearest known one. `medloss segment plan DATA -o plan.yaml` writes a whole file for a data set, and
-`--print-config` prints what a command would use. The losses under `loss` are those of [losses.md](losses.md).
+error that names the nearest known one. A file of your own begins with the defaults of this page; the plan of
+`medloss segment train FOLDER` sets other values, chosen from the data ([what is planned](segmentation.md)).
+`medloss segment plan DATA -o plan.yaml` writes that plan as a whole file, and `--print-config` prints what a command
+would use. The losses under `loss` are those of [losses.md](losses.md).
 """
 HEAD = "| key | values | default | meaning |\n|---|---|---|---|"
 SCHEMAS = {
@@ -104,10 +109,16 @@ def loss_page() -> str:
         ]
         for cls in sorted(losses(kind).values(), key=lambda cls: cls.__name__):
             doc = inspect.cleandoc(cls.__doc__)
-            cells = [f"`{cls.__name__}`", f"`{snake_case(cls.__name__)}`", sentence(doc), section(doc, "Range")]
+            cells = [f"`{cls.__name__}`", yaml_names(cls), sentence(doc), section(doc, "Range")]
             parts.append(f"| {' | '.join(cells)} | {section(doc, 'References')} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def yaml_names(cls: type) -> str:
+    """The name of a loss in YAML, and the short one behind it where it has one."""
+    name = snake_case(cls.__name__)
+    return ", ".join(f"`{each}`" for each in [name, *(short for short, long in ALIASES.items() if long == name)])
 
 
 def contract_page() -> str:
@@ -179,6 +190,7 @@ PAGES = {
     "contract.md": contract_page,
     "known_differences.md": differences_page,
     "configuration.md": configuration_page,
+    "choosing.md": lambda: f"{NOTE}\n{choosing_page.page()}",
 }
 
 

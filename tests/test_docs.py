@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("losses.md", "contract.md", "known_differences.md", "configuration.md")
+PAGES = ("losses.md", "contract.md", "known_differences.md", "configuration.md", "choosing.md")
 
 
 @pytest.fixture(scope="module")

@@ -133,9 +133,11 @@ def test_links_to_files_become_links_to_pages(script):
     assert script.relinked("[a](../losses.md)", "docs/cookbook/x.md", "cookbook/x.md") == "[a](../losses.md)"
 
 
-def test_the_lines_of_nibabel_apply_a_field_as_medloss_does(tmp_path, monkeypatch):
+@pytest.mark.parametrize("library", ["itk", "SimpleITK", "nibabel"])
+def test_the_lines_of_a_library_apply_a_field_as_medloss_does(library, tmp_path, monkeypatch):
     nibabel, np = pytest.importorskip("nibabel"), pytest.importorskip("numpy")
     pytest.importorskip("scipy")
+    pytest.importorskip(library)
     from medloss.apps.common.fields import save_displacement
     from medloss.apps.registration.transform_cli import warp
 
@@ -148,7 +150,7 @@ def test_the_lines_of_nibabel_apply_a_field_as_medloss_does(tmp_path, monkeypatc
         nibabel.save(nibabel.Nifti1Image(random.random((9, 8, 10), np.float32), affine), f"{name}.nii.gz")
     save_displacement(Path("result/field.nii.gz"), random.uniform(-1, 1, (3, 9, 8, 10)).astype(np.float32), affine)
     page = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "nibabel" in block)
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.S) if f"import {library}" in block)
     exec(compile(code, "conventions.md", "exec"), {})
     theirs = nibabel.load("moved.nii.gz").get_fdata()
     options = {"output": Path("ours.nii.gz"), "transform": ["result/field.nii.gz"], "like": Path("fixed.nii.gz")}

@@ -80,7 +80,7 @@ def choose(answers: Mapping[str, str]) -> Choice:
     task = answers["task"]
     full = _checked(task, answers)
     rows = [row for row in ADVICE if row.task == task and _holds(row, full)]
-    first, *passed = [row for row in rows if row.role == "first"]
+    _first, *passed = [row for row in rows if row.role == "first"]
     rows = [row for row in rows if row not in passed]
     terms = [_term(row) for row in rows if row.role in ("first", "add")]
     settings = [row for row in rows if row.role == "set"]

@@ -1,7 +1,7 @@
 """Write the sources of the site: ``python docs/site/generate.py FOLDER``. Sphinx makes pages of them.
 
 What stands in a file of the checkout is copied, with its links turned into links between pages; the page of a loss, of
-the chooser, of the commands and of each module is written from the code. ``--without-pictures`` is the quick way.
+the commands and of each module is written from the code. ``--without-pictures`` is the quick way.
 """
 
 from __future__ import annotations

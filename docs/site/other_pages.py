@@ -10,8 +10,6 @@ from pathlib import Path
 from loss_pages import heading, table
 
 import medloss
-from medloss.apps.losses.choice import questions_of
-from medloss.apps.losses.chooser import ADVICE, TASKS, Advice
 from medloss.config import loss_names
 from medloss.registry import losses, snake_case
 
@@ -28,7 +26,7 @@ MODULES = {
 LISTED = ("functional", "compat_monai", "compat_kornia", "compat_gdl")
 """Modules whose names are listed with a line each: the page of the loss has the rest."""
 ORDER = {
-    "Start": ["choose", "tutorials/overview", "cookbook/overview", "conventions"],
+    "Start": ["choosing", "tutorials/overview", "cookbook/overview", "conventions"],
     "Losses": ["families", "losses", "contract", "known_differences", "performance", "gpu"],
     "Applications": ["applications", "commands", "configuration", "segmentation", "registration"],
     "Library": ["library", "functional", "transforms", "operators", "compat_"],
@@ -43,17 +41,25 @@ HOUSE = """
 
 def pages() -> dict[str, str]:
     """Name and text of each."""
-    found = {"choose.rst": chooser(), "commands.md": commands(), "cookbook/overview.md": cookbook()}
+    found = {"commands.md": commands(), "cookbook/overview.md": cookbook()}
     return found | {f"{name}.rst": module(name) for name in MODULES}
 
 
 def dressed(page: str, text: str) -> str:
     """A copied page with what the site adds: links to the pages of losses, and the drawing of the house."""
     if page == "losses.md":
-        return re.sub(r"^\| `(\w+)` \| `(\w+)` \|", r"| [`\1`](losses/\2.rst) | `\2` |", text, flags=re.M)
+        return re.sub(r"^\| `(\w+)` \| `(\w+)`", r"| [`\1`](losses/\2.rst) | `\2`", text, flags=re.M)
+    if page == "choosing.md":
+        return re.sub(r"`(\w+)`", linked, text)
     if page == "inside.md":
         return text.replace("# Contributing\n", "# How it works inside, and how to contribute\n" + HOUSE, 1)
     return text
+
+
+def linked(found: re.Match[str]) -> str:
+    """The name of a loss with a link to its page; any other word as it is."""
+    cls = loss_names().get(found.group(1))
+    return found.group() if cls is None else f"[{found.group()}](losses/{snake_case(cls.__name__)}.rst)"
 
 
 def contents(names: list[str]) -> str:
@@ -92,48 +98,6 @@ def cookbook() -> str:
 def fits(name: str, start: str) -> bool:
     """Whether a page belongs to an entry of ``ORDER``: it is that page, or lies in that folder."""
     return name.startswith(start) if start.endswith(("/", "_")) or not start else name == start
-
-
-def chooser() -> str:
-    """The questions, and the whole table with reasons."""
-    parts = [
-        heading("Which loss?", "="),
-        "Answer the questions of your task. Start from the first row of *start* that fits, take every row of *add* "
-        "that fits, and set what *set* says. The terminal answers from the same table::\n",
-        "    medloss losses choose\n    medloss losses choose task=segment structure=tubes metric=topology\n",
-    ]
-    for task, told in TASKS.items():
-        parts += [heading(f"{task}: {told}", "-")]
-        rows = [
-            [question.asks, "; ".join(f"**{name}**: {words}" for name, words in question.answers.items())]
-            for question in questions_of(task)
-        ]
-        parts.append(table(["question", "answers"], rows))
-        rows = [
-            [{"first": "start"}.get(row.role, row.role), conditions(row), named(row), row.why]
-            for row in ADVICE
-            if row.task == task
-        ]
-        parts.append(table(["", "if", "loss and settings", "why"], rows))
-    return "\n".join(parts)
-
-
-def conditions(row: Advice) -> str:
-    """When a row holds, in words."""
-    wanted = [f"{name}: {' or '.join(values)}" for name, values in row.when.items()]
-    barred = [f"not {name}: {' or '.join(values)}" for name, values in row.unless.items()]
-    return "; ".join(wanted + barred) or "always"
-
-
-def named(row: Advice) -> str:
-    """The loss with a link and its settings, and what else may serve."""
-    found = " ".join(filter(None, [link(row.loss), f"``{dict(row.options)}``" if row.options else ""]))
-    return found + (f"; or {', '.join(map(link, row.others))}" if row.others else "")
-
-
-def link(name: str) -> str:
-    """A loss as a link to its page."""
-    return f":doc:`{name} </losses/{snake_case(loss_names()[name].__name__)}>`" if name else ""
 
 
 def commands() -> str:
