@@ -14,6 +14,7 @@ from medloss.apps.common.fields import RAS_TO_LPS
 from medloss.apps.common.formats import image_suffix
 from medloss.apps.common.images import Volume, like_dtype, load_channels, load_image, save_volume
 from medloss.apps.common.labels import label_values, load_label_channels
+from medloss.apps.common.notes import note
 from medloss.apps.common.output import atomic_write, write_csv
 from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.common.tables import read_table
@@ -55,6 +56,8 @@ def warp_image_file(
         warped = np.empty((*grid.shape, volume.array.shape[3]), volume.array.dtype)
         for index in range(warped.shape[3]):
             frame = np.ascontiguousarray(volume.array[..., index])
+            if kind == "image" and _looks_like_labels(frame):
+                note(f"{source} holds few whole numbers: if they are labels, say --label, as interpolation mixes them")
             outside = _background(frame, kind, background, source)
             warped[..., index] = PULLS[kind](frame, places, outside)
         base = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.affine, volume.spacing)
@@ -107,6 +110,12 @@ def point_of(source: Path, line: int, cells: dict[str, str]) -> list[float]:
         given = ", ".join(cells[axis] or "nothing" for axis in "xyz")
         raise UserError(f"{source}, line {line}: x, y and z are {given}, expected three numbers in mm")
     return place
+
+
+def _looks_like_labels(frame: np.ndarray) -> bool:
+    """Whether an array of integers has few values, by some 64 voxels along each axis."""
+    some = frame[tuple(slice(None, None, max(size // 64, 1)) for size in frame.shape)]
+    return bool(np.issubdtype(frame.dtype, np.integer) and len(np.unique(some)) <= 64)
 
 
 class _Places:

@@ -74,6 +74,20 @@ def test_labels_by_their_linear_share(tmp_path):
     assert set(np.unique(load(tmp_path / "out.nii.gz"))) == {1, 3, 7}
 
 
+@pytest.mark.parametrize(
+    "dtype, option, told", [(np.uint8, [], True), (np.uint8, ["--label"], False), (np.float32, [], False)]
+)
+def test_a_label_map_that_is_warped_as_an_image_is_told(tmp_path, capfd, dtype, option, told):
+    """An image of integers has more values than labels have."""
+    write_transform(tmp_path / "shift.nii.gz", shift_by_voxels("oblique", (1, 0, 0)))
+    labels = save(tmp_path / f"{dtype.__name__}{len(option)}.nii.gz", (blobs() > 0.5).astype(dtype), AFFINES["oblique"])
+    image = save(tmp_path / "image.nii.gz", (1000 * blobs()).astype(np.int16), AFFINES["oblique"])
+    assert run("warp", labels, *option, "-t", tmp_path / "shift.nii.gz", "-o", tmp_path / "out.nii.gz") == 0
+    assert ("say --label" in capfd.readouterr().err) == told
+    assert run("warp", image, "-t", tmp_path / "shift.nii.gz", "-o", tmp_path / "out.nii.gz") == 0
+    assert "say --label" not in capfd.readouterr().err
+
+
 def _points(path, points, **columns):
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
