@@ -35,9 +35,9 @@ void Regions<Real>::load(Tile<Real> *t, RegionRows<Real> *r) const {
 
 template <typename Real>
 void Regions<Real>::add(Tile<Real> *t, RegionRows<Real> *r, double *sums) const {
-    double voxels = r->voxels;
     r->labelled ? add_labelled(this, t, r, sums) : add_memberships(this, t, r, sums);
-    for (int64_t i = 0; i < t->n; ++i) voxels += (double)t->weight[i];
+    double voxels = t->weighted ? r->voxels : r->voxels + (double)t->n; /* whose sum is exact */
+    for (int64_t i = 0; t->weighted && i < t->n; ++i) voxels += (double)t->weight[i];
     r->voxels = voxels;
 }
 
