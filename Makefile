@@ -78,6 +78,9 @@ cookbook: $(STAMP)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := "$(PYTHON)" -c "import runpy; runpy.run_path('medloss/ops/build.py', run_name='__main__')"
 
+# A script beside the clone would find the clone's folder, called medloss too, before the package that pip linked.
+ON_PATH = echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/medloss_clone.pth"
+
 $(STAMP): $(INPUTS)
 	@if [ -z "$(PYTHON)" ]; then echo "medloss needs Python 3.10, 3.11 or 3.12, and none of python3, python3.12, python3.11, python3.10 is one." \
 		"Install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; fi
@@ -89,6 +92,7 @@ $(STAMP): $(INPUTS)
 	$(INSTALL) "$$(grep '^torch==' constraints.txt)" && \
 	MEDLOSS_WITHOUT_NATIVE=1 $(INSTALL) -c constraints.txt -e '.[apps,demo,test,check]'; \
 	status=$$?; wait $$compiling; exit $$status
+	@$(ON_PATH)
 	@touch $@
 
 docs: $(STAMP)

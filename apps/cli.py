@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         needs = "error: the command medloss needs packages that are not installed"
-        print(f"{needs} ({', '.join(missing)}): pip install 'medloss[apps]'", file=sys.stderr)
+        likely = "pip install 'medloss[apps]' (in a clone: pip install '.[apps]')"
+        print(f"{needs} ({', '.join(missing)}): {likely}", file=sys.stderr)
         sys.exit(2)
     _spin_shortly()
     from medloss.apps.commands import app

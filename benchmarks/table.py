@@ -61,8 +61,8 @@ def short_table() -> str:
     memory = json.loads((HERE / "results" / "memory.json").read_text())["rows"]
     about = speed["machine"]
     lines = [
-        f"{about['processor']}, {about['threads']} threads, {speed['dtype']}, forward and backward; memory beyond the "
-        "inputs, in inputs.",
+        f"{about['processor']}, {about['threads']} threads, {speed['dtype']}, forward and backward; memory: what is "
+        "needed beside the inputs, as a multiple of them.",
         "",
         "| row | beside | times as fast | memory ours | theirs |",
         "|---|---|---|---|---|",

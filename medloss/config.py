@@ -191,7 +191,8 @@ def options_model(cls: type[Configured]) -> Any:
     try:
         from pydantic import ConfigDict, create_model
     except ImportError as fault:
-        raise ImportError("losses from a mapping need pydantic: pip install 'medloss[apps]'") from fault
+        likely = "pip install 'medloss[apps]' (in a clone: pip install '.[apps]')"
+        raise ImportError(f"losses from a mapping need pydantic: {likely}") from fault
     hints = get_type_hints(cls)
     options: dict[str, Any] = {}
     for name, option in options_of(cls).items():

@@ -12,7 +12,8 @@ try:
 except ModuleNotFoundError as fault:
     if fault.name != "monai":
         raise
-    needs = "medloss.transforms needs MONAI, which is not installed: pip install 'medloss[transforms]'"
+    likely = "pip install 'medloss[transforms]' (in a clone: pip install '.[transforms]')"
+    needs = f"medloss.transforms needs MONAI, which is not installed: {likely}"
     raise ModuleNotFoundError(needs, name="monai") from None
 
 from medloss.transforms.border_weights import BorderWeightMap, BorderWeightMapd

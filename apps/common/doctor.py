@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from importlib import metadata
 
 PACKAGES = ("medloss", "torch", "triton", "monai", "pytorch-ignite", "numpy", "scipy", "nibabel", "itk-io", "kornia")
-EXTRAS = {"nilearn": "the demo (pip install 'medloss[demo]')", "tensorboard": "curves in TensorBoard"}
+EXTRAS = {
+    "nilearn": "the demo: pip install 'medloss[demo]' (in a clone: pip install '.[demo]')",
+    "tensorboard": "curves in TensorBoard",
+}
 
 
 def doctor() -> str:

@@ -33,7 +33,7 @@ def load_template(spacing_mm: int = SPACING_MM) -> Template:
     except ImportError:
         raise UserError(
             "medloss demo needs nilearn, which brings the MNI152 template, and it is not installed; "
-            "install it with: pip install 'medloss[demo]'"
+            "install it with: pip install 'medloss[demo]' (in a clone: pip install '.[demo]')"
         ) from None
     t1 = datasets.load_mni152_template(resolution=spacing_mm)
     grey = datasets.load_mni152_gm_template(resolution=spacing_mm).get_fdata()

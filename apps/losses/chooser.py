@@ -187,7 +187,7 @@ ADVICE = (
     Advice("segment", "set", options={"ignore_index": 255}, when={"labels": ("sparse", "ignore")},
         why="Give the voxels that nobody labelled a number of their own, such as 255: they leave every sum."),
     Advice("segment", "set", options={"batch": True}, when={"foreground": ("absent",)},
-        why="Sums over the batch before the quotient, so that a patch without a class does not cost 1 for one voxel."),
+        why="Dice sums over the batch first. Otherwise one false voxel in a patch without the class costs nearly 1."),
     Advice("segment", "note", when={"labels": ("sparse",)},
         why="Distances, skeletons and instances need whole volumes: no such term is named for slices. Bounds on the "
             "size of a region may help (size_constraint)."),

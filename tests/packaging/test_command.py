@@ -94,7 +94,7 @@ def test_without_the_applications_packages_every_command_says_what_to_install(pa
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the command medloss needs packages that are not installed (h5py, ignite, itk, ")
-    assert line.endswith("pip install 'medloss[apps]'")
+    assert line.endswith("pip install 'medloss[apps]' (in a clone: pip install '.[apps]')")
 
 
 def test_without_them_the_version_is_known():
@@ -107,7 +107,8 @@ def test_without_one_of_them(name):
     done = without((name,), "from medloss.apps.cli import main; main(['register', 'pair', 'a.nii', 'b.nii'])")
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: the command medloss needs packages that are not installed ({name}): pip install 'medloss[apps]'\n"
+        f"error: the command medloss needs packages that are not installed ({name}): "
+        "pip install 'medloss[apps]' (in a clone: pip install '.[apps]')\n"
     )
 
 
@@ -128,7 +129,7 @@ def test_transforms_without_monai():
         done = without(("monai",), statement)
         assert done.stderr.splitlines()[-1] == (
             "ModuleNotFoundError: medloss.transforms needs MONAI, which is not installed: "
-            "pip install 'medloss[transforms]'"
+            "pip install 'medloss[transforms]' (in a clone: pip install '.[transforms]')"
         )
 
 
