@@ -28,3 +28,10 @@ def test_every_generated_page_is_listed(build) -> None:
 def test_a_page_is_up_to_date(build, name: str) -> None:
     written = (DOCS / name).read_text(encoding="utf-8")
     assert written == build.PAGES[name](), f"docs/{name} is stale: run `make docs`"
+
+
+def test_every_key_of_every_configuration_has_a_meaning(build) -> None:
+    from medloss.apps.common.config_text import keys_of
+
+    silent = [key.path for schema in build.SCHEMAS.values() for key in keys_of(schema) if not key.told]
+    assert not silent, f"keys without a docstring below them: {', '.join(silent)}"

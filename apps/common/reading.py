@@ -19,8 +19,11 @@ class Reading(Model):
     """
 
     nan: Literal["refuse", "zero"] = "refuse"
+    """What to do with NaN and infinite intensities."""
     space: Literal["warn", "itk", "refuse"] = "warn"
+    """What to do when nibabel and ITK place one header differently."""
     trust_arrays: bool = False
+    """Use labels and masks voxel by voxel although their header places them elsewhere."""
 
 
 DEFAULT = Reading()

@@ -22,6 +22,7 @@ class OptimizerConfig(Model):
     lr: float = pydantic.Field(1e-3, gt=0, le=1e6)
     """The highest learning rate."""
     weight_decay: float = pydantic.Field(1e-5, ge=0, le=100)
+    """Decay of the weights in each step, decoupled from the gradient."""
 
 
 class ScheduleConfig(Model):
@@ -31,6 +32,7 @@ class ScheduleConfig(Model):
     """
 
     name: Literal["cosine", "poly", "constant"] = "cosine"
+    """Shape of the learning rate after the warm-up."""
     warmup: float = pydantic.Field(0, ge=0, le=MOST_EPOCHS)
     """Epochs of linear rise."""
 

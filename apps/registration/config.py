@@ -42,9 +42,13 @@ class Losses(Model):
     """
 
     image: Annotated[LossMapping, losses("image")] = {}
+    """Losses of the moved and the fixed image."""
     label: Annotated[LossMapping, losses("label", of_memberships)] = {}
+    """Losses of the moved and the fixed label maps."""
     points: Annotated[LossMapping, losses("points")] = {}
+    """Losses of landmarks, in mm."""
     field: Annotated[LossMapping, losses("field")] = {}
+    """Losses of the field, in mm."""
     label_scales: list[Annotated[float, pydantic.Field(ge=0, le=100)]] = pydantic.Field([0], min_length=1)
     """Label losses are averaged over labels blurred with these sigmas in voxels: far regions then attract each
     other.
@@ -59,8 +63,11 @@ class Losses(Model):
 
 class _Registration(Model):
     seed: Seed = 0
+    """Seed of all random numbers."""
     device: Device = "auto"
+    """`cpu`, `cuda`, `cuda:1`, or `auto`: a GPU where there is one."""
     threads: Threads | None = None
+    """Threads of the processor; null: as many as it has cores."""
 
     def _check_field(self, transform: str, regularise: str) -> None:
         if regularise == "velocity" and transform == "ddf":
@@ -83,10 +90,15 @@ class Affine(Model):
     """
 
     model: Literal["affine", "rigid", "none"] = "affine"
+    """Which map is found; none leaves the stage out."""
     pyramid: list[Factor] = pydantic.Field([4, 2], min_length=1, max_length=16)
+    """Voxel size of each level, as a multiple of the fixed image's finest."""
     iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [60, 15]
+    """Steps at each level."""
     lr: list[Positive] = [0.02, 0.01]
+    """Size of a step at each level, in halves of the image's diagonal."""
     loss: Annotated[LossMapping, losses("image")] = {}
+    """Image losses of this stage; see above."""
 
     def with_loss(self, image: LossMapping) -> Affine:
         """With the losses that the stage uses, given those of the deformation; ``model: none`` where it has none."""
@@ -116,10 +128,15 @@ class Search(Model):
     """
 
     use: bool = True
+    """Whether the search is made."""
     step: Factor = 3
+    """Voxels from one offset to the next."""
     radius: int = pydantic.Field(5, ge=1, le=8)
+    """Offsets to either side of 0 along each axis."""
     cell: int = pydantic.Field(2, ge=1, le=8)
+    """Size of a cell along each axis, in steps."""
     window: int = pydantic.Field(9, ge=3, le=31)
+    """Window in which intensities are normalised, in voxels."""
 
 
 class PairConfig(_Registration):
@@ -163,10 +180,10 @@ class PairConfig(_Registration):
     a dvf.
     """
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
+    """Squarings of a velocity field: 6 are 64 steps of Euler."""
     regularise: Literal["displacement", "velocity"] = "displacement"
     """Which field the field losses see."""
     read: Reading = Reading()
-    """What to do with files that can be read in more than one way."""
     loss: Losses = Losses(
         image={"lncc": {"kernel_size": 7, "border": "renormalise"}},
         field={
@@ -227,20 +244,25 @@ class Network(Model):
     options: dict[str, Any] = {}
     """Further arguments of MONAI's class."""
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
+    """Squarings of a velocity field: 6 are 64 steps of Euler."""
 
 
 class RegistrationTrain(TrainConfig):
     """How long and how to train; one pair at a time by default, since fixed grids differ."""
 
     epochs: int = pydantic.Field(50, ge=1, le=MOST_EPOCHS)
+    """Passes over all pairs."""
     batch: int = pydantic.Field(1, ge=1, le=4096)
+    """Pairs in one step."""
 
 
 class Validate(Model):
     """Validation every so many epochs by the mean Dice of all regions (by the loss, without labels)."""
 
     every: int = pydantic.Field(1, ge=1, le=10**6)
+    """Epochs from one validation to the next."""
     keep: int = pydantic.Field(1, ge=1, le=1000)
+    """How many of the best checkpoints stay."""
 
 
 class RegistrationConfig(_Registration):
@@ -250,6 +272,7 @@ class RegistrationConfig(_Registration):
     loss: Losses
     model: Network = Network()
     regularise: Literal["displacement", "velocity"] = "displacement"
+    """Whether losses of `field` see the displacement or the velocity."""
     augment: Augment = Augment()
     train: RegistrationTrain = RegistrationTrain()
     validate_: Validate = pydantic.Field(Validate(), alias="validate")

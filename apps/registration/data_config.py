@@ -42,12 +42,19 @@ class Augment(Model):
     """
 
     prob: float = pydantic.Field(0.0, ge=0, le=1)
+    """Share of the images that are moved."""
     rotate: float = pydantic.Field(10.0, ge=0, le=180)
+    """Largest angle about each axis, in degrees."""
     scale: float = pydantic.Field(0.1, ge=0, lt=1)
+    """Largest change of the size, as a share."""
     shift: float = pydantic.Field(0.05, ge=0, le=1)
+    """Largest shift, as a share of the size."""
     field: float = pydantic.Field(1.0, ge=0, le=100)
+    """Largest displacement of the smooth field, in voxels."""
     field_points: int = pydantic.Field(5, ge=2, le=64)
+    """Points of the smooth field along each axis."""
     noise: float = pydantic.Field(0.0, ge=0, le=10)
+    """Standard deviation of the noise on intensities."""
 
 
 class Data(Model):
@@ -63,11 +70,17 @@ class Data(Model):
     """
 
     kind: Literal["paired", "unpaired", "grouped", "atlas"] = "paired"
+    """How pairs are made of the files."""
     root: Folder | None = None
+    """The folder that holds `train/`, `valid/` and `test/`."""
     train: Folders | None = None
+    """Folders or lists to train on, in place of `root`'s."""
     valid: Folders | None = None
+    """Folders or lists to validate on."""
     test: Folders | None = None
+    """Folders or lists to test on."""
     valid_fraction: float = pydantic.Field(0.1, ge=0, lt=1)
+    """Share of train, from its end, that is held out where there is no `valid`."""
     labels: Labels | None = None
     """Left out: no label is read."""
     points: Literal["lps", "ras"] | None = None
@@ -83,13 +96,16 @@ class Data(Model):
     sample_image_in_group: bool = True
     """One pair for each group, another one in each epoch; false: all pairs that there are."""
     atlas: Folder | None = None
+    """The atlas image, which is always fixed."""
     atlas_label: Folder | None = None
+    """Its label map."""
     atlas_points: Folder | None = None
+    """Its landmarks."""
     read: Reading = Reading()
-    """What to do with files that can be read in more than one way."""
     size: tuple[Size, Size, Size] | None = None
     """Voxels of the grid that the network works on; none: each fixed image's own grid."""
     initialise: Initialise = "resize"
+    """How the moving image is laid over the fixed one before the network."""
 
     @pydantic.model_validator(mode="after")
     def _somewhere(self) -> Data:

@@ -27,8 +27,11 @@ class DeepSupervision(Model):
     """
 
     outputs: int = pydantic.Field(0, ge=0, le=16)
+    """How many coarser outputs are trained beside the finest one."""
     weights: Literal["exp", "same", "two"] | list[Annotated[float, pydantic.Field(ge=0)]] = "exp"
+    """Weight of each output, the finest first; divided by their sum."""
     resize: Literal["nearest", "max", "soft"] = "nearest"
+    """How labels are made as coarse as an output."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> DeepSupervision:
@@ -54,13 +57,17 @@ class Network(Model):
     """
 
     name: Literal["unet", "basicunet", "dynunet", "segresnet", "swinunetr"] = "dynunet"
+    """Which network of MONAI."""
     channels: list[Size] = pydantic.Field([16, 32, 64, 128], min_length=2, max_length=10)
+    """Channels of each level, the first at full resolution."""
     strides: list[tuple[Stride, Stride, Stride]] | None = None
     """Of dynunet; all axes are halved by default."""
     residual: bool = False
     """Blocks of dynunet."""
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)
+    """Share of the features that are set to zero at random in training."""
     norm: Literal["instance", "batch"] = "instance"
+    """Normalisation after each convolution; see above."""
     deep_supervision: DeepSupervision = DeepSupervision()
     """Of dynunet and segresnet."""
 
@@ -117,8 +124,11 @@ class SegmentationTrain(TrainConfig):
     """
 
     augment: Literal["default", "none"] = "default"
+    """Random changes of patches, in nnU-Net's range, or none."""
     mirror: list[Literal[0, 1, 2]] = []
+    """Axes along which patches are mirrored at random."""
     foreground: float = pydantic.Field(0.5, ge=0, le=1)
+    """Share of the patches that lie around a voxel of a class."""
 
 
 class Validate(Model):
@@ -130,9 +140,13 @@ class Validate(Model):
     """
 
     every: int = pydantic.Field(1, ge=1, le=10**6)
+    """Epochs from one validation to the next."""
     share: float = pydantic.Field(0.2, gt=0, le=1)
+    """Share of the time that validation may take."""
     patience: int | None = pydantic.Field(None, ge=1, le=10**6)
+    """Validations without a better one after which training ends; null: never."""
     keep: int = pydantic.Field(1, ge=1, le=1000)
+    """How many of the best checkpoints stay."""
     previews: int = pydantic.Field(1, ge=0)
     """Cases drawn whenever the network is the best so far."""
 
@@ -141,7 +155,9 @@ class Inference(Model):
     """The sliding window: overlap of neighbouring windows (share of the patch) and windows per forward pass."""
 
     overlap: float = pydantic.Field(0.5, ge=0, le=0.95)
+    """Overlap of neighbouring windows, as a share of the patch."""
     batch: int = pydantic.Field(2, ge=1, le=4096)
+    """Windows in one forward pass."""
 
 
 def _check_losses(mapping: LossMapping, info: pydantic.ValidationInfo) -> LossMapping:
@@ -169,6 +185,7 @@ class Config(Model):
     """Threads of the processor; none: as many as torch takes."""
     data: Data
     loss: Losses  # names (``dice``, ``[dice, focal]``) or {name: options}; the run's file has what the data add
+    """Losses by name with their options and weights: `dice_ce`, `[dice, focal]`, or `{dice: {weight: 1, ...}}`."""
     model: Network = Network()
     train: SegmentationTrain = SegmentationTrain()
     validate_: Validate = pydantic.Field(Validate(), alias="validate")

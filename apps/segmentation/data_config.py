@@ -70,7 +70,9 @@ class Split(Model):
     """
 
     fraction: float = pydantic.Field(0.2, ge=0, lt=1)
+    """Share of the sorted cases, from the end, that is held out."""
     ids: list[str] | str | None = None
+    """The cases that are held out: a list, or `first..last`."""
     folds: int | None = pydantic.Field(None, ge=2, le=1000)
     """Blocks that the sorted ids are cut into, of which one is held out."""
     fold: int | None = pydantic.Field(None, ge=0)
@@ -104,15 +106,21 @@ class Data(Model):
     """
 
     kind: Literal["folders", "msd", "csv"] = "folders"
+    """How the data set is laid out."""
     root: DataPath | None = None
+    """The folder of the data set."""
     images: DataPath | None = None
+    """The folder of the images, where it is not in `root`."""
     masks: DataPath | None = None
+    """The folder of the label maps, where it is not in `root`."""
     file: DataPath | None = None
+    """The table of `kind: csv`."""
     labels: dict[str, Id | list[Id]] = {}
     """Name: id in the files; empty: as found, or as dataset.json says."""
     ignore: Id | None = None
     """Label of voxels that nobody annotated: neither loss nor Dice counts them."""
     region_order: list[Id] | None = None
+    """The id that `predict` writes for each region, in the order of the regions; later ones overwrite."""
     channels: list[str] = []
     """Names of the image's channels; empty: as dataset.json or the CSV's columns say."""
     label_channels: list[str] = pydantic.Field([], max_length=8)
@@ -161,7 +169,6 @@ class Data(Model):
         return max(len(self.channels), 1)
 
     read: Reading = Reading()
-    """What to do with files that can be read in more than one way."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
