@@ -90,8 +90,19 @@ def likelihoods(logits: Tensor, activation: str, both: bool = False) -> Likeliho
     return Likelihoods(logits, 1 - logits, nothing, nothing)
 
 
+def largest(map: Tensor) -> Tensor:
+    """The class of each voxel that has the most, B 1 [spatial], the first of several.
+
+    On the CPU ``argmax`` along this axis takes ten times as long as ``max``, which tells the place beside the value.
+
+    >>> largest(torch.tensor([[[0.2], [0.4], [0.4]]]))
+    tensor([[[1]]])
+    """
+    return map.detach().max(1, keepdim=True).indices
+
+
 def _of_softmax(logits: Tensor, both: bool) -> Likelihoods:
-    at = logits.detach().argmax(1, keepdim=True)
+    at = largest(logits)
     is_top = torch.zeros_like(logits, dtype=torch.bool).scatter(1, at, True)
     top = logits.gather(1, at)
     behind = logits - top + 0 * top.detach()  # beside an infinite one nothing is a number
@@ -124,7 +135,7 @@ class _Softmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (p,) = ctx.saved_tensors
-        shares = p * (grad - grad.gather(1, p.detach().argmax(1, keepdim=True)))  # 0 for the most probable class
+        shares = p * (grad - grad.gather(1, largest(p)))  # 0 for the most probable class
         return torch.addcmul(shares, p, shares.sum(1, keepdim=True), value=-1)
 
 
@@ -158,5 +169,5 @@ def complement(p: Tensor, logits: Tensor, activation: str) -> Tensor:
         return probabilities(-logits, activation)
     if activation == "none":
         return 1 - p
-    is_top = torch.zeros_like(p, dtype=torch.bool).scatter(1, p.detach().argmax(1, keepdim=True), True)
+    is_top = torch.zeros_like(p, dtype=torch.bool).scatter(1, largest(p), True)
     return torch.where(is_top, p.masked_fill(is_top, 0).sum(1, keepdim=True), 1 - p)
