@@ -108,15 +108,6 @@ def combo(x: Tensor, y: Tensor) -> Tensor:
     return (dice - 0.5 * both.mean()) / 2
 
 
-def calibration(x: Tensor, y: Tensor, bins: int = 20) -> Tensor:
-    """Mean distance of mean probability and mean membership over the bins of each class."""
-    p, t = x.softmax(1).flatten(2), one_hot(x, y).flatten(2)
-    index = (p.detach() * bins).ceil().long().sub(1).clamp(0, bins - 1)
-    sums = [p.new_zeros(*p.shape[:2], bins).scatter_add(2, index, z) for z in (p - t, torch.ones_like(p))]
-    held = sums[1] > 0
-    return ((sums[0] / sums[1].clamp_min(1)).abs().sum(2) / held.sum(2)).mean()
-
-
 def gradient_field(x: Tensor, y: Tensor, edge: float = 0.1) -> Tensor:
     """One minus the squared cosine between the gradients of two images, with an edge relative to their mean squares."""
     axes = tuple(range(2, x.ndim))

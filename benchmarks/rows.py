@@ -55,7 +55,6 @@ ROWS = [
     Row("exp_log", "labels", CUBE, medloss("ExpLogLoss", **MULTI),
         {"torch": plainly(plain.exp_log), "compiled": compiled(plain.exp_log)}),
     Row("combo", "labels", CUBE, medloss("ComboLoss", **MULTI), {"torch": plainly(plain.combo)}),
-    Row("calibration", "labels", MIDDLE, medloss("ACELoss", **MULTI), {"torch": plainly(plain.calibration)}),
     Row("gwdl", "labels", CUBE,
         medloss("GeneralizedWassersteinDiceLoss", dist_matrix=DISTANCES),
         {"monai": monai("GeneralizedWassersteinDiceLoss", DISTANCES)}),

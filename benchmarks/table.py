@@ -86,7 +86,7 @@ def peak(peaks: dict[str, float], who: str) -> str:
 
 
 def more() -> str:
-    """What else was measured: bfloat16, and how time grows."""
+    """What else was measured: bfloat16, what has no kernel, and how time grows."""
     parts = []
     half = HERE / "results" / "speed_bf16.json"
     if half.is_file():
@@ -96,6 +96,7 @@ def more() -> str:
             for peer in (who for who in times if who not in ("medloss", "floor")):
                 theirs = times[peer]["median_ms"]
                 parts.append(f"| {name} | {ours:.2f} | {peer} | {theirs:.2f} | **{theirs / ours:.1f}x** |\n")
+    parts.append((HERE / "results" / "plain_torch.md").read_text())
     if (PAGE.parent / "images" / "scaling.png").is_file():
         parts.append("\n## How time grows\n\n![milliseconds over size, classes and threads](images/scaling.png)\n")
     return "".join(parts)
