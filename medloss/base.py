@@ -106,7 +106,9 @@ class LabelLoss(Loss):
     Args:
         include_background: whether channel 0 counts; it leaves after the activation.
         to_onehot_y: the target holds class indices, of any integer dtype. No one-hot is made.
-        sigmoid, softmax, other_act: the activation of the input, at most one of them.
+        sigmoid: whether the input is logits of channels that may overlap: a sigmoid makes them probabilities.
+        softmax: whether the input is logits of classes, one of which each voxel has.
+        other_act: a function that makes the input probabilities. At most one of sigmoid, softmax and other_act is set.
         weight: factor per class, as many as the input has channels (the background's is there even if it does not
             count).
         ignore_index: the label whose voxels do not count. In a target of memberships a class number stands for the
@@ -235,7 +237,8 @@ class RegionLoss(LabelLoss):
             not predicted either, else about 1), ``"skip"`` leaves it out of the mean.
         process_group: with ``batch``, add up the sums of all processes too: ``"world"``, or a group of
             ``torch.distributed``. Value and (averaged) gradient are then those of one process on the joined batch.
-        smooth_nr, smooth_dr: added to numerator and denominator.
+        smooth_nr: added to the numerator.
+        smooth_dr: added to the denominator.
     """
 
     batch: bool = False

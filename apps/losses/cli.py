@@ -1,5 +1,7 @@
 """The commands ``medloss losses list | show | choose | time``."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +17,20 @@ Name = Annotated[str, typer.Argument(help="Its name in YAML (dice_ce), a short o
 
 @app.command("list")
 def list_losses(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD ...]", help="Only losses that have them in their name, text or family."),
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="What the loss sees: label, image, field or points.")] = None,
 ) -> None:
-    """List every loss with what it measures.
+    """List losses with what they measure: on a terminal a line each, else and with a word the whole text.
 
-    Example: medloss losses list --kind image
+    Example: medloss losses list vessel
     """
     from medloss.apps.losses.show import listed
 
-    for line in listed(kind):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() and not words else None
+    for line in listed(kind, words or (), width):
         typer.echo(line)
 
 

@@ -7,6 +7,7 @@ import re
 from functools import cache
 from typing import Any, NamedTuple
 
+from medloss.apps.losses.formula_text import plain_formula
 from medloss.options import REQUIRED, options
 
 EVERYWHERE = {"Loss": "every loss", "LabelLoss": "every label loss", "FieldLoss": "every field loss"}
@@ -52,13 +53,13 @@ def example(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of a docstring without the marks of reStructuredText.
+    """Text of a docstring without the marks of reStructuredText and of LaTeX.
 
-    >>> plain("see :class:`~medloss.DiceLoss` at ``alpha`` of :math:`x^2`")
-    'see DiceLoss at alpha of x^2'
+    >>> plain("see :class:`~medloss.DiceLoss` at ``alpha`` of :math:`\\sum_i x_i^2`")
+    'see DiceLoss at alpha of sum_i x_i^2'
     """
     text = re.sub(r":(?:class|func|meth|data|mod):`~?(?:[\w]+\.)*(\w+)`", r"\1", text)
-    return re.sub(r":math:`([^`]*)`", r"\1", text).replace("``", "")
+    return re.sub(r":math:`([^`]*)`", lambda found: plain_formula(found.group(1)), text).replace("``", "")
 
 
 @cache

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -143,17 +143,26 @@ def times(name: str, size: int, rounds: int = 5, longest: float = 20.0) -> dict[
     return turns(calls, rounds, longest)
 
 
-def peaks(name: str, size: int) -> dict[str, float]:
-    """The peak memory of the same, each in a fresh process; nothing where the system does not tell (no Linux)."""
+class Peaks(NamedTuple):
+    """``found``: who to the peak memory. ``faults``: who, or nobody for all of them, to why there is no number."""
+
+    found: dict[str, float]
+    faults: dict[str, str]
+
+
+def peaks(name: str, size: int) -> Peaks:
+    """The peak memory of the same, each in a fresh process."""
     if not CLEAR.exists():
-        return {}
-    found = {}
+        return Peaks({}, {"": f"this system does not tell a process its peak ({CLEAR} of Linux is not there)"})
+    found, faults = {}, {}
     for who in contestants(name):
         command = [sys.executable, "-m", "medloss.apps.losses.measure", name, who, str(size)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | HEAP)
         if done.returncode == 0:
             found[who] = float(done.stdout.split()[-1])
-    return found
+        else:
+            faults[who] = (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
+    return Peaks(found, faults)
 
 
 def main() -> None:

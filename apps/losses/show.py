@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.losses.describe import (
@@ -16,15 +17,11 @@ from medloss.apps.losses.describe import (
     summary,
     text_of,
 )
+from medloss.apps.losses.find import TITLES, found
+from medloss.apps.losses.formula_text import plain_formula
 from medloss.base import Loss
 from medloss.registry import losses
 
-TITLES = {
-    "label": "Segmentations",
-    "image": "Images",
-    "field": "Fields",
-    "points": "Points",
-}
 WIDTH = 100
 EXPLAINED = 32
 """Voxels along each axis of the volume for which ``show`` asks which path runs."""
@@ -46,26 +43,40 @@ def loss_named(name: str) -> type[Loss]:
     by_class = {cls.__name__: cls for cls in known.values()}
     if name not in known and name not in by_class:
         hint = suggestion(name, [*known, *by_class])
-        raise UserError(f"no loss is called {name!r}{hint if 'did you mean' in hint else '; see medloss losses list'}")
+        search = f"medloss losses list {shlex.quote(name)}" if found(None, [name]) else "medloss losses list"
+        raise UserError(f"no loss is called {name!r}{hint if 'did you mean' in hint else f'; see {search}'}")
     return known.get(name) or by_class[name]
 
 
-def listed(kind: str | None = None) -> Iterator[str]:
+def listed(kind: str | None = None, words: Sequence[str] = (), width: int | None = None) -> Iterator[str]:
     """A line for each loss, by what it sees.
 
+    Args:
+        kind: one of what a loss sees; None: all.
+        words: what must stand in the name, the text or the family of a loss.
+        width: columns that a line may take, beyond which a text ends in "..."; None: it is whole.
+
     Raises:
-        UserError: there is no such kind.
+        UserError: there is no such kind, or no such loss.
     """
     if kind is not None and kind not in TITLES:
         raise UserError(f"a loss sees one of {', '.join(TITLES)}; got {kind!r}")
-    for each in TITLES if kind is None else (kind,):
+    names = found(kind, words)
+    if not names:
+        among = f" of the kind {kind}" if kind else ""
+        raise UserError(f"no loss{among} has {' and '.join(map(repr, words))} in its name, text or family")
+    cut = False
+    for each, members in names.items():
         yield f"{TITLES[each]}:"
-        found = losses(each)
-        width = max(map(len, found))
-        for name in sorted(found):
-            told = textwrap.shorten(plain(summary(text_of(found[name]))), WIDTH - width - 4, placeholder=" ...")
-            yield f"  {name:{width}}  {told}"
+        known, longest = losses(each), max(map(len, members))
+        for name in members:
+            told = plain(summary(text_of(known[name])))
+            short = told if width is None else textwrap.shorten(told, max(20, width - longest - 4), placeholder=" ...")
+            cut |= short != told
+            yield f"  {name:{longest}}  {short}"
         yield ""
+    if cut:
+        yield "whole texts: medloss losses list WORD, medloss losses show NAME, or into a file or pipe"
 
 
 def shown(cls: type[Loss]) -> Iterator[str]:
@@ -77,7 +88,8 @@ def shown(cls: type[Loss]) -> Iterator[str]:
     yield from _block(plain(summary(text)))
     for formula in formulas(text):
         yield ""
-        yield from (f"    {line}" for line in formula.splitlines())
+        for line in plain_formula(formula).splitlines():
+            yield from textwrap.wrap(line, WIDTH, initial_indent="    ", subsequent_indent="        ")
     for name in ("Shape", "Range", "Limits"):
         if told := section(text, name):
             yield ""
@@ -116,16 +128,33 @@ def timed(name: str, size: int) -> Iterator[str]:
 
     from medloss.apps.losses.measure import peaks, times
 
-    memory, taken = peaks(name, size), times(name, size)
-    yield f"{name} on a volume of {size}^3 voxels, float32, forward and backward, {torch.get_num_threads()} threads"
+    (memory, faults), taken = peaks(name, size), times(name, size)
+    yield f"{name} on {sizes_of(name, size)}, float32, forward and backward, {torch.get_num_threads()} threads"
     yield f"  {'':10} {'ms':>10} {'times ours':>11} {'memory':>8}"
     ours = taken["medloss"]["median_ms"]
     for who, each in taken.items():
         peak = f"{memory[who]:8.2f}" if who in memory else f"{'-':>8}"
         yield f"  {who:10} {each['median_ms']:10.2f} {each['median_ms'] / ours:11.1f} {peak}"
     yield "memory: the peak beyond the inputs, in units of the first tensor (1 is its gradient alone)"
+    for who, why in faults.items():
+        yield f"no memory{f' of {who}' if who else ''}: {why}"
     if len(taken) == 1:
         yield "no installed package has the same loss, as far as this command knows"
+
+
+def sizes_of(name: str, size: int) -> str:
+    """The standard phantom in words: batch, channels and voxels, and for labels the number of classes."""
+    from medloss.apps.losses.phantom import kind_of, scene
+    from medloss.config import loss_names
+
+    cls = loss_names()[name]
+    first = scene(cls, (size,) * 3).tensors[0]
+    if kind_of(cls) == "points":
+        return f"a batch of {first.shape[0]}, {first.shape[1]} points"
+    batch, channels = first.shape[:2]
+    named = {"label": "class", "image": "channel", "field": "component"}[kind_of(cls)]
+    plural = "" if channels == 1 else "es" if named == "class" else "s"
+    return f"a batch of {batch}, {channels} {named}{plural}, {size}^3 voxels"
 
 
 def _block(text: str, indent: str = "  ") -> list[str]:

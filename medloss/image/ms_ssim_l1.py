@@ -43,7 +43,8 @@ class MSSSIML1Loss(ImageLoss):
     Args:
         sigmas: standard deviations of the windows, in voxels, from narrow to wide. All windows reach twice the last.
         data_range: largest possible difference of two intensities: 1 for images in [0, 1].
-        k1, k2: the constants of luminance and structure, as parts of the data range, at least 0.
+        k1: the constant of luminance, as a part of the data range, at least 0.
+        k2: the constant of structure, as a part of the data range, at least 0.
         alpha: part of the similarity, in [0, 1].
         compensation: factor on the whole, above 0.
         border: ``"zero"``: windows at the border see zeros beyond it, as in kornia. ``"reflect"``: they see the image

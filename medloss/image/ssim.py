@@ -23,7 +23,8 @@ class StructuralLoss(ImageLoss):
         window_size: odd length of the window, in voxels; one for all axes, or one per axis.
         sigma: standard deviation of the Gaussian, in voxels; one for all axes, or one per axis.
         data_range: largest possible difference of two intensities: 1 for images in [0, 1].
-        k1, k2: the constants of luminance and structure, as parts of the data range, at least 0.
+        k1: the constant of luminance, as a part of the data range, at least 0.
+        k2: the constant of structure, as a part of the data range, at least 0.
         border: what windows see at the border.
     """
 
@@ -81,7 +82,8 @@ class SSIMLoss(StructuralLoss):
             want it.
         sigma: standard deviation of the Gaussian, in voxels; one for all axes, or one per axis.
         data_range: largest possible difference of two intensities: 1 for images in [0, 1].
-        k1, k2: the constants of luminance and structure, as parts of the data range, at least 0.
+        k1: the constant of luminance, as a part of the data range, at least 0.
+        k2: the constant of structure, as a part of the data range, at least 0.
         border: ``"valid"``: only windows inside the image, as in the paper and MONAI. ``"reflect"``: the image is
             mirrored at its border, as in kornia. ``"zero"``: windows see zeros beyond it, which look alike in both
             images, as in TransMorph. ``"renormalise"``: windows count the voxels that they hold. Under a mask it is

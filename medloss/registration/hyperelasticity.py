@@ -34,7 +34,9 @@ class HyperelasticLoss(StencilLoss):
     paper's, which prices growth.
 
     Args:
-        alpha_length, alpha_surface, alpha_volume: prices of the three terms, at least 0.
+        alpha_length: price of the term of lengths, at least 0.
+        alpha_surface: price of the term of surfaces, at least 0.
+        alpha_volume: price of the term of volumes, at least 0.
         floor: below this J, in (0, 1], the volume term goes on as its tangent, so that folds have a finite price, the
             higher the deeper they are, and a gradient.
         spacing: voxel size, in the unit of the field's components.

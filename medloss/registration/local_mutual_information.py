@@ -30,7 +30,8 @@ class LocalMutualInformationLoss(GlobalMutualInformationLoss):
     Args:
         block: voxels of a block along every axis, at least 2.
         kernel_type, num_bins, sigma_ratio, smooth_nr, smooth_dr: see :class:`GlobalMutualInformationLoss`.
-        intensity_range, target_range: of the whole images, as there.
+        intensity_range: of the whole input, as there.
+        target_range: of the whole target, as there.
 
     Raises:
         ShapeError: images or mask of unlike shapes.

@@ -41,7 +41,8 @@ class ActiveContourLoss(RegionLoss):
         mu: price of the border's length, at least 0.
         spacing: size of a voxel along each axis (one number for all), of which the length is counted in; also an
             argument of the call, which goes first.
-        smooth_nr, smooth_dr: nothing depends on them.
+        smooth_nr: nothing depends on it.
+        smooth_dr: nothing depends on it, either.
 
     Raises:
         ShapeError: target or mask does not fit the input.

@@ -65,7 +65,8 @@ class CenterlineBoundaryDiceLoss(SummedMapLoss):
             region that these erosions do not use up may have no skeleton at all, and then no part in the loss: a
             warning says so, once (on a GPU under :func:`~medloss.check_values`).
         batch: sum over the batch before the formula, not after, as in the authors' code.
-        smooth_nr, smooth_dr: added to the numerators and denominators of P and R.
+        smooth_nr: added to the numerators of P and R.
+        smooth_dr: added to the denominators of P and R.
         smooth: epsilon, added to the denominator of their harmonic mean, above 0.
         spacing: size of a voxel along each axis, of distances; also an argument of the call.
 

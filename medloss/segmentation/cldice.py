@@ -38,7 +38,8 @@ class SoftclDiceLoss(MapLoss):
 
     Args:
         iter_: how often the soft skeleton erodes, at least the radius of the widest vessel in voxels.
-        smooth_nr, smooth_dr: added to the numerators and denominators of P and R.
+        smooth_nr: added to the numerators of P and R.
+        smooth_dr: added to the denominators of P and R.
         smooth: added to the denominator of their harmonic mean, above 0.
         batch: sum over the batch before the formula, not after.
         weight: factor per class in the sums.

@@ -27,7 +27,8 @@ class ComboLoss(LikelihoodPowerCompound):
     authors' weights with ``sigmoid=True, batch=True, smooth_nr=1, smooth_dr=1``.
 
     Args:
-        softmax, sigmoid: one of them, for both terms.
+        softmax: whether the input is logits of classes, one of which each voxel has; for both terms.
+        sigmoid: whether the input is logits of channels that may overlap; for both terms, in place of softmax.
         alpha: share of the cross-entropy, in [0, 1].
         beta: price of false negatives, in [0, 1]; that of false positives is 1 - beta.
         include_background: for both terms.

@@ -19,13 +19,16 @@ class DiceCELoss(CompoundLoss):
     Limits: lambda_ce = 0 is :class:`~medloss.DiceLoss`, lambda_dice = 0 is :class:`~medloss.CrossEntropyLoss`.
 
     Args:
-        softmax, sigmoid: one of them; the cross-entropy is that of the classes or of each channel accordingly.
+        softmax: whether the input is logits of classes; the cross-entropy is that of the classes.
+        sigmoid: whether the input is logits of channels that may overlap, in place of softmax; the cross-entropy is
+            that of each channel.
         include_background: for the Dice term; the cross-entropy always counts every voxel.
         weight: factor per class in both terms.
         squared_pred, jaccard, soft_label, batch, empty, smooth_nr, smooth_dr: see :class:`~medloss.DiceLoss`.
         label_smoothing: see :class:`~medloss.CrossEntropyLoss`.
         process_group: see :class:`~medloss.DiceLoss`; for both terms.
-        lambda_dice, lambda_ce: weights of the terms, at least 0.
+        lambda_dice: weight of the Dice term, at least 0.
+        lambda_ce: weight of the cross-entropy term, at least 0.
 
     Raises:
         ShapeError: target or mask does not fit the input.

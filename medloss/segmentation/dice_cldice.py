@@ -25,7 +25,8 @@ class SoftDiceclDiceLoss(Mixture, SoftclDiceLoss):
 
     Args:
         alpha: share of clDice, 0 to 1.
-        smooth_nr, smooth_dr: smoothing of both terms.
+        smooth_nr: added to the numerators of both terms.
+        smooth_dr: added to the denominators of both terms.
         iter_, smooth, weight, batch, empty: see :class:`~medloss.SoftclDiceLoss`; the last three are for both terms.
 
     Raises:

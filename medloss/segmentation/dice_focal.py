@@ -35,14 +35,16 @@ class DiceFocalLoss(FocalCompoundLoss):
     with the softmax is :class:`~medloss.DiceCELoss` at a lambda_ce of lambda_focal / N.
 
     Args:
-        softmax, sigmoid: one of them, for both terms.
+        softmax: whether the input is logits of classes, one of which each voxel has; for both terms.
+        sigmoid: whether the input is logits of channels that may overlap; for both terms, in place of softmax.
         include_background: for both terms.
         weight: factor per class in both terms.
         squared_pred, jaccard, soft_label, batch, empty, smooth_nr, smooth_dr: see :class:`~medloss.DiceLoss`. A focal
             term with gamma above 0 has its minimum beside the target of soft labels all the same.
         gamma, alpha: see :class:`~medloss.FocalLoss`.
         process_group: see :class:`~medloss.DiceLoss`; for both terms.
-        lambda_dice, lambda_focal: weights of the terms, at least 0.
+        lambda_dice: weight of the Dice term, at least 0.
+        lambda_focal: weight of the focal term, at least 0.
 
     Raises:
         ShapeError: target or mask does not fit the input.
@@ -81,14 +83,16 @@ class GeneralizedDiceFocalLoss(FocalCompoundLoss):
     Limits: lambda_focal = 0 is :class:`~medloss.GeneralizedDiceLoss`, lambda_gdl = 0 is :class:`~medloss.FocalLoss`.
 
     Args:
-        softmax, sigmoid: one of them, for both terms.
+        softmax: whether the input is logits of classes, one of which each voxel has; for both terms.
+        sigmoid: whether the input is logits of channels that may overlap; for both terms, in place of softmax.
         include_background: for both terms.
         weight: factor per class in both terms.
         w_type, normalize, soft_label, batch, empty, smooth_nr, smooth_dr: see
             :class:`~medloss.GeneralizedDiceLoss`.
         gamma, alpha: see :class:`~medloss.FocalLoss`.
         process_group: see :class:`~medloss.DiceLoss`; for both terms.
-        lambda_gdl, lambda_focal: weights of the terms, at least 0.
+        lambda_gdl: weight of the generalized Dice term, at least 0.
+        lambda_focal: weight of the focal term, at least 0.
 
     Raises:
         ShapeError: target or mask does not fit the input.
@@ -127,15 +131,17 @@ class TverskyFocalLoss(FocalCompoundLoss):
     Limits: lambda_focal = 0 is :class:`~medloss.TverskyLoss`, lambda_tversky = 0 is :class:`~medloss.FocalLoss`.
 
     Args:
-        softmax, sigmoid: one of them, for both terms.
+        softmax: whether the input is logits of classes, one of which each voxel has; for both terms.
+        sigmoid: whether the input is logits of channels that may overlap; for both terms, in place of softmax.
         include_background: for both terms.
         weight: factor per class in both terms.
-        alpha, beta: weights of false positives and false negatives, see :class:`~medloss.TverskyLoss`.
+        alpha, beta: see :class:`~medloss.TverskyLoss`.
         soft_label, batch, empty, smooth_nr, smooth_dr: see :class:`~medloss.TverskyLoss`.
         gamma: see :class:`~medloss.FocalLoss`.
         focal_alpha: alpha of :class:`~medloss.FocalLoss`.
         process_group: see :class:`~medloss.DiceLoss`; for both terms.
-        lambda_tversky, lambda_focal: weights of the terms, at least 0.
+        lambda_tversky: weight of the Tversky term, at least 0.
+        lambda_focal: weight of the focal term, at least 0.
 
     Raises:
         ShapeError: target or mask does not fit the input.

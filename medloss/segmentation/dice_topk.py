@@ -19,14 +19,17 @@ class DiceTopKLoss(CompoundLoss):
     Limits: lambda_topk = 0 is :class:`~medloss.DiceLoss`, lambda_dice = 0 is :class:`~medloss.TopKLoss`.
 
     Args:
-        softmax, sigmoid: one of them; the cross-entropy is that of the classes or of each channel accordingly.
+        softmax: whether the input is logits of classes; the cross-entropy is that of the classes.
+        sigmoid: whether the input is logits of channels that may overlap, in place of softmax; the cross-entropy is
+            that of each channel.
         include_background: for the Dice term; the cross-entropy looks at every voxel.
         weight: factor per class in both terms.
         k: per cent of the voxels; see :class:`~medloss.TopKLoss`.
         batch: sum the regions and rank the voxels over the batch, not over each sample.
         squared_pred, jaccard, soft_label, empty, smooth_nr, smooth_dr: see :class:`~medloss.DiceLoss`.
         process_group: for the Dice term; see :class:`~medloss.DiceLoss`. Each process ranks its own voxels.
-        lambda_dice, lambda_topk: weights of the terms, at least 0.
+        lambda_dice: weight of the Dice term, at least 0.
+        lambda_topk: weight of the top-k term, at least 0.
 
     Raises:
         ShapeError: target or mask does not fit the input.

@@ -71,7 +71,8 @@ class NoiseRobustDiceLoss(ErrorPowerLoss):
     Args:
         gamma: the exponent, in [1, 2].
         denominator: ``"linear"``, sums of p and t; or ``"squares"``, of their squares.
-        smooth_nr, smooth_dr: those of that Dice loss.
+        smooth_nr: the one of that Dice loss, added to its numerator.
+        smooth_dr: the one of that Dice loss, added to its denominator.
 
     Raises:
         ShapeError: target or mask does not fit the input.

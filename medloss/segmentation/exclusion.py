@@ -50,8 +50,8 @@ class ExclusionLoss(RegionLoss):
         batch: sum over the samples that do not label a class, before the formula.
         empty: ``"skip"`` leaves out samples without labelled foreground.
         form: ``"dice"`` or ``"cross_entropy"``.
-        smooth_nr, smooth_dr: added to numerator and denominator of the Dice form; what is not there must not overlap,
-            so the former is 0 by default.
+        smooth_nr: added to the numerator of the Dice form; 0 by default, as what is not there must not overlap.
+        smooth_dr: added to the denominator of the Dice form.
 
     Raises:
         ShapeError: target, mask or class_present does not fit the input.

@@ -53,14 +53,19 @@ class ExpLogLoss(LikelihoodPowerCompound):
     each class's share.
 
     Args:
-        softmax, sigmoid: one of them.
-        gamma_dice, gamma_ce: the powers, above 0; the paper does best with 0.3 for both.
+        softmax: whether the input is logits of classes, one of which each voxel has.
+        sigmoid: whether the input is logits of channels that may overlap, in place of softmax.
+        gamma_dice: the power of the Dice term, above 0; the paper does best with 0.3.
+        gamma_ce: the power of the cross-entropy, above 0; the paper does best with 0.3.
         weight: a, of the likelihoods alone; the paper takes the root of one over each class's share of the voxels.
         include_background: for the Dice term; the other always counts every voxel.
         soft_label: for the Dice term, see :class:`~medloss.DiceLoss`.
-        batch, empty, smooth_nr, smooth_dr: of the Dice term; the paper smooths with 1.
+        batch, empty: for the Dice term, see :class:`~medloss.DiceLoss`.
+        smooth_nr: added to the numerator of the Dice term; the paper adds 1.
+        smooth_dr: added to the denominator of the Dice term; the paper adds 1.
         process_group: see :class:`~medloss.DiceLoss`; for both terms.
-        lambda_dice, lambda_ce: weights of the terms, at least 0.
+        lambda_dice: weight of the Dice term, at least 0.
+        lambda_ce: weight of the cross-entropy term, at least 0.
 
     Raises:
         ShapeError: target or mask does not fit the input.

@@ -40,7 +40,8 @@ class GeneralizedDiceLoss(SampleLoss):
             voxels, as in :class:`~medloss.DiceLoss`. Without it ``"square"`` leaves a denominator of about twice the
             sum of 1 / T, beside which the default smoothing is not small for regions of 100 000 voxels and more: two
             halves of 128 x 128 x 128 voxels at a loss of 0.50 read 0.14, as in MONAI.
-        smooth_nr, smooth_dr: added to numerator and denominator.
+        smooth_nr: added to the numerator.
+        smooth_dr: added to the denominator.
 
     Raises:
         ShapeError: target or mask does not fit the input.

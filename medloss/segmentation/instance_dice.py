@@ -27,7 +27,8 @@ class InstanceDiceLoss(MapLoss):
         connectivity: along how many axes at once the voxels of one instance may touch: 1 for faces alone, None for
             all.
         max_instances: the most instances of a class in a sample; what is beyond counts as one instance together.
-        smooth_nr, smooth_dr: added to numerator and denominator.
+        smooth_nr: added to the numerator.
+        smooth_dr: added to the denominator.
         empty: what the mean over the instances is of a class without instances.
     """
 
@@ -123,7 +124,8 @@ class BlobDiceLoss(InstanceDiceLoss):
         connectivity: along how many axes at once the voxels of one instance may touch: 1 for faces alone, None for
             all.
         max_instances: the most instances of a class in a sample; what is beyond counts as one instance together.
-        smooth_nr, smooth_dr: added to numerator and denominator.
+        smooth_nr: added to the numerator.
+        smooth_dr: added to the denominator.
         empty: what a class costs that the target lacks, so that there are no instances: ``"smooth"``, the first term
             alone, whose value the smoothing terms decide. ``"skip_term"``: it leaves the mean of the second term, as in
             the blob loss of its authors; so each term is a mean over what it counts. ``"whole"``: the whole volume is
@@ -187,7 +189,8 @@ class CCDiceLoss(InstanceDiceLoss):
         connectivity: along how many axes at once the voxels of one instance may touch: 1 for faces alone, None for
             all.
         max_instances: the most instances of a class in a sample; what is beyond counts as one instance together.
-        smooth_nr, smooth_dr: added to numerator and denominator.
+        smooth_nr: added to the numerator.
+        smooth_dr: added to the denominator.
         spacing: size of a voxel along each axis; also an argument of the call.
         empty: what a class costs that the target lacks, so that there are no instances: ``"smooth"``, the first term
             alone, whose value the smoothing terms decide. ``"skip_term"``: it leaves the mean of the second term, as in

@@ -44,7 +44,8 @@ class MarginalDiceCELoss(CompoundLoss):
         include_background: whether the merged background counts in the Dice term; in the cross-entropy it does.
         weight: factor per class in both terms; the merged background has that of class 0.
         squared_pred, jaccard, batch, empty, process_group, smooth_nr, smooth_dr: see :class:`~medloss.DiceCELoss`.
-        lambda_dice, lambda_ce: weights of the terms, at least 0.
+        lambda_dice: weight of the Dice term, at least 0.
+        lambda_ce: weight of the cross-entropy term, at least 0.
 
     Raises:
         ShapeError: target, mask or class_present does not fit the input.

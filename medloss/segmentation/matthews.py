@@ -32,8 +32,9 @@ class MCCLoss(RegionLoss):
     Limits: unchanged where both prediction and target are replaced by their complement.
 
     Args:
-        smooth_nr, smooth_dr: added to the numerator, and to the product under the root. The correlation itself lies in
-            [-1, 1], whatever the smoothing and the rounding.
+        smooth_nr: added to the numerator.
+        smooth_dr: added to the product under the root. The correlation itself lies in [-1, 1], whatever the smoothing
+            and the rounding.
 
     Raises:
         ShapeError: target or mask does not fit the input.

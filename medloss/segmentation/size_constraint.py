@@ -36,10 +36,12 @@ class SizeConstraintLoss(RegionLoss):
     divides twice: a weight from there is times V here.
 
     Args:
-        lower, upper: bounds of the share of the voxels, in [0, 1]: one number, or one for each channel. A class that is
-            known to be absent has an upper bound of 0, one that is known to be there a lower bound of a voxel's share.
+        lower: the least share of the voxels, in [0, 1]: one number, or one for each channel. A class that is known to
+            be there has a lower bound of a voxel's share.
+        upper: the largest share of the voxels, given alike. A class that is known to be absent has an upper bound of 0.
         tolerance: r, at least 0, or None for the bounds alone: the target may then be anything of the right shape.
-        smooth_nr, smooth_dr: nothing depends on them.
+        smooth_nr: nothing depends on it.
+        smooth_dr: nothing depends on it, either.
 
     Raises:
         ShapeError: target or mask does not fit the input.

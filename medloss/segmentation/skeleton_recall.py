@@ -40,7 +40,8 @@ class SkeletonRecallLoss(SummedMapLoss):
         tube: what it is widened by: ``"cross"``, the voxels within ``radius`` steps along the axes (a diamond, as in
             the paper's own code), or ``"box"``, those within ``radius`` along every axis, corners and all.
         batch: sum over the batch before the formula, not after, as the authors' trainer does where the plan says so.
-        smooth_nr, smooth_dr: added to numerator and denominator.
+        smooth_nr: added to the numerator.
+        smooth_dr: added to the denominator.
 
     Raises:
         ShapeError: target, mask or skeleton does not fit the input.

@@ -42,7 +42,8 @@ class TLoss(RegionLoss):
             optimizer. The paper does; here it is the one thing that a loss may keep in its ``state_dict()``.
         per_voxel: divide by D as above, so that the loss is of the size of others whatever the volume's. The paper does
             not.
-        smooth_nr, smooth_dr: nothing depends on them.
+        smooth_nr: nothing depends on it.
+        smooth_dr: nothing depends on it, either.
 
     Raises:
         ShapeError: target or mask does not fit the input.

@@ -20,14 +20,17 @@ class TverskyCELoss(CompoundLoss):
     alpha = beta = 1/2 is :class:`~medloss.DiceCELoss` but for the smoothing.
 
     Args:
-        softmax, sigmoid: one of them; the cross-entropy is that of the classes or of each channel accordingly.
+        softmax: whether the input is logits of classes; the cross-entropy is that of the classes.
+        sigmoid: whether the input is logits of channels that may overlap, in place of softmax; the cross-entropy is
+            that of each channel.
         include_background: for the Tversky term; the cross-entropy always counts every voxel.
         weight: factor per class in both terms.
-        alpha, beta: weights of false positives and false negatives, see :class:`~medloss.TverskyLoss`.
+        alpha, beta: see :class:`~medloss.TverskyLoss`.
         soft_label, batch, empty, smooth_nr, smooth_dr: see :class:`~medloss.TverskyLoss`.
         label_smoothing: see :class:`~medloss.CrossEntropyLoss`.
         process_group: see :class:`~medloss.DiceLoss`; for both terms.
-        lambda_tversky, lambda_ce: weights of the terms, at least 0.
+        lambda_tversky: weight of the Tversky term, at least 0.
+        lambda_ce: weight of the cross-entropy term, at least 0.
 
     Raises:
         ShapeError: target or mask does not fit the input.

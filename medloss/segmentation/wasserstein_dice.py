@@ -50,7 +50,8 @@ class GeneralizedWassersteinDiceLoss(RegionLoss):
         batch: sum over the batch before the formula, not after.
         empty: nothing depends on it: a class that the target lacks has no part in the sums.
         process_group: see :class:`~medloss.DiceLoss`.
-        smooth_nr, smooth_dr: added to numerator and denominator.
+        smooth_nr: added to the numerator.
+        smooth_dr: added to the denominator.
 
     Raises:
         ShapeError: target or mask does not fit the input, or dist_matrix not the classes.

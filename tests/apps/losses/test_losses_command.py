@@ -11,10 +11,11 @@ from medloss.apps.commands import app
 from medloss.apps.common.errors import UserError
 from medloss.apps.losses import ask, measure
 from medloss.apps.losses.describe import example, formulas, options_in_words, section, summary, text_of
+from medloss.apps.losses.formula_text import plain_formula
 from medloss.apps.losses.peers import PEERS
 from medloss.apps.losses.phantom import kind_of, made, scene
 from medloss.apps.losses.picture import draw
-from medloss.apps.losses.show import loss_named
+from medloss.apps.losses.show import listed, loss_named, sizes_of
 from medloss.registry import losses
 
 EVERY = losses()
@@ -76,10 +77,70 @@ def test_list_names_every_loss_once():
 
 def test_show_tells_formula_options_path_and_example():
     shown = run("show", "iou")
-    for part in ("medloss.JaccardLoss, in YAML jaccard", "\\frac", "ignore_index = None   (of every label loss)"):
+    for part in (
+        "medloss.JaccardLoss, in YAML jaccard",
+        "(I + nr) / (S + T - I + dr)",
+        "ignore_index = None   (of every label loss)",
+    ):
         assert part in shown
     with medloss.backend("reference"):
         assert "region_loss: reference" in run("show", "dice") or "region_sums: reference" in run("show", "dice")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_two_options_share_their_words(name):
+    words = [option.words for option in options_in_words(EVERY[name])]
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize(
+    "latex, told",
+    [
+        (r"L = \frac{1}{2} \sum_i w_i", "L = (1 / 2) sum_i w_i"),
+        (
+            r"L = 1 - \frac{2 I + nr}{S}, \qquad S = \sum_{i < j} s_{ij}^2",
+            "L = 1 - (2 I + nr) / S,\nS = sum_(i < j) s_ij^2",
+        ),
+        (r"\lambda_{ce} \cdot \log\left( x^{1 / \gamma} \right)", "lambda_ce * log(x^(1 / gamma))"),
+        (r"\begin{cases} a & |r| \le 1 \\ b & \text{else} \end{cases}", "{ a if |r| <= 1; b if else }"),
+        (r"\sqrt{\max(x, 0)}, \quad \tfrac12 y", "sqrt(max(x, 0)),\n(1 / 2) y"),
+    ],
+)
+def test_a_formula_as_plain_text(latex, told):
+    assert plain_formula(latex) == told
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_formula_keeps_latex_and_brackets_close(name):
+    for formula in formulas(text_of(EVERY[name])):
+        told = plain_formula(formula)
+        assert "\\" not in told and "&" not in told
+        assert all(told.count(left) == told.count(right) for left, right in ("()", "{}", "[]"))
+        assert told.count("|") % 2 == 0
+
+
+def test_list_finds_by_name_text_family_and_what_the_chooser_says():
+    assert "skeleton_recall" in run("list", "vessel") and "dice_ce" not in run("list", "vessel")
+    assert "local_normalized_cross_correlation" in run("list", "LNCC")
+    assert "  ace " in run("list", "calibration")
+    assert "gradicon" in run("list", "fields") and "Images:" not in run("list", "fields", "gradicon")
+    assert "hausdorff_er" not in run("list", "hausdorff", "log")
+    with pytest.raises(UserError, match="no loss of the kind image has 'skeleton'"):
+        CliRunner().invoke(app, ["losses", "list", "skeleton", "--kind", "image"], catch_exceptions=False)
+
+
+def test_list_is_whole_where_no_terminal_cuts_it():
+    assert " ...\n" not in run("list")
+    cut = list(listed(width=60))
+    assert max(map(len, cut[:-1])) <= 62 and cut[-1].startswith("whole texts: ")
+    assert not any(line.startswith("whole texts") for line in listed())
+
+
+def test_an_unknown_name_that_is_a_word_of_some_text_is_told_how_to_search():
+    with pytest.raises(UserError, match=r"'vessel'; see medloss losses list vessel$"):
+        loss_named("vessel")
+    with pytest.raises(UserError, match=r"see medloss losses list$"):
+        loss_named("qqqqq")
 
 
 def test_an_unknown_name_is_told_with_the_nearest():
@@ -119,10 +180,28 @@ def test_a_peer_takes_the_phantom_and_gives_a_gradient(name):
         assert measure.step(loss, tensors).shape == tensors[0].shape
 
 
-def test_time_tells_ours_and_theirs(monkeypatch):
-    monkeypatch.setattr(measure, "peaks", lambda name, size: {"medloss": 1.25})
+def test_time_tells_ours_and_theirs_and_why_there_is_no_memory(monkeypatch):
+    monkeypatch.setattr(measure, "peaks", lambda name, size: measure.Peaks({"medloss": 1.25}, {"torch": "killed"}))
     output = run("time", "mse", "--size", "24")
-    assert "1.25" in output and "torch" in output
+    assert "1.25" in output and "a batch of 1, 1 channel, 24^3 voxels" in output
+    assert "no memory of torch: killed" in output
+
+
+def test_sizes_in_words():
+    assert sizes_of("dice_ce", 24) == "a batch of 1, 3 classes, 24^3 voxels"
+    assert sizes_of("gradicon", 24) == "a batch of 1, 3 components, 24^3 voxels"
+    assert sizes_of("landmark", 24) == "a batch of 1, 12 points"
+
+
+def test_a_peak_that_cannot_be_measured_has_its_reason(monkeypatch, tmp_path):
+    class Done:
+        returncode, stdout, stderr = 1, "", "Traceback\nPermissionError: clear_refs\n"
+
+    monkeypatch.setattr(measure, "CLEAR", tmp_path)
+    monkeypatch.setattr(measure.subprocess, "run", lambda *_, **__: Done)
+    assert measure.peaks("l1", 24).faults["medloss"] == "PermissionError: clear_refs"
+    monkeypatch.setattr(measure, "CLEAR", tmp_path / "none")
+    assert "does not tell a process its peak" in measure.peaks("l1", 24).faults[""]
 
 
 def test_the_phantom_is_made_for_what_a_loss_sees():
