@@ -76,6 +76,8 @@ cookbook: $(STAMP)
 
 # torch by its exact pin and before anything that would pull another one in; the native library is compiled meanwhile.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := $(shell grep '^torch==' constraints.txt)
+EDITABLE := $(INSTALL) -c constraints.txt -e '.[apps,demo,test,check]'
 COMPILE := "$(PYTHON)" -c "import runpy; runpy.run_path('medloss/ops/build.py', run_name='__main__')"
 
 # A script beside the clone would find the clone's folder, called medloss too, before the package that pip linked.
@@ -86,11 +88,12 @@ $(STAMP): $(INPUTS)
 		"Install one (Debian, Ubuntu: apt install python3 python3-venv), or name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; fi
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module. Debian, Ubuntu: apt install python3-venv"; exit 2; }
 	@command -v $${CC:-cc} >/dev/null || echo "note: no C compiler (cc) found: medloss runs without its native library, slower."
-	@echo "setting up $(VENV) (a few minutes, once)"
+	@echo "setting up $(VENV), once: about 4 minutes and 3 GB on disk"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	@echo "$(INSTALL) -e '.[apps,demo,test,check]'"; $(COMPILE) & compiling=$$!; \
-	$(INSTALL) "$$(grep '^torch==' constraints.txt)" && \
-	MEDLOSS_WITHOUT_NATIVE=1 $(INSTALL) -c constraints.txt -e '.[apps,demo,test,check]'; \
+	@echo "$(INSTALL) '$(TORCH)'"
+	@echo "MEDLOSS_WITHOUT_NATIVE=1 $(EDITABLE)"
+	@$(COMPILE) & compiling=$$!; \
+	$(INSTALL) '$(TORCH)' && MEDLOSS_WITHOUT_NATIVE=1 $(EDITABLE); \
 	status=$$?; wait $$compiling; exit $$status
 	@$(ON_PATH)
 	@touch $@

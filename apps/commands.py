@@ -5,12 +5,13 @@ from typing import Annotated
 import typer
 
 from medloss._version import __version__
+from medloss.apps.common.app import App
 from medloss.apps.demo.cli import demo
 from medloss.apps.losses.cli import app as losses_app
 from medloss.apps.registration.cli import app as registration_app
 from medloss.apps.segmentation.cli import app as segmentation_app
 
-app = typer.Typer(name="medloss", no_args_is_help=True, pretty_exceptions_enable=False)
+app = App(name="medloss", pretty_exceptions_enable=False)
 
 
 def _print_version(wanted: bool) -> None:

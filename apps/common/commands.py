@@ -12,7 +12,16 @@ import typer
 
 from medloss.apps.common.interrupt import interruptible
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write to.")]
+
+def output_option(default: str) -> Any:
+    """``--output`` of a command that writes a folder.
+
+    Args:
+        default: which folder it is where none is given, in words.
+    """
+    return typer.Option("--output", "-o", help=f"Folder to write to; default: {default}.")
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print the full configuration.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, exactly.")]

@@ -16,6 +16,10 @@ from medloss.apps.common.output import read_csv
 from medloss.apps.common.planes import save_figure
 
 COUNTERS = ("iteration", "step", "epoch")
+ASIDE = ("lr", "seconds")
+"""Columns that the table keeps, and that say nothing of how well it goes: they get no chart."""
+LARGE, SMALL = (5.2, 3.2), (3.6, 2.5)
+"""Inches of a chart where there are one or two of them, and where there are more."""
 
 
 def curves(path: str | Path, values: str | Path | Mapping[str, Sequence[float]], title: str = "") -> Path:
@@ -34,7 +38,8 @@ def curves(path: str | Path, values: str | Path | Mapping[str, Sequence[float]],
     names = telling(columns)
     across = min(3, max(1, len(names)))
     down = max(1, math.ceil(len(names) / across))
-    figure = Figure(figsize=(3.6 * across, 2.5 * down + (0.4 if title else 0)), dpi=110, layout="constrained")
+    wide, high = LARGE if len(names) <= 2 else SMALL
+    figure = Figure(figsize=(wide * across, high * down + (0.4 if title else 0)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
@@ -48,13 +53,13 @@ def curves(path: str | Path, values: str | Path | Mapping[str, Sequence[float]],
 
 
 def telling(columns: Mapping[str, np.ndarray]) -> list[str]:
-    """The columns worth a chart: no counters, none that is empty, stays the same or repeats one before it."""
+    """The columns worth a chart: no counters, none that stands aside, is empty, stays the same or repeats another."""
     names: list[str] = []
     for name, column in columns.items():
         seen = column[np.isfinite(column)]
         same = len(seen) > 1 and np.ptp(seen) == 0
         repeated = any(np.array_equal(columns[other], column, equal_nan=True) for other in names)
-        if name not in COUNTERS and seen.size and not same and not repeated:
+        if name not in (*COUNTERS, *ASIDE) and seen.size and not same and not repeated:
             names.append(name)
     return names
 

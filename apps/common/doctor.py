@@ -15,6 +15,7 @@ EXTRAS = {
     "nilearn": "the demo: pip install 'medloss[demo]' (in a clone: pip install '.[demo]')",
     "tensorboard": "curves in TensorBoard",
 }
+NOT_BUILT = "built at first use ({}), by make, or by pip install; this command does not build it"
 
 
 def doctor() -> str:
@@ -50,8 +51,13 @@ def _kernels() -> Iterator[str]:
     import torch
 
     import medloss
+    from medloss.ops import library
+    from medloss.ops.dispatch import forced_backend
 
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    if forced_backend() != "reference" and library.would_be_built():
+        devices.remove("cpu")
+        yield f"kernels     cpu: the native library is not built: {NOT_BUILT.format(library.BUILD_TIME)}"
     for device in devices:
         logits, labels = torch.zeros(1, 2, 8, 8, 8, device=device), torch.zeros(1, 1, 8, 8, 8, device=device).long()
         image, field = torch.rand(1, 1, 8, 8, 8, device=device), torch.zeros(1, 3, 8, 8, 8, device=device)
@@ -70,12 +76,12 @@ def _settings() -> Iterator[str]:
 
 
 def _missing() -> Iterator[str]:
-    from medloss.ops import native
+    from medloss.ops import library, native
 
     for name, use in EXTRAS.items():
         if importlib.util.find_spec(name) is None:
             yield f"missing     {name}, for {use}"
-    if native.unavailable():
+    if not library.would_be_built() and native.unavailable():
         yield f"missing     the native library, without which losses on the CPU are slower: {native.unavailable()}"
     if not any(shutil.which(name) for name in ("cc", "gcc", "clang")) and not os.environ.get("CC"):
         yield "missing     a C compiler (cc), which a build of the native library and Triton need"

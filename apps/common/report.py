@@ -49,6 +49,7 @@ class Case:
         tables: heading to rows, below the pictures.
         files: files of the case, linked, with a line on how to open them.
         note: what a reader has to know about this case: "spleen is missed".
+        lead: what was done, in a paragraph before the pictures.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Case:
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     files: Sequence[Link] = ()
     note: str = ""
+    lead: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

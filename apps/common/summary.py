@@ -23,6 +23,10 @@ DEFINITIONS = {
 }
 
 
+MEAN_AND_INTERVAL = "mean [95 % interval]"
+"""What a cell of a table of means holds, for its heading."""
+
+
 def summarise(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Mean, median, standard deviation, n and a 95 % bootstrap interval of the mean for each key over ``rows``.
 

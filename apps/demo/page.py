@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medloss.apps.common.output import RunFolder
 from medloss.apps.common.report import Case, Figure, Page, write_page
 from medloss.apps.common.report_files import Link
+from medloss.apps.demo.config import DemoConfig
 from medloss.apps.demo.corruption import BIAS, NOISE
 
 CLAIM = (
@@ -30,12 +32,28 @@ WARP_TEXT = (
 QUICK_TEXT = "This is the quick version on a coarse grid: it shows that everything runs. Its numbers mean nothing."
 
 
-def report(run: RunFolder, metrics: dict[str, Any]) -> None:
-    """report.html: the pictures, the numbers, the files, and what was done."""
+def seen(config: DemoConfig) -> str:
+    """What the reader sees, with the losses that were used and the commands that use them on other data."""
+    warp = config.registration.loss
+    return (
+        f"Above, a 3D U-Net learned brain tissues with the loss {_names(config.segmentation.loss)}; your own data: "
+        f"medloss segment train DATA loss=[{_names(config.segmentation.loss)}]. Below, medloss register pair found "
+        f"a known warp again with the losses {_names(warp.image)} on the images and {_names(warp.field)} on the field; "
+        "the same again, from this folder: medloss register pair warped/fixed.nii.gz warped/moving.nii.gz "
+        "-c registration/config.yaml -o again."
+    )
+
+
+def _names(losses: Mapping[str, Any]) -> str:
+    return ", ".join(str((entry or {}).get("name", label)) for label, entry in losses.items())
+
+
+def report(run: RunFolder, metrics: dict[str, Any], config: DemoConfig) -> None:
+    """report.html: what the reader sees, the pictures, the numbers and the files."""
     seconds, folder = metrics["seconds"], run.path
     page = Page(
         title="medloss demo",
-        lead=[*([QUICK_TEXT] if metrics["quick"] else []), CLAIM],
+        lead=[seen(config), *([QUICK_TEXT] if metrics["quick"] else []), CLAIM],
         facts={
             "device": metrics["device"],
             "total_seconds": seconds["total"],
@@ -47,7 +65,6 @@ def report(run: RunFolder, metrics: dict[str, Any]) -> None:
         cases=[tissue_case(folder / "segmentation", metrics), warp_case(folder, metrics)],
         parts="Both parts",
         files=[Link("all numbers (JSON)", folder / "metrics.json", "other")],
-        notes={"Tissue segmentation": TISSUE_TEXT, "Registration": WARP_TEXT},
     )
     write_page(folder / "report.html", page)
 
@@ -59,11 +76,12 @@ def tissue_case(folder: Path, metrics: dict[str, Any]) -> Case:
     files += [Link(text, folder / f"{name}.nii.gz", "labels") for name, text in names.items()]
     return Case(
         id="Tissue segmentation",
+        lead=TISSUE_TEXT,
         figures=[
             Figure(
                 folder.parent / "segmentation.png", "Image, reference, the network's labels, and where they differ."
             ),
-            Figure(folder / "progress.png", "The training."),
+            Figure(folder / "progress.png", "The loss in each epoch of the training."),
         ],
         tables={"Dice on the anterior part": metrics["dice"]},
         files=files,
@@ -83,6 +101,7 @@ def warp_case(folder: Path, metrics: dict[str, Any]) -> Case:
     caption = "The checkerboard mixes the fixed with the moving image (before) and with the moved image (after)."
     return Case(
         id="Registration",
+        lead=WARP_TEXT,
         figures=[Figure(folder / "registration.png", caption)],
         tables={"Error over the brain, folding": registration_rows(metrics["registration"])},
         files=files,

@@ -40,7 +40,7 @@ def run_demo(output: Path | str, config: DemoConfig, progress: bool = True) -> R
     metrics["seconds"]["total"] = time.perf_counter() - began
     metrics["peak_gib"] = peak_gib()
     write_json(run.path / "metrics.json", metrics)
-    report(run, metrics)
+    report(run, metrics, config)
     run.log(table(metrics))
     run.log(f"wrote {run.path / 'report.html'}")
     return run

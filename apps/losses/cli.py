@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from medloss.apps.common.app import App
+
 # torch is imported inside the commands: ``medloss --help`` answers at once.
 
-app = typer.Typer(
-    help="Find a loss: list them, show one, choose by questions, measure time and memory.", no_args_is_help=True
-)
+app = App(help="Find a loss: list them, show one, choose by questions, measure time and memory.")
 Name = Annotated[str, typer.Argument(help="Its name in YAML (dice_ce), a short one (lncc), or its class (DiceCELoss).")]
 
 

@@ -5,18 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
+from medloss.apps.common.app import App
 from medloss.apps.common.commands import (
     AllowChanges,
     Configs,
     Device,
     DryRun,
     Last,
-    Output,
     PrintConfig,
     Quiet,
     Resume,
     Threads,
     load_settings,
+    output_option,
     run_training,
 )
 from medloss.apps.common.interrupt import interruptible
@@ -24,7 +25,11 @@ from medloss.apps.registration.transform_cli import compose, convert, invert, wa
 
 # torch and MONAI are imported inside the commands: ``medloss --help`` answers at once.
 
-app = typer.Typer(help="Register one pair by optimisation, or many by a trained network.", no_args_is_help=True)
+Registered = Annotated[
+    Path, typer.Argument(help="Folder that pair or predict wrote, or one that holds several of pair's folders.")
+]
+
+app = App(help="Register one pair by optimisation, or many by a trained network.")
 for command in (warp, compose, invert, convert):
     app.command()(command)
 
@@ -33,17 +38,22 @@ for command in (warp, compose, invert, convert):
 def pair(
     fixed: Annotated[Path, typer.Argument(help="The image that stays.")],
     moving: Annotated[Path, typer.Argument(help="The image that is laid over it.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[key=value ...]")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[key=value ...]", help="Keys of the configuration, such as spacing=2; all of them: --print-config."
+        ),
+    ] = None,
     config: Annotated[list[Path] | None, typer.Option("--config", "-c", help="YAML files, later ones win.")] = None,
     fixed_label: Annotated[Path | None, typer.Option(help="Label map of the fixed image.")] = None,
     moving_label: Annotated[Path | None, typer.Option(help="Label map of the moving image.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Where to compare, on the fixed grid.")] = None,
     moving_mask: Annotated[Path | None, typer.Option(help="Where to compare, on the moving grid.")] = None,
-    output: Output = None,
+    output: Annotated[Path | None, output_option("runs/MOVING-to-FIXED, a new one where it exists")] = None,
     print_config: PrintConfig = False,
     quiet: Quiet = False,
 ) -> None:
-    """Register MOVING to FIXED by optimisation, without training: moved image, fields that ITK and ANTs read, a report.
+    """Register MOVING to FIXED by optimisation, without training: moved image, fields for ITK and ANTs, report.html.
 
     Example: medloss register pair fixed.nii.gz moving.nii.gz spacing=2 -o result
     """
@@ -59,13 +69,13 @@ def pair(
     labels = {"fixed_label": fixed_label, "moving_label": moving_label, "moving_mask": moving_mask}
     with interruptible("nothing was written: the result of a pair is written at its end"):
         run = register_pair(fixed, moving, settings, output, **labels, mask=mask, progress=not quiet)
-    typer.echo(f"wrote {run.path}")
+    typer.echo(f"wrote {run.path}; open {run.path / 'report.html'}")
 
 
 @app.command()
 def train(
     config: Configs = None,
-    output: Output = None,
+    output: Annotated[Path | None, output_option("runs/DATE-register, a new one where it exists")] = None,
     resume: Resume = False,
     allow_changes: AllowChanges = False,
     dry_run: DryRun = False,
@@ -110,7 +120,7 @@ def predict(
     pairs: Annotated[
         Path | None, typer.Option(help="CSV or JSON list: fixed, moving (name, fixed_label, ...).")
     ] = None,
-    output: Output = None,
+    output: Annotated[Path | None, output_option("predictions/SPLIT in RUN, or predictions/NAME of the list")] = None,
     refine: Annotated[int, typer.Option(min=0, help="Iterations of optimisation from the network's field.")] = 0,
     last: Last = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Register pairs anew that are there.")] = False,
@@ -145,8 +155,8 @@ def predict(
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder that predict wrote, or that holds several pair's folders.")],
-    output: Output = None,
+    folder: Registered,
+    output: Annotated[Path | None, output_option("FOLDER; of one pair FOLDER/evaluation")] = None,
 ) -> None:
     """One table and page over all pairs: Dice, HD95 and ASD (mm) per label, folding, SDlogJ, time, with intervals.
 
@@ -161,13 +171,15 @@ def evaluate(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that predict wrote, or that holds several pair's folders.")],
-    output: Output = None,
+    folder: Registered,
+    output: Annotated[Path | None, output_option("FOLDER")] = None,
 ) -> None:
-    """One page over all registered pairs, the worst first: pictures, numbers, files and how to open them.
+    """One page over one or all registered pairs, the worst first: pictures, numbers, files and how to open them.
+
+    Of several pairs also the tables that evaluate writes.
 
     Example: medloss register report runs/prostate/predictions/test
     """
-    from medloss.apps.registration.evaluate import evaluate as run_evaluation
+    from medloss.apps.registration.evaluate import report as write_report
 
-    typer.echo(f"wrote {run_evaluation(folder, output).folder / 'report.html'}")
+    typer.echo(f"wrote {write_report(folder, output)}")

@@ -49,19 +49,40 @@ def evaluate(folder: Path | str, output: Path | str | None = None) -> Evaluation
     return summarise_cases(Path(folder), Path(output) if output else None)
 
 
+def report(folder: Path | str, output: Path | str | None = None) -> Path:
+    """As `evaluate`; of one pair's folder the page alone, which goes into that folder by default."""
+    folder = Path(folder)
+    files = _case_files(folder)
+    if [file.parent for file in files] == [folder]:
+        return report_pair(folder, _read(files[0]), Path(output) if output else None)
+    return evaluate(folder, output).folder / "report.html"
+
+
+def report_pair(folder: Path, case: Mapping[str, Any], output: Path | None = None) -> Path:
+    """The page of the one pair whose files and ``metrics`` a folder holds."""
+    return write_report(output or folder, {str(folder): case}, _summarised([case]), folder)
+
+
 def summarise_cases(folder: Path, output: Path | None = None) -> Evaluation:
     """The work of `evaluate`."""
     files = _case_files(folder)
     if not files:
-        raise UserError(f"{folder} holds no registered pairs: expected */metrics.json, as predict and pair write it")
+        raise UserError(
+            f"{folder} holds no registered pairs: expected */metrics.json, as predict and pair write it, or the "
+            "metrics.json of one pair"
+        )
     cases = [_read(path) for path in files]
     output = output or (folder / "evaluation" if files[0].parent == folder else folder)
     rows = [row for case in cases for row in case_rows(case)]
-    summary = {"cases": len(cases), "labels": _by_label(cases), "field": _summary(cases, FIELD)}
+    summary = _summarised(cases)
     write_csv(output / "metrics.csv", rows)
     write_json(output / "metrics.json", summary)
-    write_report(output, {str(file.parent): case for file, case in zip(files, cases, strict=True)}, summary)
+    write_report(output, {str(file.parent): case for file, case in zip(files, cases, strict=True)}, summary, folder)
     return Evaluation(output, rows, summary)
+
+
+def _summarised(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"cases": len(cases), "labels": _by_label(cases), "field": _summary(cases, FIELD)}
 
 
 def _case_files(folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.registration.affine import World, find_affine
 from medloss.apps.registration.config import PairConfig, by_lncc
 from medloss.apps.registration.data import load_map
+from medloss.apps.registration.evaluate import report_pair
 from medloss.apps.registration.geometry import INITIALISERS
 from medloss.apps.registration.intensity import load_intensities
 from medloss.apps.registration.losses import RegistrationLoss
@@ -139,6 +140,7 @@ def register_pair(
         start = INITIALISERS["resize"](pair.fixed, pair.moving) if config.initialise == "resize" else np.eye(4)
         write_csv(run.path / "losses.csv", result.history)
         metrics = write_pair(run.path, pair, result, start, RegistrationLoss(config.loss), seconds)
+        report_pair(run.path, metrics)
     run.log(describe(metrics))
     if told := verdict(metrics, config):
         note(told)

@@ -11,7 +11,7 @@ from medloss.apps.common.report import Case, Figure, Page, worst_first, write_pa
 from medloss.apps.common.report_files import Kind, Link
 from medloss.apps.common.report_numbers import heading, number
 from medloss.apps.common.spread import spread
-from medloss.apps.common.summary import mean_and_interval
+from medloss.apps.common.summary import MEAN_AND_INTERVAL, mean_and_interval
 from medloss.apps.registration.measure import DEFINITIONS, OVERLAP
 
 FILES: dict[str, tuple[str, Kind]] = {
@@ -30,27 +30,31 @@ CAPTION = (
 FOLDED = 0.0
 
 
-def write_report(folder: Path, cases: Mapping[str, Mapping[str, Any]], summary: Mapping[str, Any]) -> Path:
+def write_report(
+    folder: Path, cases: Mapping[str, Mapping[str, Any]], summary: Mapping[str, Any], source: Path | None = None
+) -> Path:
     """Write ``report.html`` into a folder.
 
     Args:
         folder: where the page goes.
         cases: folder of each case to what its ``metrics.json`` holds.
         summary: as ``register evaluate`` makes it.
+        source: the folder that was evaluated; None: the one where the page goes.
     """
+    named = (source or folder).resolve().name
     counts = Counter(str(case["case"]) for case in cases.values())
     shown = [_case(Path(place), case, counts[str(case["case"])] > 1) for place, case in cases.items()]
     column, high = _judged_by(shown)
     names = {"dice": "the lowest mean Dice first", "tre_mm": "the largest landmark distance first"}
     page = Page(
-        title=f"Registration: {folder.name}",
+        title=f"Registration: {shown[0].id if len(shown) == 1 else named}",
         lead=[_verdict(shown)],
-        facts={"pairs": len(shown), "folder": folder.name},
+        facts={"pairs": len(shown), "folder": named},
         figures=_overview(folder, cases),
         tables=_overall(summary),
         cases=worst_first(shown, column, high),
-        parts="Pairs",
-        order=names.get(column, "the lowest correlation first"),
+        parts="Pairs" if len(shown) > 1 else "The pair",
+        order=names.get(column, "the lowest correlation first") if len(shown) > 1 else "",
         files=[
             Link(name, folder / name, "other") for name in ("metrics.csv", "metrics.json") if (folder / name).is_file()
         ],
@@ -66,7 +70,8 @@ def _overview(folder: Path, cases: Mapping[str, Mapping[str, Any]]) -> list[Figu
             for key, known in dice.items():
                 known.setdefault(f"region {label['label']}", []).append(number(label.get(key)))
     drawn = spread(folder / "overview.png", dice["dice"], "Dice", dice["dice_before"])
-    return [Figure(drawn, "Every pair, region by region, before and after.")] if drawn else []
+    every = "Every pair, region by region" if len(cases) > 1 else "Region by region"
+    return [Figure(drawn, f"{every}, before and after.")] if drawn else []
 
 
 def _case(folder: Path, case: Mapping[str, Any], told_by_folder: bool) -> Case:
@@ -122,15 +127,19 @@ def _judged_by(cases: list[Case]) -> tuple[str, bool]:
 
 
 def _overall(summary: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Means over the cases with their intervals: of the regions, and of the fields."""
-    rows = []
+    """Means over the cases with their intervals: of the regions, and of the fields; of one case its numbers."""
+    several, rows = summary["cases"] > 1, []
     for label, entry in summary["labels"].items():
         cells = {key: mean_and_interval(value) for key, value in entry.items() if isinstance(value, Mapping)}
         named = f"region {label}" if label != "mean" else "mean of the regions"
         rows.append({"of": named, **cells, "missed": entry["missed"]})
-    fields = [{"measure": heading(key), "mean": mean_and_interval(value)} for key, value in summary["field"].items()]
-    found = {"Regions: mean and 95 % interval": rows} if rows else {}
-    return {**found, "Fields: mean and 95 % interval": fields}
+    fields = [
+        {"measure": heading(key), "mean" if several else "value": mean_and_interval(value)}
+        for key, value in summary["field"].items()
+    ]
+    told, field = (f": {MEAN_AND_INTERVAL}", "Fields") if several else ("", "Field")
+    found = {f"Regions{told}": rows} if rows else {}
+    return {**found, f"{field}{told}": fields}
 
 
 def _definitions(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

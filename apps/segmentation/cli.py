@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medloss.apps.common.app import App
 from medloss.apps.common.commands import (
     AllowChanges,
     Configs,
@@ -12,7 +13,6 @@ from medloss.apps.common.commands import (
     DryRun,
     Last,
     Nan,
-    Output,
     PrintConfig,
     Quiet,
     Resume,
@@ -20,6 +20,7 @@ from medloss.apps.common.commands import (
     Threads,
     TrustArrays,
     load_settings,
+    output_option,
     reading_options,
     run_training,
 )
@@ -47,13 +48,13 @@ ChooseCleanup = Annotated[
     ),
 ]
 
-app = typer.Typer(help="Train a 3D segmentation network, predict masks, evaluate them.", no_args_is_help=True)
+app = App(help="Train a 3D segmentation network, predict masks, evaluate them.")
 
 
 @app.command()
 def train(
     config: Configs = None,
-    output: Output = None,
+    output: Annotated[Path | None, output_option("runs/DATE-segment, a new one where it exists")] = None,
     resume: Resume = False,
     allow_changes: AllowChanges = False,
     dry_run: DryRun = False,
@@ -96,7 +97,7 @@ def check_data(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as data.ignore=255.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write the findings there, as JSON.")
+        Path | None, typer.Option("--output", "-o", help="JSON file to write the findings to as well; default: none.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -152,7 +153,7 @@ def _plan(arguments: list[str] | None, resume: bool) -> Any:
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder that train left.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders of images.")],
-    output: Output = None,
+    output: Annotated[Path | None, output_option("predictions in RUN")] = None,
     also: Annotated[
         list[Path] | None, typer.Option("--also", help="A further run, such as another fold, to average with.")
     ] = None,
@@ -196,7 +197,7 @@ def predict(
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of masks, or one mask.")],
     references: Annotated[Path, typer.Argument(help="Folder of reference masks of the same names, or one mask.")],
-    output: Output = None,
+    output: Annotated[Path | None, output_option("the folder of the predictions")] = None,
     tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
     ignore: Ignored = None,
     missed_as_diagonal: MissedAsDiagonal = False,
@@ -211,8 +212,8 @@ def evaluate(
     trust_arrays: TrustArrays = False,
     quiet: Quiet = False,
 ) -> None:
-    """Dice, HD95, ASD (mm), surface Dice and volumes (ml) per case and label: a table, metrics.csv, metrics.json and
-    report.html, the worst cases first.
+    """Dice, HD95, ASD (mm), surface Dice and volumes (ml) per case and label: a table, metrics.csv, metrics.json,
+    report.html, the worst cases first, and previews/ of them.
 
     Example: medloss segment evaluate masks references --images scans --output results
     """

@@ -20,7 +20,7 @@ from medloss.apps.common.region_metrics import MEASURES
 from medloss.apps.common.report import Case, Figure, Page, worst_first, write_page
 from medloss.apps.common.report_files import Link
 from medloss.apps.common.spread import spread
-from medloss.apps.common.summary import DEFINITIONS
+from medloss.apps.common.summary import DEFINITIONS, MEAN_AND_INTERVAL
 from medloss.apps.segmentation.classes import Classes
 from medloss.apps.segmentation.evaluation_pairs import METRICS_CSV, METRICS_JSON, REPORT, Pair, counted_in
 from medloss.apps.segmentation.evaluation_summary import Evaluation, case_means, label_rows
@@ -101,7 +101,7 @@ def _page(folder: Path, result: Evaluation, cases: Sequence[Case]) -> Page:
         lead=_lead(result),
         facts=facts,
         figures=_overview(folder, result),
-        tables={"Labels: means over the cases": label_rows(summary)},
+        tables={f"Labels: {MEAN_AND_INTERVAL} over the cases": label_rows(summary)},
         cases=cases,
         order="the lowest mean Dice first",
         files=[

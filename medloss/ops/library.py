@@ -25,6 +25,7 @@ import torch
 from medloss.ops import build, cache
 
 OPS = Path(__file__).resolve().parent
+BUILD_TIME = "about two minutes of one core"
 LEAST = {"v4": 4, "v3": 3, "base": 0}
 """What ``medloss_level`` of native.c must answer for an instruction set to run here."""
 _log = logging.getLogger(__name__)
@@ -75,6 +76,20 @@ def loaded() -> Loaded:
     if first:
         _tell(_found, faults)
     return _found
+
+
+def would_be_built() -> bool:
+    """Whether the first loss on the CPU would build the library: none is there, and a compiler is."""
+    if _found is not None or os.environ.get("MEDLOSS_WITHOUT_NATIVE") == "1":
+        return False
+    faults = Faults()
+    try:
+        if _shipped(faults) or _cached(faults):
+            return False
+        build.compiler()
+    except Exception:  # any: it cannot be built, and `loaded` says why at once
+        return False
+    return True
 
 
 def _unlock() -> None:
@@ -230,8 +245,9 @@ def _build_in(folder: int, place: cache.Place, faults: Faults) -> Loaded:
     if not os.access(place.path, os.W_OK | os.X_OK):
         raise build.FolderError(f"{place.path} cannot be written")
     _log.warning(
-        "medloss builds its native library in %s, once: about two minutes of one core. A wheel brings it built.%s",
+        "medloss builds its native library in %s, once: %s. A wheel brings it built.%s",
         _printable(place.path),
+        BUILD_TIME,
         _printable(f" ({'; '.join(faults.loud)})" if faults.loud else ""),
     )
     faults.loud.clear()

@@ -71,6 +71,39 @@ for arguments in {[[*path, "--help"] for path in commands()] + [["--version"]]!r
     assert done.stdout.count("Usage:") == len(commands())
 
 
+def parameters() -> list[tuple[str, object]]:
+    """Every parameter of every command: how it is typed, and the parameter."""
+    import typer
+
+    from medloss.apps.commands import app
+
+    found = []
+    for path in commands():
+        command = typer.main.get_command(app)
+        for name in path:
+            command = command.commands[name]
+        found += [(" ".join([*path, each.opts[0]]), each) for each in command.params]
+    return found
+
+
+def test_every_parameter_has_its_text_and_no_flag_takes_a_value():
+    from typer.testing import CliRunner
+
+    from medloss.apps.commands import app
+
+    assert [name for name, each in parameters() if not each.help] == []
+    for path in commands():
+        told = CliRunner().invoke(app, [*path, "--help"]).output
+        assert "--help" in told and "<bool>" not in told and "BOOLEAN" not in told, path
+
+
+def test_every_output_says_where_it_goes_without_being_told():
+    outputs = [(name, each) for name, each in parameters() if "--output" in each.opts]
+    assert len(outputs) > 10
+    for name, each in outputs:
+        assert each.required or each.default is not None or "; default: " in each.help, name
+
+
 @pytest.mark.parametrize("module", ["medloss", "medloss.apps"])
 def test_as_a_module(module):
     assert run("-m", module, "--version").stdout == f"medloss {medloss.__version__}\n"

@@ -108,7 +108,34 @@ def test_report_and_table_tell_the_numbers_and_the_limits(finished):
         assert "no claim of generalisation" in text and "simulated" in text and "looking at these very numbers" in text
         assert "Its numbers mean nothing." in text  # it is the quick version
     assert page.count("data:image/png;base64,") == 4
+    did, claim = (
+        page.index(text) for text in ("a 3D U-Net learned brain tissues with the loss dice_ce", "no claim of")
+    )
+    assert did < claim, "what the reader sees comes first"
+    assert "losses lncc on the images and diffusion, bending on the field" in page
+    assert "medloss segment train DATA loss=[dice_ce]" in page and "-c registration/config.yaml" in page
+    assert page.index("posterior part of the brain") < page.index("Dice on the anterior part"), "before its numbers"
     assert metrics["seconds"]["total"] > 0 and metrics["peak_gib"] > 0.1
+
+
+def test_the_command_on_the_page_runs(finished, tmp_path):
+    from typer.testing import CliRunner
+
+    from medloss.apps.commands import app
+
+    folder, _ = finished
+    files = [str(folder / "warped" / name) for name in ("fixed.nii.gz", "moving.nii.gz")]
+    command = [
+        "register",
+        "pair",
+        *files,
+        "-c",
+        str(folder / "registration" / "config.yaml"),
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert (tmp_path / "o" / "report.html").is_file()
 
 
 def test_an_existing_folder_is_left_alone(finished, tmp_path, monkeypatch):

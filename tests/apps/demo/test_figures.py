@@ -149,3 +149,15 @@ def test_curves(tmp_path):
 def test_telling_columns():
     columns = {"epoch": [1, 2], "a": [1, 2], "b": [1, 2], "c": [3, 3], "d": [np.nan, np.nan], "e": [np.nan, 4]}
     assert telling({name: np.asarray(values, dtype=float) for name, values in columns.items()}) == ["a", "e"]
+
+
+def test_the_learning_rate_and_the_time_get_no_chart():
+    columns = {"epoch": [1, 2], "lr": [2, 1], "loss": [2, 1.5], "seconds": [5, 6], "dice": [0.1, 0.2]}
+    assert telling({name: np.asarray(values, dtype=float) for name, values in columns.items()}) == ["loss", "dice"]
+
+
+def test_few_charts_are_large(tmp_path):
+    rows = {"epoch": [1, 2], "loss": [2, 1]}
+    one = pixels(curves(tmp_path / "one.png", rows))
+    four = pixels(curves(tmp_path / "four.png", {**rows, "a": [3, 1], "b": [4, 1], "c": [5, 1]}))
+    assert one.shape[1] > four.shape[1] / 3 * 1.3, "pixels across"

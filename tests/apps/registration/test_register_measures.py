@@ -11,7 +11,7 @@ import torch
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.registration.config import Losses
-from medloss.apps.registration.evaluate import summarise_cases
+from medloss.apps.registration.evaluate import report, summarise_cases
 from medloss.apps.registration.losses import RegistrationLoss
 from medloss.apps.registration.measure import landmark_errors, overlap_rows, regions, similarity
 
@@ -85,6 +85,39 @@ def test_the_folder_of_one_pair_keeps_its_numbers(tmp_path):
     (tmp_path / "field.nii.gz").touch()
     assert summarise_cases(tmp_path).folder == tmp_path / "evaluation"
     assert json.loads((tmp_path / "metrics.json").read_text())["case"] == "a"
+
+
+def of_one_pair(folder):
+    folder.mkdir()
+    (folder / "metrics.json").write_text(json.dumps(case("a to b", 0.8)))
+    (folder / "field.nii.gz").touch()
+    return folder
+
+
+def test_the_page_of_one_pair_is_named_by_it_and_has_no_intervals(tmp_path):
+    folder = of_one_pair(tmp_path / "result")
+    before = (folder / "metrics.json").read_text()
+    page = report(folder)
+    assert page == folder / "report.html" and (folder / "metrics.json").read_text() == before
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>Registration: a to b</h1>" in text and "<dd>result</dd>" in text
+    assert "interval" not in text and "<h2>The pair</h2>" in text and "<h2>Regions</h2>" in text
+    elsewhere = summarise_cases(folder).folder / "report.html"
+    assert "<dd>result</dd>" in elsewhere.read_text(encoding="utf-8"), "not the name of the folder of the page"
+
+
+def test_the_page_of_several_pairs_explains_its_brackets(tmp_path):
+    write(tmp_path / "pairs", case("a", 0.8))
+    write(tmp_path / "pairs", case("b", 0.6))
+    text = report(tmp_path / "pairs", tmp_path / "out").read_text(encoding="utf-8")
+    assert "<h1>Registration: pairs</h1>" in text, "the folder that was evaluated"
+    assert "Regions: mean [95 % interval]" in text and "Fields: mean [95 % interval]" in text
+    assert (tmp_path / "out" / "metrics.csv").is_file()
+
+
+def test_a_folder_without_pairs_is_told(tmp_path):
+    with pytest.raises(UserError, match="holds no registered pairs"):
+        report(tmp_path)
 
 
 def test_what_is_no_case_is_named(tmp_path):

@@ -140,6 +140,7 @@ def test_the_page_has_the_worst_case_first_with_its_errors(folders, dataset, tmp
     evaluate(masks, references, tmp_path / "out", images=dataset / "images", previews=1, progress=False)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert page.index('<span class="name">case_3</span>') < page.index('<span class="name">case_1</span>')
+    assert "Labels: mean [95 % interval] over the cases" in page
     assert "missed: 4" in page and "images/case_3.nii.gz" in page and page.count("data:image/png") == 3
     assert sorted(path.name for path in (tmp_path / "out" / "previews").iterdir()) == [
         "case_3.png",
