@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 # Endings of column names that hold a unit, as the metrics files spell them.
@@ -23,6 +24,9 @@ ACRONYMS = {
     "l2r": "L2R",
     "id": "ID",
 }
+BRACKETS = re.compile(r"\[[^\]]*\]")
+"""An interval: a narrow column breaks before it, not within."""
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def heading(name: str) -> str:
@@ -45,7 +49,7 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int) or not isinstance(value, float):
-        return str(value)
+        return BRACKETS.sub(lambda found: found.group().replace(" ", NO_BREAK), str(value))
     if value == 0 or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.3f}" if 0.0995 <= abs(value) < 1 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.2g}"

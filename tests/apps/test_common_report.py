@@ -97,6 +97,12 @@ def test_pictures_beyond_the_limit_are_linked(tmp_path, picture, monkeypatch):
     assert page.count("data:image") == 1 and 'src="a%20picture.png"' in page
 
 
+def test_what_was_done_in_a_case_stands_before_its_pictures(tmp_path, picture):
+    case = Case(id="a", lead="What was <done>.", figures=[report.Figure(picture)])
+    page = write_page(tmp_path / "r.html", Page(title="t", cases=[case])).read_text(encoding="utf-8")
+    assert page.index("What was &lt;done&gt;.") < page.index("<figure>")
+
+
 def test_a_page_of_nothing(tmp_path):
     page = write_page(tmp_path / "r.html", Page(title="t", tables={"None": []})).read_text(encoding="utf-8")
     assert "Nothing to show." in page and "<h2>Cases" not in page
@@ -160,6 +166,7 @@ def test_headings(name, shown):
         (float("inf"), "∞"),
         (True, "yes"),
         ("word", "word"),
+        ("0.812 [0.700, 0.900] of 3/4", "0.812 [0.700,\N{NO-BREAK SPACE}0.900] of 3/4"),
         (np.float32(0.5), "0.500"),
         (np.int64(3), "3"),
     ],
