@@ -9,13 +9,15 @@ import difflib
 import inspect
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from medloss.spelling import suggestion
 
 if sys.version_info >= (3, 11):
     from typing import dataclass_transform
@@ -165,12 +167,6 @@ def changed(module: Some, **changes: Any) -> Some:
     fresh: Some = type(module).__new__(type(module))
     _make(fresh, module._given | {name: frozen(name, value) for name, value in changes.items()})
     return fresh
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean ...?"``, or the list of what is known."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
 
 
 def frozen(name: str, value: Any) -> Any:

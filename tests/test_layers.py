@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"medloss": ROOT / "medloss", "medloss.transforms": ROOT / "transforms", "medloss.apps": ROOT / "apps"}
 
-FOUNDATION = {"labels", "reduction", "checks", "options", "constants", "empty", "masks"}
+FOUNDATION = {"labels", "reduction", "checks", "options", "constants", "empty", "masks", "spelling"}
 FAMILIES = {"segmentation", "registration", "image"}
 BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "map_loss", "joint"}
 ABOVE_FAMILIES = {"backends", "registry", "composite", "multiscale", "supervision", "config", "functional"}
@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "ops": {"_start"},
     **dict.fromkeys(FOUNDATION, FOUNDATION | {"ops"}),
     "sums": {"ops"},
-    "options": frozenset(),
+    "spelling": frozenset(),
+    "options": {"spelling"},
     "forms": {"ops", "sums"},
     "base": FOUNDATION | {"ops", "sums", "forms"},
     "map_loss": FOUNDATION | {"ops", "base"},

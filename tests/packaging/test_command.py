@@ -71,6 +71,35 @@ for arguments in {[[*path, "--help"] for path in commands()] + [["--version"]]!r
     assert done.stdout.count("Usage:") == len(commands())
 
 
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["task=segmnt"], "did you mean segment?"),
+        (["task=segment", "labls=soft"], "did you mean labels?"),
+        (["task=segment", "labels=soft,prtial"], "did you mean partial?"),
+        ([], "say the task: one of segment"),
+        (["segment"], "expected question=answer"),
+        (["--questions"], None),
+    ],
+)
+def test_the_chooser_asks_and_refuses_without_torch(arguments, told):
+    code = f"""
+import sys
+from medloss.apps.cli import main
+try:
+    main(["losses", "choose", *{arguments!r}])
+except SystemExit as end:
+    assert end.code in (None, 0, 2), end.code
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "task=segment: " in done.stdout if told is None else told in done.stderr
+
+
 def parameters() -> list[tuple[str, object]]:
     """Every parameter of every command: how it is typed, and the parameter."""
     import typer
