@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 import typer
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.losses.chooser import QUESTIONS, TASKS, Question
-from medloss.spelling import suggestion
+from medloss.apps.losses.choice import checked, questions_of
+from medloss.apps.losses.chooser import TASKS
 
 
 def given(arguments: list[str]) -> dict[str, str]:
@@ -27,37 +27,15 @@ def given(arguments: list[str]) -> dict[str, str]:
         raise UserError(f"expected question=answer, such as task=segment, not {wrong[0]!r}; see --questions")
     found = dict(each.split("=", 1) for each in arguments)
     if "task" in found:
-        _check(found)
+        checked(found)
     return found
-
-
-def _check(answers: Mapping[str, str]) -> None:
-    known = {question.name: question.answers for question in questions_of(answers["task"])}
-    for name, answer in answers.items():
-        if name != "task" and name not in known:
-            raise UserError(f"{name} is no question of the task {answers['task']}{suggestion(name, known)}")
-        for each in answer.split(",") if name != "task" else ():
-            if each not in known[name]:
-                raise UserError(f"{name}: no answer is called {each!r}{suggestion(each, known[name])}")
-
-
-def questions_of(task: str) -> list[Question]:
-    """The questions of a task, in order.
-
-    Raises:
-        UserError: there is no such task.
-    """
-    if task not in TASKS:
-        raise UserError(f"no task is called {task!r}{suggestion(task, TASKS)}")
-    return [question for question in QUESTIONS if question.task == task]
 
 
 def ask(answers: Mapping[str, str]) -> dict[str, str]:
     """The answers, those that are missing asked for where there is somebody to ask."""
     found = dict(answers)
     if not sys.stdin.isatty():
-        if "task" not in found:
-            raise UserError(f"say the task: one of {', '.join(TASKS)}")
+        checked(found)
         return found
     if "task" not in found:
         found["task"] = _asked("What is the task?", TASKS)

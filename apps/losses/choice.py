@@ -9,7 +9,7 @@ from typing import Any
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.losses.chooser import ADVICE, QUESTIONS, TASKS, Advice, Question
-from medloss.options import suggestion
+from medloss.spelling import suggestion
 
 WIDTH = 100
 Answers = Mapping[str, tuple[str, ...]]
@@ -75,10 +75,8 @@ def choose(answers: Mapping[str, str]) -> Choice:
     >>> [term.name for term in choose({"task": "segment", "structure": "tubes"}).terms]
     ['dice_ce', 'skeleton_recall']
     """
-    if "task" not in answers:
-        raise UserError(f"say the task: one of {', '.join(TASKS)}")
+    full = checked(answers)
     task = answers["task"]
-    full = _checked(task, answers)
     rows = [row for row in ADVICE if row.task == task and _holds(row, full)]
     _first, *passed = [row for row in rows if row.role == "first"]
     rows = [row for row in rows if row not in passed]
@@ -92,17 +90,26 @@ def choose(answers: Mapping[str, str]) -> Choice:
     return Choice(task, tuple(terms), (*notes, *_without_effect(task, given, rows, passed)), tuple(assumed))
 
 
-def _checked(task: str, answers: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def checked(answers: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The answers to every question of the task, the first one where none is given.
+
+    Raises:
+        UserError: no task, or a question or an answer that there is not.
+    """
+    if "task" not in answers:
+        raise UserError(f"say the task: one of {', '.join(TASKS)}")
+    task = answers["task"]
     questions = {question.name: question for question in questions_of(task)}
-    found = {name: (next(iter(question.answers)),) for name, question in questions.items()}
+    found: dict[str, tuple[str, ...]] = {name: (next(iter(question.answers)),) for name, question in questions.items()}
     for name, given in answers.items():
         if name == "task":
             continue
         if name not in questions:
             raise UserError(f"{name} is no question of the task {task}{suggestion(name, questions)}")
+        known = questions[name].answers
         for answer in given.split(","):
-            if answer not in questions[name].answers:
-                raise UserError(f"{name}: no answer is called {answer!r}{suggestion(answer, questions[name].answers)}")
+            if answer not in known:
+                raise UserError(f"{name}: no answer is called {answer!r}{suggestion(answer, known)}")
         found[name] = tuple(given.split(","))
     return found
 

@@ -70,16 +70,14 @@ def choose(
     Example: medloss losses choose task=segment structure=tubes metric=topology
     """
     from medloss.apps.losses.ask import ask, given, questions_told
+    from medloss.apps.losses.choice import choose as chosen
+    from medloss.apps.losses.choice import told
 
     if table:
         for line in questions_told():
             typer.echo(line)
         return
-    answered = ask(given(answers or []))
-    from medloss.apps.losses.choice import choose as chosen  # imports torch
-    from medloss.apps.losses.choice import told
-
-    for line in told(chosen(answered)):
+    for line in told(chosen(ask(given(answers or [])))):
         typer.echo(line)
 
 
