@@ -9,6 +9,7 @@ import sys
 
 from medloss._version import __version__
 from medloss.apps.common.errors import fault_of_the_input
+from medloss.extras import install_line
 
 PACKAGES = (
     "h5py", "ignite", "itk", "jinja2", "matplotlib", "monai", "nibabel", "omegaconf", "pydantic", "scipy",
@@ -37,8 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         needs = "error: the command medloss needs packages that are not installed"
-        likely = "pip install 'medloss[apps]' (in a clone: pip install '.[apps]')"
-        print(f"{needs} ({', '.join(missing)}): {likely}", file=sys.stderr)
+        print(f"{needs} ({', '.join(missing)}): {install_line('apps')}", file=sys.stderr)
         sys.exit(2)
     _spin_shortly()
     from medloss.apps.commands import app

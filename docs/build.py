@@ -22,17 +22,11 @@ from row import CELLS  # noqa: E402
 
 from medloss.apps.common.config_text import Key, keys_of  # noqa: E402
 from medloss.apps.losses import describe  # noqa: E402
+from medloss.apps.losses.find import TITLES  # noqa: E402
 from medloss.apps.registration.config import PairConfig, RegistrationConfig  # noqa: E402
 from medloss.apps.segmentation.config import Config  # noqa: E402
-from medloss.config import ALIASES  # noqa: E402
-from medloss.registry import losses, snake_case  # noqa: E402
+from medloss.registry import losses, short_names, snake_case  # noqa: E402
 
-TITLES = {
-    "label": "Segmentations",
-    "image": "Images",
-    "field": "Fields",
-    "points": "Points",
-}
 POINTS = {
     1: "mask", 2: "ignore", 3: "targets", 4: "background", 5: "precision", 6: "degenerate", 7: "batch", 8: "reduction",
     9: "forms", 10: "state", 11: "gradients", 12: "memory", 13: "errors",
@@ -118,7 +112,7 @@ def loss_page() -> str:
 def yaml_names(cls: type) -> str:
     """The name of a loss in YAML, and the short one behind it where it has one."""
     name = snake_case(cls.__name__)
-    return ", ".join(f"`{each}`" for each in [name, *(short for short, long in ALIASES.items() if long == name)])
+    return ", ".join(f"`{each}`" for each in [name, *short_names(name)])
 
 
 def contract_page() -> str:

@@ -25,11 +25,13 @@ from torch import nn
 
 from medloss.base import FieldPairLoss, Loss
 from medloss.composite import Schedule, WeightedSum
+from medloss.extras import install_line
 from medloss.multiscale import MultiScaleLoss
-from medloss.options import REQUIRED, Configured, suggestion
+from medloss.options import REQUIRED, Configured
 from medloss.options import options as options_of
 from medloss.registry import ALIASES, losses
 from medloss.segmentation import BlobLoss, ConnectedComponentLoss
+from medloss.spelling import suggestion
 
 NOT_IN_YAML = ("other_act", "process_group", "loss")
 OUR_KEYS = ("name", "weight", "schedule")
@@ -191,8 +193,7 @@ def options_model(cls: type[Configured]) -> Any:
     try:
         from pydantic import ConfigDict, create_model
     except ImportError as fault:
-        likely = "pip install 'medloss[apps]' (in a clone: pip install '.[apps]')"
-        raise ImportError(f"losses from a mapping need pydantic: {likely}") from fault
+        raise ImportError(f"losses from a mapping need pydantic: {install_line('apps')}") from fault
     hints = get_type_hints(cls)
     options: dict[str, Any] = {}
     for name, option in options_of(cls).items():

@@ -53,6 +53,15 @@ SPELLED = {
 """Names whose capitals do not tell the words apart."""
 
 
+def short_names(name: str) -> list[str]:
+    """The short names of a loss, given its name in YAML.
+
+    >>> short_names("mind_ssc")
+    ['mind']
+    """
+    return [short for short, whole in ALIASES.items() if whole == name]
+
+
 def snake_case(name: str) -> str:
     """``DiceCELoss`` is ``dice_ce``.
 

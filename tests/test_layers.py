@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"medloss": ROOT / "medloss", "medloss.transforms": ROOT / "transforms", "medloss.apps": ROOT / "apps"}
 
-FOUNDATION = {"labels", "reduction", "checks", "options", "constants", "empty", "masks", "spelling"}
+FOUNDATION = {"labels", "reduction", "checks", "options", "constants", "empty", "masks", "extras", "spelling"}
 FAMILIES = {"segmentation", "registration", "image"}
 BELOW_FAMILIES = FOUNDATION | {"ops", "sums", "forms", "base", "map_loss", "joint"}
 ABOVE_FAMILIES = {"backends", "registry", "composite", "multiscale", "supervision", "config", "functional"}
@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "ops": {"_start"},
     **dict.fromkeys(FOUNDATION, FOUNDATION | {"ops"}),
     "sums": {"ops"},
-    "spelling": frozenset(),
+    **dict.fromkeys(["extras", "spelling"], frozenset()),
     "options": {"spelling"},
     "forms": {"ops", "sums"},
     "base": FOUNDATION | {"ops", "sums", "forms"},

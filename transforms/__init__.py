@@ -12,8 +12,9 @@ try:
 except ModuleNotFoundError as fault:
     if fault.name != "monai":
         raise
-    likely = "pip install 'medloss[transforms]' (in a clone: pip install '.[transforms]')"
-    needs = f"medloss.transforms needs MONAI, which is not installed: {likely}"
+    from medloss.extras import install_line
+
+    needs = f"medloss.transforms needs MONAI, which is not installed: {install_line('transforms')}"
     raise ModuleNotFoundError(needs, name="monai") from None
 
 from medloss.transforms.border_weights import BorderWeightMap, BorderWeightMapd

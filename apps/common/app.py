@@ -9,28 +9,24 @@ import typer
 import typer.core
 
 
-def _without_value(params: list[Any]) -> list[Any]:
-    """The same parameters; typer would write ``<bool>`` behind a flag, ``--help`` too."""
-    for param in params:
-        if getattr(param, "is_flag", False) and param.metavar is None:
-            param.metavar = ""
-    return params
-
-
-class Command(typer.core.TyperCommand):
-    """A command whose help shows flags as flags."""
+class _Flags:
+    """Of a command whose help shows flags as flags."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """As typer's."""
-        return _without_value(super().get_params(ctx))
+        """As typer's; it would write ``<bool>`` behind a flag, ``--help`` too."""
+        params = super().get_params(ctx)  # type: ignore[misc]  # that of typer's class, which stands beside this one
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return params
 
 
-class Group(typer.core.TyperGroup):
-    """A group of commands whose help shows flags as flags."""
+class Command(_Flags, typer.core.TyperCommand):
+    """A command."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """As typer's."""
-        return _without_value(super().get_params(ctx))
+
+class Group(_Flags, typer.core.TyperGroup):
+    """A group of commands."""
 
 
 class App(typer.Typer):

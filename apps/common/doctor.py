@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 
+from medloss.extras import install_line
+
 PACKAGES = ("medloss", "torch", "triton", "monai", "pytorch-ignite", "numpy", "scipy", "nibabel", "itk-io", "kornia")
 EXTRAS = {
-    "nilearn": "the demo: pip install 'medloss[demo]' (in a clone: pip install '.[demo]')",
+    "nilearn": f"the demo: {install_line('demo')}",
     "tensorboard": "curves in TensorBoard",
 }
 NOT_BUILT = "built at first use ({}), by make, or by pip install; this command does not build it"

@@ -8,6 +8,7 @@ import numpy as np
 
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.images import Volume, spacing_of
+from medloss.extras import install_line
 
 TISSUES = {1: "CSF", 2: "grey matter", 3: "white matter"}
 SPACING_MM = 2
@@ -33,7 +34,7 @@ def load_template(spacing_mm: int = SPACING_MM) -> Template:
     except ImportError:
         raise UserError(
             "medloss demo needs nilearn, which brings the MNI152 template, and it is not installed; "
-            "install it with: pip install 'medloss[demo]' (in a clone: pip install '.[demo]')"
+            f"install it with: {install_line('demo')}"
         ) from None
     t1 = datasets.load_mni152_template(resolution=spacing_mm)
     grey = datasets.load_mni152_gm_template(resolution=spacing_mm).get_fdata()

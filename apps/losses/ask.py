@@ -35,7 +35,6 @@ def ask(answers: Mapping[str, str]) -> dict[str, str]:
     """The answers, those that are missing asked for where there is somebody to ask."""
     found = dict(answers)
     if not sys.stdin.isatty():
-        checked(found)
         return found
     if "task" not in found:
         found["task"] = _asked("What is the task?", TASKS)

@@ -78,7 +78,7 @@ def choose(answers: Mapping[str, str]) -> Choice:
     full = checked(answers)
     task = answers["task"]
     rows = [row for row in ADVICE if row.task == task and _holds(row, full)]
-    _first, *passed = [row for row in rows if row.role == "first"]
+    passed = [row for row in rows if row.role == "first"][1:]
     rows = [row for row in rows if row not in passed]
     terms = [_term(row) for row in rows if row.role in ("first", "add")]
     settings = [row for row in rows if row.role == "set"]

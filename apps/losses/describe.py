@@ -53,7 +53,7 @@ def example(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of a docstring without the marks of reStructuredText and of LaTeX.
+    r"""Text of a docstring without the marks of reStructuredText and of LaTeX.
 
     >>> plain("see :class:`~medloss.DiceLoss` at ``alpha`` of :math:`\\sum_i x_i^2`")
     'see DiceLoss at alpha of sum_i x_i^2'

@@ -7,7 +7,8 @@ from functools import cache
 
 from medloss.apps.losses.chooser import ADVICE, QUESTIONS
 from medloss.apps.losses.describe import plain, text_of
-from medloss.registry import ALIASES, losses
+from medloss.config import loss_names
+from medloss.registry import losses, short_names
 
 TITLES = {
     "label": "Segmentations",
@@ -31,19 +32,15 @@ def searched(kind: str, name: str) -> str:
     """All that a word is looked for in, in small letters."""
     cls = losses(kind)[name]
     prose = plain(text_of(cls).split(">>>")[0])
-    parts = [kind, TITLES[kind], name, cls.__name__, *(short for short, whole in ALIASES.items() if whole == name)]
+    parts = [kind, TITLES[kind], name, cls.__name__, *short_names(name)]
     return " ".join([*parts, " ".join(prose.split()), *_advice(cls)]).lower()
 
 
 def _advice(cls: type) -> Iterator[str]:
     """What the chooser says where it names this loss: the reason, and the answers that lead to it."""
     for row in ADVICE:
-        if row.loss and _class_of(row.loss) is cls:
+        if row.loss and loss_names()[row.loss] is cls:
             yield row.why
             for question in QUESTIONS:
                 if question.task == row.task:
                     yield from (f"{each} {question.answers[each]}" for each in row.when.get(question.name, ()))
-
-
-def _class_of(name: str) -> type:
-    return losses()[ALIASES.get(name, name)]

@@ -37,7 +37,7 @@ def loss_named(name: str) -> type[Loss]:
     ('LocalNormalizedCrossCorrelationLoss', 'DiceCELoss')
     """
     from medloss.config import loss_names
-    from medloss.options import suggestion
+    from medloss.spelling import suggestion
 
     known = loss_names()
     by_class = {cls.__name__: cls for cls in known.values()}

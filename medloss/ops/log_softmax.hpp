@@ -58,6 +58,21 @@ void true_logit(const Tile<Real> *t, Real *__restrict out) {
     for (int64_t i = 0; i < t->n; ++i) out[i] = made_finite(out[i]);
 }
 
+/* Minus the logarithm of the true class's probability, from its logit. */
+template <typename Real>
+void logit_to_nll(const Tile<Real> *t, const Real *__restrict log_norm, Real *__restrict nll) {
+    const Real *__restrict top = t->top;
+    for (int64_t i = 0; i < t->n; ++i) nll[i] = top[i] - nll[i] + log_norm[i];
+}
+
+/* The same from the tile's logits, whose rows then hold the exponentials, or not where `spare` is given. */
+template <typename Real>
+void true_nll(const Volume<Real> *v, Tile<Real> *t, Itself<Real> *spare, Real *log_norm, Real *nll) {
+    true_logit(t, nll);
+    exponentials(v, t, nullptr, spare, log_norm);
+    logit_to_nll(t, log_norm, nll);
+}
+
 } // namespace
 
 #endif

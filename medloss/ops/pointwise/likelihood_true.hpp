@@ -13,12 +13,10 @@ template <typename Real>
 void true_values(const Likelihood<Real> *f, Tile<Real> *t, LikelihoodRows<Real> *r, Real *map) {
     const Volume<Real> *v = &f->volume;
     const int64_t n = t->n;
-    true_logit(t, r->nll);
-    exponentials(v, t, nullptr, r->p, r->log_norm);
+    true_nll(v, t, r->p, r->log_norm, r->nll);
     Real *__restrict nll = r->nll, *__restrict value = r->value, *__restrict weight = r->up;
-    const Real *__restrict top = t->top, *__restrict log_norm = r->log_norm, *__restrict w = t->weight;
+    const Real *__restrict w = t->weight;
     const int32_t *__restrict label = t->label;
-    for (int64_t i = 0; i < n; ++i) nll[i] = top[i] - nll[i] + log_norm[i];
     penalties(f, n, nll, r->factor, value);
     true_weight(f, t, weight);
     for (int64_t i = 0; i < n; ++i) value[i] = label[i] >= 0 && w[i] > 0 ? weight[i] * value[i] : 0;
@@ -56,13 +54,11 @@ template <typename Real>
 void true_gradient(const Likelihood<Real> *f, Tile<Real> *t, LikelihoodRows<Real> *r, const Real *grad, void *out) {
     const Volume<Real> *v = &f->volume;
     const int64_t n = t->n;
-    true_logit(t, r->nll);
-    exponentials(v, t, nullptr, nullptr, r->log_norm);
+    true_nll(v, t, nullptr, r->log_norm, r->nll);
     Real *__restrict nll = r->nll, *__restrict s = r->value, *__restrict weight = r->total, *__restrict up = r->up;
     Real *__restrict shared = t->scale;
-    const Real *__restrict top = t->top, *__restrict log_norm = r->log_norm, *__restrict w = t->weight;
+    const Real *__restrict w = t->weight;
     const int32_t *__restrict label = t->label;
-    for (int64_t i = 0; i < n; ++i) nll[i] = top[i] - nll[i] + log_norm[i];
     penalty_slopes(f, n, nll, r->slope, s);
     true_weight(f, t, weight);
     true_up(f, t, grad, up);

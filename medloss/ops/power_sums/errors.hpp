@@ -43,9 +43,8 @@ void prepare(const Powers<Real> *f, Tile<Real> *t, PowerRows<Real> *r) {
     exponentials(v, t, r->p, nullptr, r->log_norm);
     if (f->both) find_others(v, t, r);
     if (!has_once(f)) return;
-    Real *__restrict once = r->once;
-    true_logit(t, once);
-    for (int64_t i = 0; i < t->n; ++i) once[i] = t->top[i] - once[i] + r->log_norm[i];
+    true_logit(t, r->once);
+    logit_to_nll(t, r->log_norm, r->once);
 }
 
 /* The log of the sum of the exponentials of all classes but the largest, from the logits. */

@@ -160,12 +160,10 @@ template <typename Real>
 void true_gradient(const Powers<Real> *f, Tile<Real> *t, PowerRows<Real> *r, const Real *cotangent, void *out) {
     const Volume<Real> *v = &f->volume;
     const int64_t n = t->n;
-    true_logit(t, r->yes);
-    exponentials(v, t, nullptr, nullptr, r->log_norm);
+    true_nll(v, t, nullptr, r->log_norm, r->yes);
     Real *__restrict yes = r->yes, *__restrict k = r->k, *__restrict shared = r->shared;
-    const Real *__restrict top = t->top, *__restrict log_norm = r->log_norm, *__restrict w = t->weight;
+    const Real *__restrict w = t->weight;
     const int32_t *__restrict label = t->label;
-    for (int64_t i = 0; i < n; ++i) yes[i] = top[i] - yes[i] + log_norm[i];
     power_slopes(f->exponent, n, yes, k);
     for (int64_t i = 0; i < n; ++i) yes[i] = cotangent[(t->b * v->classes + (label[i] < 0 ? 0 : label[i])) * 2];
     for (int64_t i = 0; i < n; ++i) {

@@ -76,12 +76,10 @@ template <typename Real>
 void add_true(const Powers<Real> *f, Tile<Real> *t, PowerRows<Real> *r, double *lanes) {
     const Volume<Real> *v = &f->volume;
     const int64_t n = t->n, pitch = v->classes + 1;
-    true_logit(t, r->yes);
-    exponentials(v, t, nullptr, r->p, r->log_norm);
+    true_nll(v, t, r->p, r->log_norm, r->yes);
     Real *__restrict yes = r->yes;
-    const Real *__restrict top = t->top, *__restrict log_norm = r->log_norm, *__restrict w = t->weight;
+    const Real *__restrict w = t->weight;
     const int32_t *__restrict label = t->label;
-    for (int64_t i = 0; i < n; ++i) yes[i] = top[i] - yes[i] + log_norm[i];
     powers(f->exponent, n, yes, nullptr);
     for (int64_t i = 0; i < n; ++i) yes[i] = w[i] > 0 ? w[i] * yes[i] : 0;
     for (int64_t i = 0; i < n; ++i) lanes[i % LANES * pitch + label[i] + 1] += (double)yes[i];
