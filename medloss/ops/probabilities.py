@@ -101,6 +101,19 @@ def largest(map: Tensor) -> Tensor:
     return map.detach().max(1, keepdim=True).indices
 
 
+def of_largest(values: Tensor, p: Tensor) -> Tensor:
+    """The values of each voxel's most probable class, B 1 [spatial], the largest of several such classes.
+
+    ``max`` with its places and ``gather`` take five times as long on a CPU, and so does a comparison: here every other
+    class is taken down by more than any value is apart.
+
+    >>> of_largest(torch.tensor([[[3.0], [1.0], [2.0]]]), torch.tensor([[[0.2], [0.4], [0.4]]]))
+    tensor([[[2.]]])
+    """
+    behind = (p - p.amax(1, keepdim=True)).detach()
+    return torch.add(values, behind, alpha=torch.finfo(p.dtype).max).amax(1, keepdim=True)
+
+
 def _of_softmax(logits: Tensor, both: bool) -> Likelihoods:
     at = largest(logits)
     is_top = torch.zeros_like(logits, dtype=torch.bool).scatter(1, at, True)
@@ -128,15 +141,17 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
-        p = torch.softmax(torch.where(logits == -torch.inf, FORBIDDEN, logits), 1)
+        # ten times as fast on a CPU as a comparison and torch.where
+        finite = torch.nan_to_num(logits, nan=torch.nan, posinf=torch.inf, neginf=FORBIDDEN)
+        p = torch.softmax(finite, 1)
         ctx.save_for_backward(p)
         return p
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (p,) = ctx.saved_tensors
-        shares = p * (grad - grad.gather(1, largest(p)))  # 0 for the most probable class
-        return torch.addcmul(shares, p, shares.sum(1, keepdim=True), value=-1)
+        shares = (grad - of_largest(grad, p)).mul_(p)  # 0 for the most probable class
+        return shares.addcmul_(p, shares.sum(1, keepdim=True), value=-1)
 
 
 class _Sigmoid(torch.autograd.Function):
