@@ -30,10 +30,11 @@ def table() -> str:
     about = speed["machine"]
     lines = [
         f"{about['processor']}, {about['threads']} threads, torch {about['torch']}, kernels {about['kernels']}, "
-        f"{speed['dtype']}; forward and backward, median of interleaved rounds; memory: peak beyond "
-        "the inputs in a fresh process, in units of the first tensor (1 is the gradient alone). The ratio is that of "
-        "the medians; that of the shortest runs stands beside it, as a virtual machine's memory costs up to ten times "
-        "more at one time than at another.",
+        f"{speed['dtype']}. Times are of one forward and backward pass, median of interleaved rounds. *Over the floor* "
+        "is our time over that of reading the input twice and writing its gradient. *Ratio* is the peer's median over "
+        "ours; *at best* the same of the shortest runs, since memory of this virtual machine is up to ten times slower "
+        "at some times than at others. *Wanted* is our target for the ratio. Memory is the peak beyond the inputs in a "
+        "fresh process, in units of the first tensor: 1 is the gradient alone.",
         "",
         "| row | ours ms | over the floor | peer | peer ms | ratio | at best | wanted | memory ours | memory peer |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -61,8 +62,8 @@ def short_table() -> str:
     memory = json.loads((HERE / "results" / "memory.json").read_text())["rows"]
     about = speed["machine"]
     lines = [
-        f"{about['processor']}, {about['threads']} threads, {speed['dtype']}, forward and backward; memory: what is "
-        "needed beside the inputs, as a multiple of them.",
+        f"{about['processor']}, {about['threads']} threads, {speed['dtype']}, forward and backward pass. Memory is what "
+        "is needed beyond the inputs, as a multiple of the first input.",
         "",
         "| row | beside | times as fast | memory ours | theirs |",
         "|---|---|---|---|---|",

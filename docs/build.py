@@ -34,28 +34,29 @@ POINTS = {
 NOTE = "<!-- written by docs/build.py; do not edit -->\n"
 LOSSES = """# Losses
 
-Each is one class of `medloss`; its docstring (`help(medloss.DiceLoss)`) has the formula, shapes, range, limits, errors
-and an example. In YAML the name is that of the second column; a short one may stand behind it.
-[families.md](families.md) groups them, and [choosing.md](choosing.md) (in the terminal: `medloss losses choose`)
+Each loss is a class of `medloss`. Its docstring (`help(medloss.DiceLoss)`) has the formula, shapes, range, limits,
+errors and an example. The second column is its name in YAML; some have a short name as well.
+[families.md](families.md) groups the losses, and [choosing.md](choosing.md) (in the terminal: `medloss losses choose`)
 suggests losses for a task.
 """
 CONTRACT = """# The contract, loss by loss
 
-Every cell below is run by `tests/contract` over the same table that this page is printed from. ✓: the tests of the
-column hold; a number: the note says which of them does not apply, and why; –: the point is not about this kind of loss.
+`tests/contract` tests every cell of these tables; this page is printed from the table of the tests. ✓: the loss passes
+the tests of the column. A number: the note names a test that does not apply, and the reason. –: the column does not
+concern this kind of loss.
 """
 DIFFERENCES = """# Known differences
 
-The drop-ins `medloss.compat.monai`, `.kornia` and `.gdl` give the peers' numbers, but for the rows below. Each row is
-a test that shows both.
+The replacements `medloss.compat.monai`, `.kornia` and `.gdl` give the same numbers as the original packages, except for
+the rows below. Each row has a test that shows both.
 """
 CONFIGURATION = """# Configuration, key by key
 
-A YAML file holds these keys; an override on the command line sets one: `train.optimizer.lr=1e-3`. An unknown key is an
-error that names the nearest known one. A file of your own begins with the defaults of this page; the plan of
-`medloss segment train FOLDER` sets other values, chosen from the data ([what is planned](segmentation.md)).
-`medloss segment plan DATA -o plan.yaml` writes that plan as a whole file, and `--print-config` prints what a command
-would use. The losses under `loss` are those of [losses.md](losses.md).
+These are the keys of a YAML file. On the command line you can set a single key: `train.optimizer.lr=1e-3`. An unknown
+key is an error, whose message names the most similar known key. A key that your file leaves out has the default of this
+page. The plan of `medloss segment train FOLDER` sets other values, chosen from the data
+([what is planned](segmentation.md)); `medloss segment plan DATA -o plan.yaml` writes that plan as a whole file.
+`--print-config` prints what a command would use. [losses.md](losses.md) lists the losses for `loss`.
 """
 HEAD = "| key | values | default | meaning |\n|---|---|---|---|"
 SCHEMAS = {
@@ -117,9 +118,9 @@ def yaml_names(cls: type) -> str:
 
 def contract_page() -> str:
     """The matrix: one line for each loss, one column for each point, a note where a cell does not apply."""
-    parts = [NOTE, CONTRACT, "| column | what is held |", "|---|---|"]
+    parts = [NOTE, CONTRACT, "| column | tests |", "|---|---|"]
     for point, title in POINTS.items():
-        held = "; ".join(text for number, text in CELLS.values() if number == point)
+        held = "; ".join(f"*{cell}*: {text}" for cell, (number, text) in CELLS.items() if number == point)
         parts.append(f"| {point} {title} | {held} |")
     notes: dict[str, int] = {}
     for kind in KINDS:

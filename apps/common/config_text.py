@@ -73,7 +73,7 @@ def _kind(field: pydantic.fields.FieldInfo) -> str:
         for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
             value = getattr(each, name, None)
             if value is not None:
-                bounds.append(f"{sign} {value:g}")
+                bounds.append(f"{sign} {value:.12g}")
     return _type(field.annotation) + (f", {' and '.join(bounds)}" if bounds else "")
 
 
@@ -87,7 +87,9 @@ def _type(annotation: Any) -> str:
         inner = [_type(part) for part in parts if part is not Ellipsis]
         if origin is tuple:
             return f"{len(inner)} x {inner[0]}"
-        return f"list of {inner[0]}" if origin is list else f"mapping to {inner[-1]}"
+        if origin is list:
+            return f"list of {inner[0]}"
+        return "mapping" if inner[-1] == "any" else f"mapping to {inner[-1]}"
     if parts:  # a union
         return " or ".join(_type(part) for part in parts)
     names = {

@@ -8,7 +8,8 @@ from medloss.apps.common.config import Model
 
 
 class Reading(Model):
-    """What to do with a file that can be read in more than one way. The defaults never guess in silence.
+    """What to do with a file that can be read in more than one way. With the defaults nothing is guessed without a
+    message.
 
     ``nan``: what to do with NaN and infinite intensities, ``refuse`` or ``zero`` (replace them by 0, with a note).
     ``space``: what to do when nibabel and ITK place the same header differently. ``warn``: use nibabel's place (the

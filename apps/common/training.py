@@ -28,7 +28,8 @@ class OptimizerConfig(Model):
 class ScheduleConfig(Model):
     """Learning rate over time: ``warmup`` epochs of linear rise, then constant, or down to zero.
 
-    ``cosine``: half a cosine. ``poly``: the share that is left to the power of 0.9, as in nnU-Net.
+    ``cosine``: half a period of a cosine. ``poly``: the share of the training that is left, to the power of 0.9, as in
+    nnU-Net.
     """
 
     name: Literal["cosine", "poly", "constant"] = "cosine"
@@ -50,15 +51,15 @@ class TrainConfig(Model):
     """
 
     epochs: int = pydantic.Field(20, ge=1, le=MOST_EPOCHS)
-    """Length, where neither minutes nor steps are given."""
+    """Length in epochs, if neither ``minutes`` nor ``steps`` is given."""
     steps: int | None = pydantic.Field(None, ge=1, le=10**9)
     """Length in steps, rounded up to whole epochs."""
     minutes: float | None = pydantic.Field(None, gt=0, le=10**6)
     """Length in minutes on the clock, validation included."""
     epoch_steps: int | None = pydantic.Field(None, ge=1, le=10**6)
-    """Steps of an epoch; none: one pass over the cases."""
+    """Steps of an epoch; null: one pass over the cases."""
     ema: float = pydantic.Field(0.0, ge=0, lt=1)
-    """Factor of the average of weights that is measured and kept; 0: the weights themselves."""
+    """Decay of the moving average of the weights, which is validated and saved; 0: no average."""
     batch: int = pydantic.Field(2, ge=1, le=4096)
     """Cases in a step."""
     accumulate: int = pydantic.Field(1, ge=1, le=10**6)
@@ -66,11 +67,11 @@ class TrainConfig(Model):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the network; losses sum in float32."""
+    """Precision of the network; losses always add up in float32."""
     clip: float | None = pydantic.Field(1.0, gt=0)
-    """Largest norm of a gradient; a larger one is scaled down to it."""
+    """Largest norm of the gradient; a larger gradient is scaled down to it."""
     workers: int = pydantic.Field(0, ge=0, le=256)
-    """Processes that prepare batches beside the training; 0: the training itself."""
+    """Processes that prepare batches; 0: the process of the training does it."""
 
     mlflow: str | None = pydantic.Field(None, min_length=1, max_length=200)
     """Name of an MLflow experiment: the run is also kept in a local store, mlflow.db beside the run folder."""

@@ -148,10 +148,10 @@ ADVICE = (
         others=("jaccard", "lovasz_softmax")),
     Advice("segment", "add", loss="noise_robust_dice", options={**FOREGROUND, "gamma": 1.5},
         when={"labels": ("noisy",)},
-        why="Dice whose errors count between absolute and squared ones, made for noisy masks (Wang 2020)."),
+        why="A Dice loss whose errors count between absolute and squared ones, made for noisy masks (Wang 2020)."),
     Advice("segment", "add", loss="exclusion", options=CLASSES, when={"labels": ("partial",)},
-        why="Where one organ is drawn no other one can be: this is what a scan tells of the classes that it does not "
-            "label (Shi 2021)."),
+        why="Where one organ is drawn there can be no other one. This is what a scan says about the classes that it "
+            "does not label (Shi 2021)."),
     Advice("segment", "add", loss="skeleton_recall", options=CLASSES, when={"structure": ("tubes",)}, unless=WHOLE,
         why="A vessel counts by its length, so that thin branches matter as much as thick ones, at a small part of the "
             "cost of clDice (Kirchhoff 2024). Give it the skeletons of medloss.transforms.SkeletonMapd.",
@@ -189,8 +189,8 @@ ADVICE = (
     Advice("segment", "set", options={"batch": True}, when={"foreground": ("absent",)},
         why="Dice sums over the batch first. Otherwise one false voxel in a patch without the class costs nearly 1."),
     Advice("segment", "note", when={"labels": ("sparse",)},
-        why="Distances, skeletons and instances need whole volumes: no such term is named for slices. Bounds on the "
-            "size of a region may help (size_constraint)."),
+        why="Losses of distances, skeletons and instances need whole volumes, so none is named for sparse labels. "
+            "Bounds on the size of a region may help (size_constraint)."),
     Advice("segment", "note", when={"labels": ("noisy",), "metric": ("surface", "detection")},
         why="The borders and the small regions of wrong masks are wrong too: look whether the added term helps."),
     Advice("segment", "note", when={"classes": ("many",)},
@@ -216,26 +216,28 @@ ADVICE = (
             "reaches over few voxels: align the images first. On the pairs of T1 and T2 in docs/registration.md mutual "
             "information was the best and mind_ssc failed."),
     Advice("register", "add", group="label", loss="dice", when={"guidance": ("labels",)},
-        why="Draws regions of one name onto each other; label_scales: [0, 2] lets regions that do not touch attract "
-            "each other.",
+        why="Pulls regions of the same class onto each other; label_scales: [0, 2] lets regions attract each other "
+            "that do not touch.",
         others=("dice_ce",)),
     Advice("register", "add", group="points", loss="landmark", when={"guidance": ("landmarks",)},
-        why="The target registration error itself. In Python: medloss register takes no landmarks as a loss."),
+        why="The target registration error itself. medloss register train takes it under loss.points, with the "
+            "landmarks of data.points; register pair takes no landmarks."),
     Advice("register", "add", group="field", loss="diffusion", options={"weight": 0.25, "stencil": "forward"},
         unless={"field": ("sliding",)},
-        why="Neighbours move alike; forward differences also see a field that alternates from voxel to voxel.",
+        why="Neighbouring voxels move alike. Forward differences also see a field that "
+            "alternates from voxel to voxel.",
         others=("bending", "linear_elasticity")),
     Advice("register", "add", group="field", loss="jacobian", when={"field": ("invertible",)},
         options={"weight": 100.0, "penalty": "hinge", "margin": 0.1, "stencil": "central"},
-        why="A Jacobian determinant below 0 is a fold. The hinge begins to cost before that.",
+        why="Where the Jacobian determinant is below 0 the field folds. The hinge begins to cost at 0.1, before that.",
         others=("gradicon", "inverse_consistency")),
     Advice("register", "add", group="field", loss="field_total_variation", options={"weight": 0.1},
         when={"field": ("sliding",)},
         why="Absolute differences allow a jump of the field where two organs slide, squared ones forbid it "
             "(Vishnevskiy 2017)."),
     Advice("register", "note", when={"images": ("contrast",)},
-        why="Where the contrast itself turns around, lncc with its squared correlation still holds; with signed: true "
-            "it does not."),
+        why="Where bright and dark are exchanged, lncc still works, as it squares the correlation; with signed: true it "
+            "does not."),
 
     Advice("restore", "first", loss="mse", when={"metric": ("psnr",)},
         why="PSNR is the logarithm of the mean squared error.", others=("psnr", "l1")),
@@ -243,7 +245,7 @@ ADVICE = (
         why="Squared for small errors and absolute for large ones: wrong voxels pull less.",
         others=("huber", "welsch", "tukey")),
     Advice("restore", "first", loss="l1",
-        why="Keeps edges sharper than a squared error, and draws each voxel to its own intensity (Zhao 2017).",
+        why="Keeps edges sharper than a squared error does (Zhao 2017).",
         others=("charbonnier",)),
     Advice("restore", "add", loss="ssim", when={"metric": ("ssim",)},
         why="One minus the metric. Set data_range to the range of the intensities (Wang 2004).",

@@ -50,8 +50,8 @@ class Losses(Model):
     field: Annotated[LossMapping, losses("field")] = {}
     """Losses of the field, in mm."""
     label_scales: list[Annotated[float, pydantic.Field(ge=0, le=100)]] = pydantic.Field([0], min_length=1)
-    """Label losses are averaged over labels blurred with these sigmas in voxels: far regions then attract each
-    other.
+    """Label losses are averaged over labels blurred with these standard deviations, in voxels. Blurred regions attract
+    each other even if they do not touch.
     """
 
     @pydantic.model_validator(mode="after")
@@ -65,9 +65,9 @@ class _Registration(Model):
     seed: Seed = 0
     """Seed of all random numbers."""
     device: Device = "auto"
-    """`cpu`, `cuda`, `cuda:1`, or `auto`: a GPU where there is one."""
+    """``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
     threads: Threads | None = None
-    """Threads of the processor; null: as many as it has cores."""
+    """Threads of the processor; null: one for each core."""
 
     def _check_field(self, transform: str, regularise: str) -> None:
         if regularise == "velocity" and transform == "ddf":
@@ -90,7 +90,7 @@ class Affine(Model):
     """
 
     model: Literal["affine", "rigid", "none"] = "affine"
-    """Which map is found; none leaves the stage out."""
+    """Which transform is found; ``none`` leaves the stage out."""
     pyramid: list[Factor] = pydantic.Field([4, 2], min_length=1, max_length=16)
     """Voxel size of each level, as a multiple of the fixed image's finest."""
     iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [60, 15]
@@ -120,15 +120,14 @@ class Affine(Model):
 
 
 class Search(Model):
-    """The coupled discrete search in which the deformation begins.
-
-    It looks for each cell of ``cell`` steps at every offset of up to ``radius`` steps along each axis, a ``step`` being
-    so many voxels; 3 x 5 is a reach of 15 voxels. Intensities are normalised in windows of ``window`` voxels, which
-    suits images of one modality: where LNCC is not among the image losses, nothing is searched.
+    """The coupled discrete search that gives the first deformation. For each cell of ``cell`` steps it tries every
+    offset of up to ``radius`` steps along each axis, and a step is ``step`` voxels: 3 x 5 reaches 15 voxels.
+    Intensities are normalised in windows of ``window`` voxels, which suits images of one modality: where LNCC is not
+    among the image losses, nothing is searched.
     """
 
     use: bool = True
-    """Whether the search is made."""
+    """Whether to search."""
     step: Factor = 3
     """Voxels from one offset to the next."""
     radius: int = pydantic.Field(5, ge=1, le=8)
@@ -146,30 +145,34 @@ class PairConfig(_Registration):
     """
 
     transform: Literal["ddf", "dvf"] = "ddf"
-    """ddf: the displacement, which the losses keep from folding; dvf: a stationary velocity field, integrated."""
+    """``ddf``: a displacement field, which the losses prevent from folding; ``dvf``: a stationary velocity field that
+    is integrated.
+    """
     symmetric: bool = True
-    """Whether each level but the last goes in both directions, and averages each with the inverse of the other."""
+    """Whether each level except the last registers in both directions, and averages each field with the inverse of the
+    other."""
     search: Search = Search()
-    """Where the deformation begins; ``search.use: false`` begins with none."""
+    """The start of the deformation; with ``search.use: false`` it starts at zero."""
     unfold: Literal["central", "one_sided", "none"] = "central"
-    """What folds at the end is smoothed, there alone, until nothing folds: by central differences, as folding is
-    reported, or by one-sided ones too, which smooths much more.
+    """Voxels that fold at the end are smoothed until nothing folds. ``central``: folding by central differences, as it
+    is reported; ``one_sided``: also by one-sided differences, which smooths much more.
     """
     initialise: Initialise = "none"
-    """none: trust the headers; centre_of_mass: shift one centre of mass onto the other; resize: lay box over box."""
+    """``none``: use the positions in the headers; ``centre_of_mass``: shift one centre of mass onto the other;
+    ``resize``: fit the moving volume into the box of the fixed one.
+    """
     affine: Affine = Affine()
-    """What is found before the deformation; ``affine.model: none`` leaves it out."""
+    """The stage before the deformation; ``affine.model: none`` leaves it out."""
     spacing: Millimetres | None = None
-    """Voxel size in mm at the finest level; None takes the fixed image's finest.
-
-    Outputs are on the fixed grid anyway.
+    """Voxel size in mm at the finest level; null: the smallest voxel size of the fixed image. Outputs always have the
+    fixed grid.
     """
     pyramid: list[Factor] = pydantic.Field([4, 2, 1], min_length=1, max_length=16)
     """Voxel size of each level, as multiples of ``spacing``."""
     iterations: list[Annotated[int, pydantic.Field(ge=0, le=10**6)]] = [100, 100, 40]
-    """At most so many for each level, and in each direction."""
+    """Largest number of iterations at each level, and in each direction."""
     tolerance: float = pydantic.Field(0.0, ge=0, lt=1)
-    """A level stops early where its last 10 iterations brought less than this share of all that it has brought."""
+    """A level stops early if its last 10 iterations gave less than this share of its whole improvement."""
     control: Factor | None = None
     """Voxel of the grid that carries the field, in voxels of its level. None: 2 for a dvf; for a ddf 2 mm (or two
     voxels of the finest level, where these are less), but never less than the level's voxel: anatomy differs smoothly
@@ -180,9 +183,9 @@ class PairConfig(_Registration):
     a dvf.
     """
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
-    """Squarings of a velocity field: 6 are 64 steps of Euler."""
+    """Number of squaring steps that integrate a velocity field: 6 correspond to 64 Euler steps."""
     regularise: Literal["displacement", "velocity"] = "displacement"
-    """Which field the field losses see."""
+    """Which field the losses of ``field`` see: the displacement or the velocity."""
     read: Reading = Reading()
     loss: Losses = Losses(
         image={"lncc": {"kernel_size": 7, "border": "renormalise"}},
@@ -225,30 +228,31 @@ class PairConfig(_Registration):
 
 
 class Network(Model):
-    """A network of MONAI by name, and what it predicts: a displacement (ddf), a velocity (dvf) or an affine map."""
+    """A network of MONAI by name, and what it predicts: a displacement (``ddf``), a velocity (``dvf``) or an affine
+    transform (``affine``)."""
 
     name: Literal["unet", "local", "global", "voxelmorph", "segresnet", "basicunet", "dynunet"] = "unet"
     """unet: MONAI's RegUNet; local: DeepReg's LocalNet, whose 7 x 7 x 7 convolutions are slow on a CPU; global: its
     GlobalNet, which predicts an affine map and needs data.size.
     """
     output: Literal["ddf", "dvf", "affine"] = "ddf"
-    """affine: the affine map that is nearest to the field of the network, also written as ``affine.tfm``."""
+    """``affine``: the affine transform nearest to the field of the network, also written as ``affine.tfm``."""
     channels: int = pydantic.Field(8, ge=1, le=4096)
-    """At full resolution; each level below has twice as many (voxelmorph: as many)."""
+    """Channels at full resolution; each coarser level has twice as many (``voxelmorph``: the same number)."""
     depth: int = pydantic.Field(3, ge=1, le=6)
     """How many times the resolution is halved."""
     norm: Literal["auto", "instance", "class"] = "auto"
-    """auto: an instance norm in place of each batch norm where a batch is one pair, which has no statistics to predict
-    others by; instance: always; class: as MONAI's class has it.
+    """``instance`` replaces each batch norm by an instance norm; ``auto`` does so if a batch is one pair, since the
+    statistics of one pair do not fit other pairs; ``class`` leaves MONAI's class as it is.
     """
     options: dict[str, Any] = {}
     """Further arguments of MONAI's class."""
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
-    """Squarings of a velocity field: 6 are 64 steps of Euler."""
+    """Number of squaring steps that integrate a velocity field: 6 correspond to 64 Euler steps."""
 
 
 class RegistrationTrain(TrainConfig):
-    """How long and how to train; one pair at a time by default, since fixed grids differ."""
+    """Length and settings of the training. A batch is one pair by default, since the grids of fixed images differ."""
 
     epochs: int = pydantic.Field(50, ge=1, le=MOST_EPOCHS)
     """Passes over all pairs."""
@@ -262,7 +266,7 @@ class Validate(Model):
     every: int = pydantic.Field(1, ge=1, le=10**6)
     """Epochs from one validation to the next."""
     keep: int = pydantic.Field(1, ge=1, le=1000)
-    """How many of the best checkpoints stay."""
+    """Number of best checkpoints that are kept."""
 
 
 class RegistrationConfig(_Registration):
@@ -272,7 +276,7 @@ class RegistrationConfig(_Registration):
     loss: Losses
     model: Network = Network()
     regularise: Literal["displacement", "velocity"] = "displacement"
-    """Whether losses of `field` see the displacement or the velocity."""
+    """Which field the losses of ``field`` see: the displacement or the velocity."""
     augment: Augment = Augment()
     train: RegistrationTrain = RegistrationTrain()
     validate_: Validate = pydantic.Field(Validate(), alias="validate")

@@ -52,7 +52,7 @@ class Augment(Model):
     field: float = pydantic.Field(1.0, ge=0, le=100)
     """Largest displacement of the smooth field, in voxels."""
     field_points: int = pydantic.Field(5, ge=2, le=64)
-    """Points of the smooth field along each axis."""
+    """Number of control points of the smooth field along each axis."""
     noise: float = pydantic.Field(0.0, ge=0, le=10)
     """Standard deviation of the noise on intensities."""
 
@@ -74,38 +74,41 @@ class Data(Model):
     root: Folder | None = None
     """The folder that holds `train/`, `valid/` and `test/`."""
     train: Folders | None = None
-    """Folders or lists to train on, in place of `root`'s."""
+    """Folders or lists to train on, in place of those in ``root``."""
     valid: Folders | None = None
     """Folders or lists to validate on."""
     test: Folders | None = None
     """Folders or lists to test on."""
     valid_fraction: float = pydantic.Field(0.1, ge=0, lt=1)
-    """Share of train, from its end, that is held out where there is no `valid`."""
+    """Share of ``train``, from its end, that is held out if there is no ``valid``."""
     labels: Labels | None = None
-    """Left out: no label is read."""
+    """Labels of the images; null: no labels are read."""
     points: Literal["lps", "ras"] | None = None
     """Landmarks, a CSV of x, y, z in mm for each image in ``points/`` (``fixed_points/``, ``moving_points/``), and the
     directions of their axes: lps as in ITK, ras as in 3D Slicer.
     """
     pairs: Literal["random", "all"] = "random"
-    """Of unpaired images: as many random pairs as there are images, others in each epoch, or every ordered pair."""
+    """For unpaired images: ``random`` makes as many pairs as there are images, other ones in each epoch; ``all`` makes
+    every ordered pair."""
     intra_group_prob: float = pydantic.Field(1.0, ge=0, le=1)
-    """Of grouped images: 1 pairs images of one group, 0 those of two groups, a number between mixes both."""
+    """For grouped images: probability that a pair is made within one group, and not between two groups."""
     intra_group_option: Literal["forward", "backward", "unconstrained"] = "unconstrained"
-    """Within a group: forward moves the earlier image, in the order of the names, onto the later one."""
+    """Within a group, in the order of names: ``forward`` moves the earlier image onto the later one, ``backward`` the
+    later one onto the earlier one.
+    """
     sample_image_in_group: bool = True
-    """One pair for each group, another one in each epoch; false: all pairs that there are."""
+    """true: one pair for each group, another one in each epoch; false: all possible pairs."""
     atlas: Folder | None = None
     """The atlas image, which is always fixed."""
     atlas_label: Folder | None = None
-    """Its label map."""
+    """The label map of the atlas."""
     atlas_points: Folder | None = None
-    """Its landmarks."""
+    """The landmarks of the atlas."""
     read: Reading = Reading()
     size: tuple[Size, Size, Size] | None = None
-    """Voxels of the grid that the network works on; none: each fixed image's own grid."""
+    """Voxels of the grid that the network works on; null: the grid of each fixed image."""
     initialise: Initialise = "resize"
-    """How the moving image is laid over the fixed one before the network."""
+    """How the moving image is placed on the fixed one before the network."""
 
     @pydantic.model_validator(mode="after")
     def _somewhere(self) -> Data:

@@ -18,16 +18,16 @@ Stride = Literal[1, 2]
 
 
 class DeepSupervision(Model):
-    """Training on ``outputs`` coarser outputs of the network beside the finest one; 0 for that alone.
+    """The loss also sees ``outputs`` coarser outputs of the network; 0: the finest output only.
 
     ``weights``: ``exp`` (1, 1/2, 1/4, ...), ``same``, ``two`` (1, then 1/2), or one number for each output, the finest
-    first; they are divided by their sum. ``resize``: how the labels become as coarse as an output: ``nearest``;
+    first; they are divided by their sum. ``resize``: how labels are made as coarse as an output: ``nearest``;
     ``max``, which loses no small lesion; or ``soft``, the share of each class in a cell, for losses that take
     memberships (Dice, cross entropy and their sums).
     """
 
     outputs: int = pydantic.Field(0, ge=0, le=16)
-    """How many coarser outputs are trained beside the finest one."""
+    """Number of coarser outputs that the loss sees beside the finest one."""
     weights: Literal["exp", "same", "two"] | list[Annotated[float, pydantic.Field(ge=0)]] = "exp"
     """Weight of each output, the finest first; divided by their sum."""
     resize: Literal["nearest", "max", "soft"] = "nearest"
@@ -61,15 +61,15 @@ class Network(Model):
     channels: list[Size] = pydantic.Field([16, 32, 64, 128], min_length=2, max_length=10)
     """Channels of each level, the first at full resolution."""
     strides: list[tuple[Stride, Stride, Stride]] | None = None
-    """Of dynunet; all axes are halved by default."""
+    """Of ``dynunet``: how each level divides the axes; all axes are halved by default."""
     residual: bool = False
-    """Blocks of dynunet."""
+    """Of ``dynunet``: residual blocks in place of plain ones."""
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)
     """Share of the features that are set to zero at random in training."""
     norm: Literal["instance", "batch"] = "instance"
     """Normalisation after each convolution; see above."""
     deep_supervision: DeepSupervision = DeepSupervision()
-    """Of dynunet and segresnet."""
+    """For dynunet and segresnet."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -119,8 +119,8 @@ class SegmentationTrain(TrainConfig):
     ``augment: default`` has the range of nnU-Net: rotation, size, noise, blur, brightness, contrast, low resolution,
     gamma. ``mirror`` adds copies mirrored along axes: 0 left-right, 1 posterior-anterior, 2 inferior-superior. It is
     off by default: where left and right organs are two labels, mirroring makes them the same. ``medloss segment predict
-    --tta`` averages over the same mirrored copies. ``foreground``: share of the patches that lie around a voxel of a
-    class, each class as often as the others.
+    --tta`` averages over the same mirrored copies. ``foreground``: share of the patches that are centred on a voxel of
+    a class; all classes are equally frequent.
     """
 
     augment: Literal["default", "none"] = "default"
@@ -128,15 +128,15 @@ class SegmentationTrain(TrainConfig):
     mirror: list[Literal[0, 1, 2]] = []
     """Axes along which patches are mirrored at random."""
     foreground: float = pydantic.Field(0.5, ge=0, le=1)
-    """Share of the patches that lie around a voxel of a class."""
+    """Share of the patches that are centred on a voxel of a class."""
 
 
 class Validate(Model):
     """Validation by Dice on whole volumes; the ``keep`` best checkpoints stay.
 
-    It comes every so many epochs, and as rarely as needed to take no more than ``share`` of the time (validations below
-    two seconds are never left out); after the last epoch in any case. ``patience``: so many validations in a row
-    without a better one end the training.
+    It runs after every ``every`` epochs, but less often if it would take more than ``share`` of the time (validations
+    below two seconds are never left out), and always after the last epoch. ``patience``: the training ends after this
+    number of validations in a row without an improvement.
     """
 
     every: int = pydantic.Field(1, ge=1, le=10**6)
@@ -144,11 +144,11 @@ class Validate(Model):
     share: float = pydantic.Field(0.2, gt=0, le=1)
     """Share of the time that validation may take."""
     patience: int | None = pydantic.Field(None, ge=1, le=10**6)
-    """Validations without a better one after which training ends; null: never."""
+    """Number of validations in a row without an improvement after which training ends; null: never."""
     keep: int = pydantic.Field(1, ge=1, le=1000)
-    """How many of the best checkpoints stay."""
+    """Number of best checkpoints that are kept."""
     previews: int = pydantic.Field(1, ge=0)
-    """Cases drawn whenever the network is the best so far."""
+    """Number of cases that are drawn as a picture when a validation is the best so far."""
 
 
 class Inference(Model):
@@ -178,11 +178,11 @@ class Config(Model):
     """Everything that a segmentation training needs; a run folder's config.yaml is one of these, complete."""
 
     seed: Seed = 0
-    """Of everything that is drawn at random."""
+    """Seed of all random numbers."""
     device: Device = "auto"
-    """auto (a GPU where there is one), cpu, cuda, cuda:1 or mps."""
+    """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
     threads: Threads | None = None
-    """Threads of the processor; none: as many as torch takes."""
+    """Threads of the processor; null: as many as PyTorch uses."""
     data: Data
     loss: Losses  # names (``dice``, ``[dice, focal]``) or {name: options}; the run's file has what the data add
     """Losses by name with their options and weights: `dice_ce`, `[dice, focal]`, or `{dice: {weight: 1, ...}}`."""

@@ -64,9 +64,10 @@ class Intensity(Model):
 class Split(Model):
     """The cases held out for validation: the LAST ``fraction`` of the sorted ids, or the ``ids`` themselves.
 
-    The fraction is one contiguous block, never a random draw: neighbouring ids are often two scans of one person, and a
-    random split then tests on what was trained. ``ids`` is a list, or a range ``first..last`` with both ends included.
-    ``folds: 5, fold: 0`` (to 4) hold out one of five such blocks; ``medloss segment predict --also`` joins the runs.
+    The fraction is one contiguous block and not random: neighbouring ids are often two scans of one person, and a
+    random split would validate on persons that it has trained on. ``ids`` is a list, or a range ``first..last`` with
+    both ends included. ``folds: 5, fold: 0`` (to 4) hold out one of five such blocks; ``medloss segment predict
+    --also`` joins the runs.
     """
 
     fraction: float = pydantic.Field(0.2, ge=0, lt=1)
@@ -74,9 +75,9 @@ class Split(Model):
     ids: list[str] | str | None = None
     """The cases that are held out: a list, or `first..last`."""
     folds: int | None = pydantic.Field(None, ge=2, le=1000)
-    """Blocks that the sorted ids are cut into, of which one is held out."""
+    """Number of blocks that the sorted ids are cut into; one block is held out."""
     fold: int | None = pydantic.Field(None, ge=0)
-    """The block that is held out, from 0."""
+    """Number of the block that is held out, counted from 0."""
 
     @pydantic.model_validator(mode="after")
     def _check_folds(self) -> Split:
@@ -116,30 +117,31 @@ class Data(Model):
     file: DataPath | None = None
     """The table of `kind: csv`."""
     labels: dict[str, Id | list[Id]] = {}
-    """Name: id in the files; empty: as found, or as dataset.json says."""
+    """Name of each class and its number in the files; empty: the numbers that are found, or those of dataset.json."""
     ignore: Id | None = None
-    """Label of voxels that nobody annotated: neither loss nor Dice counts them."""
+    """Number of voxels that nobody annotated: the loss and the Dice leave them out."""
     region_order: list[Id] | None = None
     """The id that `predict` writes for each region, in the order of the regions; later ones overwrite."""
     channels: list[str] = []
-    """Names of the image's channels; empty: as dataset.json or the CSV's columns say."""
+    """Names of the image's channels; empty: those of dataset.json or of the CSV's columns."""
     label_channels: list[str] = pydantic.Field([], max_length=8)
-    """Names of the volumes of 4D label files, each 1 in its region: regions that overlap in any way."""
+    """Names of the volumes of 4D label files; each volume is 1 in its region, and regions may overlap."""
     within: DataPath | None = None
-    """Folder of masks (brain, field of view): loss and Dice count their voxels alone."""
+    """Folder of masks (brain, field of view): the loss and the Dice count only voxels inside."""
     annotated: dict[str, list[str]] = {}
-    """Cases (a pattern such as "siteA_*") that annotate some classes alone."""
+    """Pattern of case names (such as "siteA_*"), and the only classes that these cases annotate."""
     valid: Split = Split()
     spacing: Literal["median", "none"] | tuple[Millimetres, Millimetres, Millimetres] = "median"
-    """Mm along the axes right, anterior, superior; median: of the training cases; none: as the files have it."""
+    """In mm along the axes right, anterior, superior; median: the median of the training cases; none: that of each
+    file."""
     patch: tuple[Size, Size, Size] | None = None
-    """Voxels; none: from the median shape, at most 96."""
+    """Voxels along each axis; null: from the median shape, at most 96."""
     intensity: Intensity | list[Intensity] = Intensity()
     """One for all channels, or one for each."""
     cache: float = pydantic.Field(1.0, ge=0, le=1)
     """Share of the volumes kept in memory."""
     cache_folder: DataPath | None = None
-    """Prepared volumes are kept there, on disk, in place of memory."""
+    """Folder on disk for the prepared volumes, in place of memory."""
 
     @property
     def settled_patch(self) -> tuple[int, int, int]:

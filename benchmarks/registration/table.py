@@ -12,16 +12,16 @@ ROOT = Path(__file__).parents[2]
 ROWS = ROOT / "benchmarks" / "results" / "registration.jsonl"
 PAGE = ROOT / "docs" / "registration.md"
 SETS = {
-    "hippocampus": "Hippocampus, MR crops of unlike people, 64 x 64 x 64, 2 labels",
+    "hippocampus": "Hippocampus, MR crops of different people, 64 x 64 x 64, 2 labels",
     "painted": "Brain, anatomies of SynthSeg painted like T1, about 80 x 100 x 95, 30 labels",
     "brain": "Brain, OASIS at half resolution, 80 x 96 x 72, 2 crude labels",
     "full": "Brain, OASIS at full resolution, 160 x 192 x 144, 2 crude labels",
-    "lung": "Lung CT, one volume warped twice by known maps of unlike poses, 80 x 80 x 64, both lungs",
+    "lung": "Lung CT, one volume warped twice by two different known maps, 80 x 80 x 64, both lungs",
     "cord": "Spinal cord, T1 warped by a known map to T2 of the same person, 52 x 60 x 55, the cord",
 }
 METHODS = {
     "medloss": "`register pair`, defaults",
-    "medloss_dvf": "the same, a velocity field, one direction, no search",
+    "medloss_dvf": "`register pair` with a velocity field, one direction and no search",
     "medloss_mind": "`register pair loss.image={mind_ssc: {}}`",
     "medloss_mi": "`register pair loss.image={global_mutual_information: {}}`",
     "ants_syn": "ANTs SyN (antspyx)",
@@ -30,18 +30,21 @@ METHODS = {
 }
 HEAD = """<!-- written by benchmarks/registration/table.py; do not edit -->
 
-# Registration of pairs beside its peers
+# Registration of pairs, compared with other tools
 
-One setting for each method and for all sets, none chosen by pair; where settings were chosen, it was on other pairs
-(`--part tune`) than those of this table (`--part report`, see `benchmarks/registration/pairs.py`). Each method was
-given the same two arrays and voxel sizes, and two threads. Dice is the mean over all labels, read by nearest neighbour
-through the displacement; folding is the share of voxels whose Jacobian determinant, by central differences, is not
-above 0; TRE is the mean distance in mm inside the lungs, known for phantoms alone.
+Each method has one setting for all sets and all pairs. Settings were chosen on other pairs (`--part tune`) than those
+of these tables (`--part report`, see `benchmarks/registration/pairs.py`). Each method got the same two arrays and voxel
+sizes, and two threads.
 
-Seconds are those of the registration alone, imports and files left out, on a virtual machine with two cores (AMD EPYC,
-AVX2). Ours and ANTs SyN ran with nothing beside them; *busy* is beside a process that takes one of the two cores, on
-two pairs. The other methods ran beside other work, so that only their processor seconds mean something. ANTs' numbers
-differ a little from run to run.
+* **Dice** is the mean over all labels; the labels were moved with nearest-neighbour interpolation.
+* **Folding** is the percentage of voxels whose Jacobian determinant (central differences) is 0 or less.
+* **TRE** is the mean error of the displacement in mm inside the lungs. It is known for phantoms only.
+* **Seconds** are those of the registration, without imports and files, on a virtual machine with two cores (AMD EPYC,
+  AVX2). During the runs of `register pair` and ANTs SyN the machine had no other work. *Busy*: while another process
+  took one of the two cores, on two pairs. The other methods ran beside other work, so only their processor seconds can
+  be compared.
+
+ANTs' numbers differ a little from run to run.
 
 """
 Rows = dict[tuple[str, str], list[dict[str, Any]]]
@@ -110,7 +113,7 @@ def main() -> None:
     found, busy = rows(False), rows(True)
     there = [name for name in SETS if any(of == name for of, _ in found)]
     absent = [METHODS[method] for method in METHODS if not any(of == method for _, of in found)]
-    told = f"Known to the benchmark, and not in these rows: {'; '.join(absent)}.\n\n" if absent else ""
+    told = f"The benchmark can also run: {'; '.join(absent)}.\n\n" if absent else ""
     PAGE.write_text(HEAD + told + "\n".join(table(name, found, busy) for name in there))
 
 

@@ -25,7 +25,7 @@ def inwards(
     ]
 
 
-ITS_OWN = "the mask is the input's alone, the target has its own: a test of its own holds both"
+ITS_OWN = "the mask belongs to the input only, and the target has its own; a test of the loss covers both"
 
 ROWS = {
     "CurvatureLoss": Row(options=[{"border": "replicate"}], none="interior", neighbourhood=True),

@@ -3,7 +3,7 @@
 from row import Row
 
 MULTICLASS = {"softmax": True, "to_onehot_y": True}
-COMPOUND = "a compound adds values of unlike shapes and has no none"
+COMPOUND = "the terms of a compound have different shapes, so it has no `none`"
 WEIGHTED = "with class weights the mean is weighted, not that of none"
 
 ROWS = {

@@ -2,7 +2,7 @@
 
 from row import Row
 
-UNLIKE = "input and target play different parts; a test of the loss holds the target's gradient"
+UNLIKE = "input and target have different roles; a test of the loss covers the target's gradient"
 
 ROWS = {
     "L1Loss": Row(none="element"),
@@ -20,7 +20,7 @@ ROWS = {
         ],
         none=lambda case: "element" if "border" in case.options else "interior",
         neighbourhood=True,
-        without={"one voxel": "whole and mirrored windows need more voxels and say so"},
+        without={"one voxel": "this padding needs more voxels, and the error says so"},
     ),
     "MultiScaleSSIMLoss": Row(
         options=[{"window_size": 3, "border": "renormalise", "scale_weights": (0.4, 0.6)}],
@@ -28,8 +28,8 @@ ROWS = {
         neighbourhood=True,
         saved=2.4,
         without={
-            "one voxel": "there is nothing to halve, and it says so",
-            "window mask": "voxels are averaged in the volume's pairs, not in the box's; a test holds a box of pairs",
+            "one voxel": "one voxel cannot be halved, and the error says so",
+            "window mask": "voxels are averaged in pairs from the volume's corner, not the box's; a test covers a box of pairs",
         },
     ),
     "MSSSIML1Loss": Row(options=[{"sigmas": (0.5, 1.0), "alpha": 0.5}], none="voxel", neighbourhood=True),
@@ -38,7 +38,7 @@ ROWS = {
         options=[{}, {"isotropic": True}],
         none="region",
         neighbourhood=True,
-        without={"target gradient": "it looks at one image"},
+        without={"target gradient": "the loss takes one image"},
     ),
     "GradientDifferenceLoss": Row(options=[{"alpha": 2.0}], none="region", neighbourhood=True),
     "InverseDepthSmoothnessLoss": Row(
@@ -47,7 +47,7 @@ ROWS = {
         neighbourhood=True,
         without={
             "target gradient": UNLIKE,
-            "errors": "map and image may differ in channels; a test of the loss holds its errors",
+            "errors": "map and image may have different channels; a test of the loss covers its errors",
         },
     ),
     "FocalFrequencyLoss": Row(
@@ -55,16 +55,18 @@ ROWS = {
         neighbourhood=True,
         saved=2.9,
         without={
-            "window mask": "a spectrum is that of the whole grid, where masked voxels differ by nothing",
-            "gradient": "the weights of the spectrum take no part in the gradient, as in the paper",
-            "second derivative": "the weights of the spectrum take no part in the gradient, as in the paper",
+            "window mask": "the spectrum is that of the whole grid, with a difference of zero at masked voxels",
+            "gradient": "the weights of the spectrum are constants in the gradient, as in the paper",
+            "second derivative": "the weights of the spectrum are constants in the gradient, as in the paper",
         },
     ),
     "SpectralAmplitudeLoss": Row(
         none="region",
         neighbourhood=True,
         saved=3.6,  # the half spectrum, its powers and amplitudes
-        without={"window mask": "a spectrum is that of the whole grid, where masked voxels are zero in both images"},
+        without={
+            "window mask": "the spectrum is that of the whole grid, with masked voxels set to zero in both images"
+        },
     ),
     "HeatmapKLDivLoss": Row(
         options=[{}, {"direction": "of_input"}], none="region", without={"target gradient": UNLIKE}

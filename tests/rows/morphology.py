@@ -3,11 +3,11 @@
 from row import Row
 
 MULTICLASS = {"softmax": True, "to_onehot_y": True}
-COMPOUND = "a compound adds values of unlike shapes and has no none"
+COMPOUND = "the terms of a compound have different shapes, so it has no `none`"
 BARE = {"smooth_nr": 1e-5, "smooth_dr": 1e-5}  # the default of 1 is not small beside the sums of so few voxels
 WEIGHT = [1.0, 2.0, 0.5]
-NEIGHBOURS = "probabilities of neighbours are compared, and those of certain classes are equal in float32"
-RANKED = "errors that are equal in float32 change places"
+NEIGHBOURS = "the loss compares probabilities of neighbours, which are equal in float32 where a class is certain"
+RANKED = "the loss sorts errors, and errors that are equal in float32 may change places"
 MAPS = 2.0
 """The prediction after the activation, and the target's memberships."""
 

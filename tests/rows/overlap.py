@@ -3,7 +3,7 @@
 from row import Row
 
 MULTICLASS = {"softmax": True, "to_onehot_y": True}
-COMPOUND = "a compound adds values of unlike shapes and has no none"
+COMPOUND = "the terms of a compound have different shapes, so it has no `none`"
 NO_NONE = {"reductions": COMPOUND, "none": COMPOUND, "samples": COMPOUND}
 CLASSES = {**MULTICLASS, "weight": [1.0, 2.0, 0.5]}
 DISTANCES = [[0, 1, 1], [1, 0, 0.5], [1, 0.5, 0]]

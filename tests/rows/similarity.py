@@ -2,7 +2,7 @@
 
 from row import Row
 
-BOXES = "the b-spline kernel counts the target in boxes, which have no slope; test_similarity.py has the Gaussian's"
+BOXES = "the b-spline kernel counts the target in boxes, without a gradient; test_similarity.py covers the Gaussian"
 
 ROWS = {
     "GlobalMutualInformationLoss": Row(
@@ -18,7 +18,9 @@ ROWS = {
     "CorrelationRatioLoss": Row(
         options=[{"num_bins": 12, "explained": "input"}],
         none="sample",
-        without={"target gradient": "one image explains the other; a test of the loss holds the target's gradient"},
+        without={
+            "target gradient": "input and target have different roles; a test of the loss covers the target's gradient"
+        },
     ),
     "NormalizedCrossCorrelationLoss": Row(options=[{}, {"signed": True}], none="region"),
     "MINDSSCLoss": Row(options=[{"radius": 1, "dilation": 1}], none="element", neighbourhood=True),

@@ -6,7 +6,7 @@ from rows.morphology import RANKED
 
 MULTICLASS = {"softmax": True, "to_onehot_y": True}
 WEIGHT = [1.0, 2.0, 0.5]
-COMPOUND = "a compound adds values of unlike shapes and has no none"
+COMPOUND = "the terms of a compound have different shapes, so it has no `none`"
 
 
 def voxels(case):
@@ -45,7 +45,7 @@ ROWS = {
             "reductions": COMPOUND,
             "none": COMPOUND,
             "samples": COMPOUND,
-            "processes": "each process ranks its own voxels; the Dice term is that of the joined batch",
+            "processes": "each process sorts its own voxels; the Dice term is that of the joined batch",
         },
     ),
     "SoftBCELoss": Row(
@@ -94,7 +94,7 @@ ROWS = {
         },
         options=[{**MULTICLASS, "bins": 5}],
         saved=2.2,
-        without={"certain": "the slope is the sign of a bin's gap, which may be too small for float32"},
+        without={"certain": "the gradient is the sign of a bin's gap, which may be too small for float32"},
     ),
     "MarginalDiceCELoss": Row(
         options=[{**MULTICLASS, "labelled": [1]}],
@@ -111,6 +111,6 @@ ROWS = {
         },
         options=[{**MULTICLASS, "labelled": [1]}, {**MULTICLASS, "labelled": [2], "form": "cross_entropy"}],
         saved=4.2,  # the labelled foreground, seen as one map for each class; for the logarithms the probabilities
-        without={"reductions": "labelled classes are no entries of the mean"},
+        without={"reductions": "the mean leaves out the labelled classes"},
     ),
 }
