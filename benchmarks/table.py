@@ -62,8 +62,8 @@ def short_table() -> str:
     memory = json.loads((HERE / "results" / "memory.json").read_text())["rows"]
     about = speed["machine"]
     lines = [
-        f"{about['processor']}, {about['threads']} threads, {speed['dtype']}, forward and backward pass. Memory is what "
-        "is needed beyond the inputs, as a multiple of the first input.",
+        f"{about['processor']}, {about['threads']} threads, {speed['dtype']}, forward and backward pass. Memory is "
+        "what is needed beyond the inputs, as a multiple of the first input.",
         "",
         "| row | beside | times as fast | memory ours | theirs |",
         "|---|---|---|---|---|",

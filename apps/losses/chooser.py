@@ -236,8 +236,8 @@ ADVICE = (
         why="Absolute differences allow a jump of the field where two organs slide, squared ones forbid it "
             "(Vishnevskiy 2017)."),
     Advice("register", "note", when={"images": ("contrast",)},
-        why="Where bright and dark are exchanged, lncc still works, as it squares the correlation; with signed: true it "
-            "does not."),
+        why="Where bright and dark are exchanged, lncc still works, as it squares the correlation; with signed: true "
+            "it does not."),
 
     Advice("restore", "first", loss="mse", when={"metric": ("psnr",)},
         why="PSNR is the logarithm of the mean squared error.", others=("psnr", "l1")),

@@ -29,7 +29,7 @@ ROWS = {
         saved=2.4,
         without={
             "one voxel": "one voxel cannot be halved, and the error says so",
-            "window mask": "voxels are averaged in pairs from the volume's corner, not the box's; a test covers a box of pairs",
+            "window mask": "pairs of voxels begin at the volume's corner, not the box's; a test covers a box of pairs",
         },
     ),
     "MSSSIML1Loss": Row(options=[{"sigmas": (0.5, 1.0), "alpha": 0.5}], none="voxel", neighbourhood=True),

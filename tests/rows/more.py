@@ -60,7 +60,7 @@ ROWS = {
         neighbourhood=True,
         saved=3.1,  # the blocks, of which those at the far ends are filled up
         without={
-            "window mask": "blocks begin at the volume's corner, not the box's; a test of the loss covers a box of blocks",
+            "window mask": "blocks begin at the volume's corner, not the box's; a test covers a box of blocks",
         },
     ),
     "HyperelasticLoss": Row(
