@@ -7,7 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Threads of several processes that wait for each other keep both processors busy: a process of pytest-xdist has one. It
+# inherits the variables of the process that starts it, in which this file has set two.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Four tests build the library: objects are kept, as by make, so that each source is compiled once.
 os.environ.setdefault("MEDLOSS_OBJECTS", str(Path(__file__).resolve().parents[1] / "build" / "objects"))
