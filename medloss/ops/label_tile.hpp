@@ -4,7 +4,7 @@
 #ifndef MEDLOSS_LABEL_TILE_HPP
 #define MEDLOSS_LABEL_TILE_HPP
 
-#include "native.hpp"
+#include "transpose.hpp"
 
 namespace {
 
@@ -148,6 +148,8 @@ void load_rows(const Volume<Real> *v, const Tile<Real> *t, Real *rows, int64_t s
             ask_for((const char *)v->input + (at + n) * width, next * width);
             load_row(v->input, v->type, at, 1, n, rows + c * step);
         }
+    else if (v->type == REAL_OWN)
+        transpose((const Real *)v->input + from, v->voxel_stride, n, v->classes, rows, step);
     else
         for (int64_t i = 0; i < n; i += few)
             for (int64_t c = 0; c < v->classes; ++c)
@@ -207,6 +209,11 @@ inline void members(const Volume<Real> *v, const Tile<Real> *t, int64_t c, Real 
 /* Rows of the gradient, `step` apart, to where they belong. */
 template <typename Real>
 inline void store_rows(const Volume<Real> *v, const Tile<Real> *t, const Real *rows, int64_t step, void *out) {
+    if (v->type == REAL_OWN && v->voxel_stride != 1) {
+        Real *to = (Real *)out + (t->b * v->voxels + t->start) * v->classes;
+        transpose(rows, step, v->classes, t->n, to, v->classes);
+        return;
+    }
     for (int64_t c = 0; c < v->classes; ++c) {
         Real *own = own_row(v, t, c, out);
         if (own)

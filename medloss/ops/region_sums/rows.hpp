@@ -64,20 +64,21 @@ inline __attribute__((always_inline)) void round_row(const Real *__restrict g, i
 template <typename Real>
 void unstage(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, void *out) {
     if (!is_staged(s)) return;
-    const int64_t n = t->n;
+    const int64_t n = t->n, classes = s->volume.classes;
     const size_t item = s->volume.type == REAL_OWN ? sizeof(Real) : sizeof(uint16_t);
     char *sample = (char *)out + (size_t)(t->b * s->volume.classes * s->volume.voxels) * item, *near = (char *)r->h;
-    for (int64_t c = 0; c < s->volume.classes; ++c) {
+    const int beside = s->volume.voxel_stride != 1;
+    if (beside && s->volume.type == REAL_OWN)
+        transpose((const Real *)r->staged, t->step, classes, n, (Real *)near, classes);
+    for (int64_t c = 0; c < classes; ++c) {
         const Real *row = r->staged + c * t->step;
-        if (s->volume.voxel_stride == 1) {
+        if (!beside) {
             round_row(row, n, s->volume.type, 1, near);
             copy_out(s, sample + (size_t)(c * s->volume.voxels + t->start) * item, near, (size_t)n * item);
-        } else
-            round_row(row, n, s->volume.type, s->volume.classes, near + (size_t)c * item);
+        } else if (s->volume.type != REAL_OWN)
+            round_row(row, n, s->volume.type, classes, near + (size_t)c * item);
     }
-    if (s->volume.voxel_stride != 1)
-        copy_out(s, sample + (size_t)(t->start * s->volume.classes) * item, near,
-                 (size_t)(n * s->volume.classes) * item);
+    if (beside) copy_out(s, sample + (size_t)(t->start * classes) * item, near, (size_t)(n * classes) * item);
 }
 
 /* Fills p with exponentials, norm, unit and inverse; with `pulls`, pull too: the sum of each times its class's base
