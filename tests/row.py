@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+ONE_IMAGE = "the loss takes one image"
+"""Why a loss has no gradient in a target."""
+
 # cell -> (the point of the contract, what is held, in the words of the documentation)
 CELLS: dict[str, tuple[int, str]] = {
     "box mask": (1, "with a mask that is a box, the loss is that of the cut-out box"),

@@ -14,7 +14,8 @@ from monai.networks.nets.voxelmorph import VoxelMorphUNet
 from torch import Tensor, nn
 
 from medloss.apps.common.errors import UserError
-from medloss.apps.registration.config import Network
+from medloss.apps.registration.network_config import Network
+from medloss.apps.registration.pyramid import SMALLEST, resize, resize_field
 
 SMALL = 1e-5
 """Standard deviation of the last weights where MONAI's class cannot begin with zeros: nearly no displacement."""
@@ -43,6 +44,7 @@ def _unet(config: Network, size: Sequence[int] | None) -> nn.Module:
 
 def _global(config: Network, size: Sequence[int] | None) -> nn.Module:
     assert size is not None, "the configuration asks for data.size"
+    size = [coarser_size(each, config.downsample) for each in size]
     options: dict[str, Any] = {"num_channel_initial": config.channels, "depth": config.depth}
     padded = padded_size(size, 2**config.depth)
     return GlobalNet(image_size=padded, spatial_dims=3, in_channels=2, **options | config.options)
@@ -128,6 +130,11 @@ def padded_size(size: Sequence[int], multiple: int) -> list[int]:
     return [max(2, -(-each // multiple)) * multiple for each in size]
 
 
+def coarser_size(size: int, factor: int) -> int:
+    """Voxels along an axis of which every ``factor``-th is kept, but not fewer than some."""
+    return min(size, max(-(-size // factor), SMALLEST))
+
+
 class AnySize(nn.Module):
     """Pads the input to a multiple of what the network needs, and crops its output."""
 
@@ -143,6 +150,22 @@ class AnySize(nn.Module):
         field = self.network(F.pad(images, widths))
         inner = [slice(low, low + size) for low, size in zip(before, images.shape[2:])]
         return field[(..., *inner)]
+
+
+class OnCoarserGrid(nn.Module):
+    """The network sees images of fewer voxels, and its field is interpolated to the grid of the images.
+
+    The field is as fine as the coarser grid; losses compare images and labels at full resolution all the same.
+    """
+
+    def __init__(self, network: nn.Module, factor: int) -> None:
+        super().__init__()
+        self.network, self.factor = network, factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        shape = images.shape[2:]
+        coarse = [coarser_size(size, self.factor) for size in shape]
+        return resize_field(self.network(resize(images, coarse)).float(), shape)
 
 
 class NearestAffine(nn.Module):
@@ -190,5 +213,7 @@ def build_network(config: Network, size: Sequence[int] | None = None, pairs: int
         ) from error
     if config.norm == "instance" or (config.norm == "auto" and pairs == 1):
         made = _by_instance(made)
-    network = AnySize(made, 2 ** HALVINGS.get(config.name, config.depth))
+    network: nn.Module = AnySize(made, 2 ** HALVINGS.get(config.name, config.depth))
+    if config.downsample > 1:
+        network = OnCoarserGrid(network, config.downsample)
     return NearestAffine(network) if config.output == "affine" else network

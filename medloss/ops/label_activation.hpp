@@ -59,8 +59,9 @@ void load_tile(const Volume<Real> *v, Tile<Real> *t) {
     for (int64_t i = 0; i < n; ++i) t->scale[i] = 1;
     for (int64_t c = 0; v->activation == SIGMOID && c < v->classes; ++c) {
         Real *__restrict p = t->p + c * t->step, *__restrict q = t->q + c * t->step;
+#pragma omp simd
         for (int64_t i = 0; i < n; ++i) {
-            const Real e = exp_of(p[i] > 0 ? -p[i] : p[i]), small = e / (1 + e), large = 1 / (1 + e);
+            const Real e = exp_of(p[i] > 0 ? -p[i] : p[i]), large = 1 / (1 + e), small = e * large;
             q[i] = p[i] > 0 ? small : large;
             p[i] = p[i] > 0 ? large : small;
         }

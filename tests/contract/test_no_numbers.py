@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cases import LossCase, cases, full_mask
+from row import ONE_IMAGE
 from torch import Tensor
 
 import medloss
@@ -44,7 +45,7 @@ def floating() -> list[Any]:
     for case in cases(cell="no number"):
         for each in dict.fromkeys([case, with_memberships(case)]) if case.kind == "label" else [case]:
             names = [name for name, tensor in tensors_of(each)[0].items() if tensor.is_floating_point()]
-            if case.row.without.get("target gradient") == "it looks at one image":
+            if case.row.without.get("target gradient") == ONE_IMAGE:
                 names.remove("target")
             found += [
                 pytest.param(each, name, id=f"{each}-{name}") for name in names if each is case or name == "target"

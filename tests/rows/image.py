@@ -1,6 +1,6 @@
 """Rows of the losses between images."""
 
-from row import Row
+from row import ONE_IMAGE, Row
 
 UNLIKE = "input and target have different roles; a test of the loss covers the target's gradient"
 
@@ -38,7 +38,7 @@ ROWS = {
         options=[{}, {"isotropic": True}],
         none="region",
         neighbourhood=True,
-        without={"target gradient": "the loss takes one image"},
+        without={"target gradient": ONE_IMAGE},
     ),
     "GradientDifferenceLoss": Row(options=[{"alpha": 2.0}], none="region", neighbourhood=True),
     "InverseDepthSmoothnessLoss": Row(

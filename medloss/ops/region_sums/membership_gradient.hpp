@@ -28,41 +28,68 @@ void add_focal_slope(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Rea
 #undef POSITIVE
 #undef NEGATIVE
 
-/* The gradient by the logit of one class, before the softmax mixes the classes; without the weight. */
+/* What a class's columns make of a probability. */
 template <typename Real>
-inline __attribute__((always_inline)) void slopes(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r,
-                                                  const Real *__restrict p, const Real *__restrict m, const Real *row,
-                                                  double shared, int bent, Real *__restrict h) {
+struct Slope {
+    Real of_others, of_own, more, twice, off, above, below;
+
+    /* dL/dp where there are `squares`, two `sides` of a difference, or slopes that are far apart (`uneven`). */
+    template <bool uneven, bool squares, bool sides>
+    inline __attribute__((always_inline)) Real at(Real p, Real q, Real m) const {
+        if constexpr (!uneven) return of_others + more * m;
+        const Real each = of_others * (1 - m) + of_own * m, error = error_of(p, q, m);
+        Real slope = more == 0 ? of_others : each; /* which is enough where they are alike */
+        if constexpr (squares) slope += twice * p + off * error;
+        if constexpr (sides) {
+            const Real even = (above + below) / 2, under = error < 0 ? below : even;
+            slope += error > 0 ? above : under;
+        }
+        return slope;
+    }
+};
+
+/* The gradient by the logit of one class, before the softmax mixes the classes; without the weight. */
+template <bool uneven, bool squares, bool sides, typename Real>
+void slopes(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, const Real *__restrict p,
+            const Real *__restrict m, const Real *row, const Slope<Real> of, Real *__restrict h) {
     const int64_t n = t->n;
-    const int likelihood = s->terms & LIKELIHOOD, squares = s->terms & SQUARES;
-    const int sides = (s->terms & DIFFERENCE) && !is_sided(s);
-    const Real *__restrict other = r->other;
-    const Real of_others = (Real)(slope_of_others(s, row) - shared);
-    const Real of_own = (Real)(slope_of_own(s, row) - shared);
-    const Real more = of_own - of_others; /* which is enough where the slopes are alike */
-    const Real twice = squares ? 2 * row[INPUT_SQUARES] : 0, off = squares ? 2 * row[SQUARED_ERROR] : 0;
-    const Real above = sides ? row[SURPLUS] : 0, below = sides ? row[COMMON] - row[LACK] : 0;
-    const Real yes = likelihood ? row[NLL_TRUE] : 0, no = likelihood ? row[NLL_FALSE] : 0;
+    const Real *__restrict q = r->other;
+    const Real yes = s->terms & LIKELIHOOD ? row[NLL_TRUE] : 0, no = s->terms & LIKELIHOOD ? row[NLL_FALSE] : 0;
     const Real all = s->terms & UNIFORM ? row[NLL_ALL] : 0;
-#define SIDE (ERROR(i) > 0 ? above : ERROR(i) < 0 ? below : (above + below) / 2)
-#define EITHER (more == 0 ? of_others : of_others * (1 - m[i]) + of_own * m[i])
-#define BENT ((squares ? twice * p[i] + off * ERROR(i) : 0) + (sides ? SIDE : 0))
-#define SLOPE (bent ? EITHER + BENT : of_others + more * m[i])
     if (s->volume.activation == SOFTMAX)
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) h[i] = p[i] * SLOPE - yes * m[i] - all;
+        for (int64_t i = 0; i < n; ++i)
+            h[i] = p[i] * of.template at<uneven, squares, sides>(p[i], q[i], m[i]) - yes * m[i] - all;
     else if (s->volume.activation == SIGMOID)
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) h[i] = other[i] * (p[i] * SLOPE - yes * m[i] - all) + no * (1 - m[i]) * p[i];
+        for (int64_t i = 0; i < n; ++i) {
+            const Real slope = of.template at<uneven, squares, sides>(p[i], q[i], m[i]);
+            h[i] = q[i] * (p[i] * slope - yes * m[i] - all) + no * (1 - m[i]) * p[i];
+        }
     else
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) h[i] = SLOPE;
-#undef SLOPE
-#undef BENT
-#undef EITHER
-#undef SIDE
+        for (int64_t i = 0; i < n; ++i) h[i] = of.template at<uneven, squares, sides>(p[i], q[i], m[i]);
 }
-#undef ERROR
+
+/* The same, for what the columns ask for. */
+template <typename Real>
+void slopes(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, const Real *p, const Real *m,
+            const Real *row, double shared, int uneven, Real *h) {
+    const int squares = s->terms & SQUARES, sides = (s->terms & DIFFERENCE) && !is_sided(s);
+    Slope<Real> of = {};
+    of.of_others = (Real)(slope_of_others(s, row) - shared);
+    of.of_own = (Real)(slope_of_own(s, row) - shared);
+    of.more = of.of_own - of.of_others;
+    of.twice = squares ? 2 * row[INPUT_SQUARES] : 0;
+    of.off = squares ? 2 * row[SQUARED_ERROR] : 0;
+    of.above = sides ? row[SURPLUS] : 0;
+    of.below = sides ? row[COMMON] - row[LACK] : 0;
+    if (squares && sides) slopes<true, true, true>(s, t, r, p, m, row, of, h);
+    else if (squares) slopes<true, true, false>(s, t, r, p, m, row, of, h);
+    else if (sides) slopes<true, false, true>(s, t, r, p, m, row, of, h);
+    else if (uneven) slopes<true, false, false>(s, t, r, p, m, row, of, h);
+    else slopes<false, false, false>(s, t, r, p, m, row, of, h);
+}
 
 /* The softmax's rows from h and its sum over the classes. With `sure` their sums but that of the certain class go to
  * `rest`, from which that class's gradient is made. */
@@ -93,7 +120,7 @@ void membership_gradient(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real>
                          void *out) {
     const int64_t n = t->n;
     const int soft = s->volume.activation == SOFTMAX;
-    const int bent = (s->terms & (SQUARES | DIFFERENCE)) || is_uneven(s, cotangent);
+    const int uneven = is_uneven(s, cotangent);
     const double shared = shared_slope(s, cotangent);
     const Real *__restrict w = t->weight;
     Real *__restrict pull = r->pull;
@@ -104,7 +131,7 @@ void membership_gradient(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real>
         Real *h = r->h + (soft ? c * t->step : 0);
         const Real *z = logits(s, t, r, c, r->own), *p = probabilities(s, t, r, c, z, sure, r->inverse);
         const Real *m = members_at(s, t, c, r->member);
-        bent ? slopes(s, t, r, p, m, row, shared, 1, h) : slopes(s, t, r, p, m, row, shared, 0, h);
+        slopes(s, t, r, p, m, row, shared, uneven, h);
         if (s->terms & FOCAL)
             add_focal_slope(s, t, r, z, p, m, rest_of(s, t, r, r->inverse, r->norm), row[FOCAL_TRUE],
                             row[FOCAL_FALSE], h);

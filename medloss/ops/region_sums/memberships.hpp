@@ -98,8 +98,14 @@ void distance(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, 
         for (int64_t i = 0; i < t->n; ++i) out[i] = p[i] * (1 - m[i]) + other[i] * m[i];
 }
 
-/* p - m, which for a hard m is either probability and no difference; of a soft one it is 0 where they are equal. */
-#define ERROR(i) (m[i] == 0 ? p[i] : m[i] == 1 ? -other[i] : p[i] - m[i])
+/* p - m, which for a hard m is either probability and no difference; of a soft one it is 0 where they are equal. `q` is
+ * 1 - p. All three are arguments: where a condition decided what is read from memory, the loop would be no vectors. */
+template <typename Real>
+inline __attribute__((always_inline)) Real error_of(Real p, Real q, Real m) {
+    const Real soft = p - m, hard = m == 1 ? -q : soft;
+    return m == 0 ? p : hard;
+}
+
 #define SUM(into, expression)                                                                         \
     {                                                                                                 \
         Real sum_ = 0;                                                                                \
@@ -145,6 +151,38 @@ void add_focal(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r,
     SUM(FOCAL_FALSE, FALSE(f[i] * NEGATIVE));
 }
 
+/* Sums of squares: of p, of m, and of their difference. */
+template <typename Real>
+void add_squares(int64_t n, const Real *__restrict w, const Real *__restrict p, const Real *__restrict q,
+                 const Real *__restrict m, double *row) {
+    Real input = 0, target = 0, error = 0;
+#pragma omp simd reduction(+ : input, target, error)
+    for (int64_t i = 0; i < n; ++i) {
+        const Real off = error_of(p[i], q[i], m[i]);
+        input += w[i] * p[i] * p[i];
+        target += w[i] * m[i] * m[i];
+        error += w[i] * off * off;
+    }
+    row[INPUT_SQUARES] += (double)input;
+    row[TARGET_SQUARES] += (double)target;
+    row[SQUARED_ERROR] += (double)error;
+}
+
+/* Sums of what p has more than m, and of what it has less. */
+template <typename Real>
+void add_sides(int64_t n, const Real *__restrict w, const Real *__restrict p, const Real *__restrict q,
+               const Real *__restrict m, double *row) {
+    Real more = 0, less = 0;
+#pragma omp simd reduction(+ : more, less)
+    for (int64_t i = 0; i < n; ++i) {
+        const Real off = error_of(p[i], q[i], m[i]);
+        more += w[i] * (off > 0 ? off : 0);
+        less += w[i] * (off < 0 ? -off : 0);
+    }
+    row[SURPLUS] += (double)more;
+    row[LACK] += (double)less;
+}
+
 /* Overlap, input and target of one class, and what else is made of p and m. */
 template <typename Real>
 void add_overlaps(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, const Real *__restrict p,
@@ -162,15 +200,10 @@ void add_overlaps(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> 
     row[OVERLAP] += (double)overlap;
     row[INPUT] += (double)input;
     row[TARGET] += (double)target;
-    if (s->terms & SQUARES) {
-        SUM(INPUT_SQUARES, w[i] * p[i] * p[i]);
-        SUM(TARGET_SQUARES, w[i] * m[i] * m[i]);
-        SUM(SQUARED_ERROR, w[i] * ERROR(i) * ERROR(i));
-    }
+    if (s->terms & SQUARES) add_squares(n, w, p, other, m, row);
     if (s->terms & DIFFERENCE) {
         SUM(COMMON, w[i] * (p[i] < m[i] ? p[i] + 0 * m[i] : m[i])); /* an infinite membership shows */
-        SUM(SURPLUS, w[i] * (ERROR(i) > 0 ? ERROR(i) : 0));
-        SUM(LACK, w[i] * (ERROR(i) < 0 ? -ERROR(i) : 0));
+        add_sides(n, w, p, other, m, row);
     }
     if (s->terms & ERRORS) {
         SUM(FALSE_POSITIVE, w[i] * p[i] * (1 - m[i]));

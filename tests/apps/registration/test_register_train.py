@@ -14,12 +14,13 @@ from medloss.apps.common.config import dump_config, load_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.notes import note
 from medloss.apps.registration import loading
-from medloss.apps.registration.config import Data, Network, PairConfig, RegistrationConfig
+from medloss.apps.registration.config import Data, PairConfig, RegistrationConfig
 from medloss.apps.registration.data import PairDataset, collate, prepare
 from medloss.apps.registration.evaluate import evaluate
 from medloss.apps.registration.files import find_pairs, train_and_valid
 from medloss.apps.registration.loading import Files
-from medloss.apps.registration.networks import NETWORKS, build_network, nearest_affine
+from medloss.apps.registration.network_config import Network
+from medloss.apps.registration.networks import NETWORKS, OnCoarserGrid, build_network, nearest_affine
 from medloss.apps.registration.predict import Predictor, predict
 from medloss.apps.registration.train import dry_run, train
 
@@ -177,15 +178,33 @@ def test_pairs_of_unpaired_images(deepreg_data):
     assert held and not {p.fixed for p in held} & {q for pair in learned.of(0) for q in (pair.fixed, pair.moving)}
 
 
+@pytest.mark.parametrize("downsample", [1, 2])
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_networks_take_any_size_and_start_from_no_displacement(name):
-    output = "affine" if name == "global" else "ddf"
-    network = build_network(
-        Network(name=name, channels=2 if name != "segresnet" else 8, depth=2, output=output), (13, 9, 10)
+def test_networks_take_any_size_and_start_from_no_displacement(name, downsample):
+    chosen = Network(
+        name=name,
+        channels=2 if name != "segresnet" else 8,
+        depth=2,
+        output="affine" if name == "global" else "ddf",
+        downsample=downsample,
     )
+    network = build_network(chosen, (13, 9, 10))
     field = network(torch.rand(1, 2, 13, 9, 10))
     assert field.shape == (1, 3, 13, 9, 10) and field.abs().max() < 1e-2
     field.sum().backward()
+
+
+def test_a_field_of_a_coarser_grid_is_in_voxels_of_the_fine_one():
+    """The corner voxels are the same: 17 steps of the fine grid are 8 of the coarse one."""
+    seen = []
+
+    def network(images):
+        seen.append(images.shape)
+        return torch.full((1, 3, *images.shape[2:]), 4.0)
+
+    field = OnCoarserGrid(network, 2)(torch.rand(1, 2, 18, 18, 18))
+    assert seen == [(1, 2, 9, 9, 9)]
+    torch.testing.assert_close(field, torch.full((1, 3, 18, 18, 18), 4.0 * 17 / 8))
 
 
 def test_the_nearest_affine_field():
