@@ -124,10 +124,19 @@ def _meet(given: Sequence[str], values: Sequence[str]) -> bool:
 
 
 def _without_effect(task: str, given: Answers, used: Sequence[Advice], passed: Sequence[Advice]) -> Iterator[str]:
-    """A sentence for each given answer that no row names that was used; the first answer of a question needs none."""
+    """A sentence for each given answer that no row names that was used; the first answer of a question needs none.
+
+    Where another answer has given the term that this one asks for, the sentence names it.
+    """
+    chosen = {row.loss for row in used}
     for question in questions_of(task):
         for answer in given.get(question.name, ()):
-            if answer == next(iter(question.answers)) or any(answer in row.when.get(question.name, ()) for row in used):
+            mine = [row for row in ADVICE if row.task == task and answer in row.when.get(question.name, ())]
+            if answer == next(iter(question.answers)) or any(row in used for row in mine):
+                continue
+            there = [name for row in mine if row.role == "add" for name in (row.loss, *row.others) if name in chosen]
+            if there:
+                yield f"{question.name}={answer}: {there[0]}, which is added already, is meant for this as well."
                 continue
             alone = [row.loss for row in passed if answer in row.when.get(question.name, ())]
             instead = f" Without the other answers the start would be {alone[0]}." if alone else ""
@@ -195,9 +204,10 @@ def usage(choice: Choice) -> Iterator[str]:
     mapping = choice.mapping()
     if choice.task == "segment":
         yield f"In the application: medloss segment train FOLDER 'loss={flow(mapping)}'"
-    if choice.task == "register":
-        terms = {group: entry for group, entry in mapping.items() if group != "points"}
-        yield f"In the application: medloss register pair FIXED MOVING -o RESULT 'loss={flow(terms)}'"
+    if "points" in mapping:  # which only a training takes
+        yield f"In the application: medloss register train CONFIG data.points=lps 'loss={flow(mapping)}'"
+    elif choice.task == "register":
+        yield f"In the application: medloss register pair FIXED MOVING -o RESULT 'loss={flow(mapping)}'"
     entry = mapping if choice.task != "register" else next(iter(mapping.values()))
     yield "In Python:"
     yield "    from medloss.config import build_loss"

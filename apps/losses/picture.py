@@ -28,7 +28,7 @@ MOVES = {
 def draw(cls: type[Loss], path: Path) -> None:
     """Draw a loss into a PNG (or whatever the suffix says): what it is given, its gradient, its value.
 
-    Blue in a gradient: a step of descent raises this number; red: it lowers it.
+    Blue in a gradient: a step of gradient descent raises this number; red: it lowers it.
     """
     from matplotlib.figure import Figure
 

@@ -21,14 +21,14 @@ from medloss.registry import losses, snake_case
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 CAPTION = {
-    "label": "The standard phantom: an organ, a vessel and two lesions; the prediction has the organ shifted, a gap in "
-    "the vessel, one lesion missed and one made up.",
-    "image": "The standard phantom: the input is the target, moved by 4 voxels.",
-    "field": "The standard phantom: a field that folds in its middle.",
-    "points": "The standard phantom: points on a circle, enlarged and moved.",
+    "label": "The standard phantom has an organ, a vessel and two lesions. In the prediction the organ is shifted, the "
+    "vessel has a gap, one lesion is missed, and one is predicted where there is none.",
+    "image": "The input is the target, shifted by 4 voxels.",
+    "field": "The field folds in its middle.",
+    "points": "The target is points on a circle; the input is these points, enlarged and shifted.",
 }
-COLOURS = " Where the gradient is blue, a step of descent raises the number; where it is red, it lowers it."
-MOVED = " The curve is the loss while the target itself, as prediction, moves away."
+COLOURS = " Blue: a step of gradient descent raises the value of the input here. Red: it lowers the value."
+MOVED = " The curve shows the loss of the shifted target against the target."
 
 
 def module_of(path: Path, name: str) -> ModuleType:

@@ -81,12 +81,18 @@ DESCRIBED = [
         {"task": "restore", "metric": "ssim"},
         ["l1", "ssim"],
     ),
+    (
+        "Lung nodules in CT: the outlines are good, but the readers drew the large nodules and not all small ones.",
+        {"task": "segment", "labels": "missing", "foreground": "small", "structure": "instances"},
+        ["tversky_ce"],
+    ),
 ]
 SETTINGS = {  # what decides beside the names, by the number of the task above
     4: {"marginal_dice_ce": {"softmax": True}},
     5: {"dice_ce": {"ignore_index": 255}},
     6: {"dice_ce": {"soft_label": True}},
     9: {"lncc": {"border": "renormalise"}},
+    12: {"tversky_ce": {"alpha": 0.3, "beta": 0.7, "batch": True}},
 }
 
 
