@@ -56,7 +56,7 @@ These are the keys of a YAML file. On the command line you can set a single key:
 key is an error, whose message names the most similar known key. A key that your file leaves out has the default of this
 page. The plan of `medloss segment train FOLDER` sets other values, chosen from the data
 ([what is planned](segmentation.md)); `medloss segment plan DATA -o plan.yaml` writes that plan as a whole file.
-`--print-config` prints what a command would use. [losses.md](losses.md) lists the losses for `loss`.
+`--print-config` prints what a command would use. [The table of losses](losses.md) lists the names for `loss`.
 """
 HEAD = "| key | values | default | meaning |\n|---|---|---|---|"
 SCHEMAS = {

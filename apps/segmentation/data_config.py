@@ -96,11 +96,12 @@ class Split(Model):
 class Data(Model):
     """Where the volumes are and how they are prepared.
 
-    ``folders``: ``root`` holds images/ and labels/ (or imagesTr/ and labelsTr/), or both folders are named; names are
-    equal, but for nnU-Net's ``_0000``, ``_0001``, ... of the channels. ``msd``: ``root`` holds the dataset.json of the
-    Decathlon or of nnU-Net. ``csv``: ``file`` has the columns image (or one per channel, ``image_flair``, ``image_t1``)
-    and label, and may have id, split (train or valid), classes (those that the case annotates, ``liver;spleen``) and
-    within (a mask). A 4D image holds one channel per volume.
+    ``folders``: ``root`` holds images/ and labels/ (or imagesTr/ and labelsTr/), or ``images`` and ``masks`` name both
+    folders. An image and its label map have the same file name, except for nnU-Net's channel numbers ``_0000``,
+    ``_0001``, ... ``msd``: ``root`` holds the dataset.json of the Decathlon or of nnU-Net. ``csv``: ``file`` has the
+    columns image (or one per channel, ``image_flair``, ``image_t1``) and label, and may have id, split (train or
+    valid), classes (those that the case annotates, ``liver;spleen``) and within (a mask). A 4D image holds one channel
+    per volume.
 
     Labels whose ids overlap are regions: ``{whole: [1, 2, 3], core: [2, 3], enhancing: 3}``. The network then answers
     region by region, and ``region_order`` has the id that is written for each (nnU-Net's ``regions_class_order``).
@@ -119,7 +120,7 @@ class Data(Model):
     labels: dict[str, Id | list[Id]] = {}
     """Name of each class and its number in the files; empty: the numbers that are found, or those of dataset.json."""
     ignore: Id | None = None
-    """Number of voxels that nobody annotated: the loss and the Dice leave them out."""
+    """Label value of voxels that nobody annotated: the loss and the Dice leave them out."""
     region_order: list[Id] | None = None
     """The id that `predict` writes for each region, in the order of the regions; later ones overwrite."""
     channels: list[str] = []
