@@ -42,6 +42,8 @@ class Model(pydantic.BaseModel):
 
 
 M = TypeVar("M", bound=Model)
+LENGTHS = ("train.minutes", "train.steps", "train.epochs")
+"""The keys of a training's length, each of which wins over those behind it."""
 
 
 def losses(kind: str, complete: Callable[[LossMapping], LossMapping] | None = None) -> pydantic.AfterValidator:
@@ -67,15 +69,16 @@ def losses(kind: str, complete: Callable[[LossMapping], LossMapping] | None = No
 def load_config(model_type: type[M], files: Sequence[Path | str], overrides: Iterable[str] = ()) -> M:
     """Merge YAML ``files`` (later ones win), apply dotted ``key=value`` overrides, resolve ``${...}`` and validate.
 
-    An override replaces what stands at its key, a whole section included: ``loss={dice: {}}`` leaves one loss.
+    An override replaces what stands at its key, a whole section included: ``loss={dice: {}}`` leaves one loss. One of
+    the length of a training replaces the other lengths of the files: ``train.steps=10`` counts in a plan of minutes.
 
     Raises UserError naming every fault by its dotted path; unknown keys come with the nearest known one.
     """
     merged: Any = OmegaConf.create({})
     for file in files:
         merged = OmegaConf.merge(merged, _read(Path(file)))
-    for override in overrides:
-        _apply(merged, override)
+    given = [_apply(merged, override) for override in overrides]
+    _one_length(merged, given)
     try:
         mapping = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
@@ -123,7 +126,8 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     return typing.cast(dict[str, Any], OmegaConf.to_container(found))
 
 
-def _apply(config: DictConfig, override: str) -> None:
+def _apply(config: DictConfig, override: str) -> str:
+    """Set one key, and give its name back."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise UserError(f"{override!r} is neither a file nor key=value; write for example train.epochs=20")
@@ -132,6 +136,15 @@ def _apply(config: DictConfig, override: str) -> None:
         OmegaConf.update(config, key.strip(), parsed, merge=False, force_add=True)
     except (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
         raise UserError(f"the override {override!r} cannot be applied: {error}") from error
+    return key.strip()
+
+
+def _one_length(config: DictConfig, given: Sequence[str]) -> None:
+    """Take lengths out that would win over one that was given as an override, but for those given as well."""
+    shortest = max((LENGTHS.index(key) for key in given if key in LENGTHS), default=0)
+    for key in LENGTHS[:shortest]:
+        if key not in given and OmegaConf.select(config, key) is not None:
+            OmegaConf.update(config, key, None)
 
 
 def _describe(model_type: type[Model], fault: Any) -> str:

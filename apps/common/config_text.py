@@ -50,7 +50,7 @@ def _lines(mapping: Mapping[str, Any], model: type[Model] | None, told: Mapping[
     sections = {} if model is None else {f.alias or n: _section(f.annotation) for n, f in model.model_fields.items()}
     for name, value in mapping.items():
         path = f"{above}{name}"
-        comment = told.get(path, "")
+        comment = told.get(path, "").replace("``", "`")
         if comment:
             yield from textwrap.wrap(comment, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         section = sections.get(name)

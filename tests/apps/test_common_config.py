@@ -37,6 +37,27 @@ def test_later_files_and_overrides_win(tmp_path):
     assert settings.train.optimizer.lr == 1e-4  # a number, although YAML 1.1 calls 1e-4 a string
 
 
+def test_a_length_on_the_command_line_replaces_those_of_the_file(tmp_path):
+    class Length(Model):
+        epochs: int = 20
+        steps: int | None = None
+        minutes: float | None = None
+
+    class Whole(Model):
+        train: Length = Length()
+
+    file = tmp_path / "plan.yaml"
+    file.write_text("train: {minutes: 18, steps: 7}\n")
+    plain, steps, epochs, both = (
+        load_config(Whole, [file], overrides).train
+        for overrides in ([], ["train.steps=10"], ["train.epochs=3"], ["train.steps=10", "train.minutes=2"])
+    )
+    assert (plain.minutes, plain.steps) == (18, 7)
+    assert (steps.minutes, steps.steps) == (None, 10)
+    assert (epochs.minutes, epochs.steps, epochs.epochs) == (None, None, 3)
+    assert (both.minutes, both.steps) == (2, 10)
+
+
 def test_an_override_replaces_a_section(tmp_path):
     file = write(tmp_path / "a.yaml", "train: {epochs: 5, optimizer: {lr: 1e-2}}")
     train = load_config(Settings, [file], ["train={epochs: 9}"]).train

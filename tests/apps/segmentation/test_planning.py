@@ -112,7 +112,7 @@ def test_what_is_no_data_set_is_told(tmp_path):
 @pytest.mark.parametrize("model", [Config, RegistrationConfig])
 def test_every_key_is_listed_with_its_default(model):
     keys = {key.path: key for key in keys_of(model)}
-    assert keys["train.optimizer.lr"].kind == "number, > 0 and <= 1e+06"
+    assert keys["train.optimizer.lr"].kind == "number, > 0 and <= 1000000"
     assert keys["seed"].default == "0" and keys["train"].kind == "section" and keys["train"].told
     assert all(key.kind == "section" or key.default for key in keys.values())
 
