@@ -12,6 +12,7 @@ from torch import Tensor
 import medloss
 
 SHAPE = (6, 7)
+SAMPLES = 2
 TOLERANCE = 1e-3
 SEEN = 1e-34  # a gradient of this size and the sums that lead to it are normal numbers of float32
 
@@ -24,9 +25,9 @@ def beside(top: Tensor) -> Tensor:
 def situations(distance: float, seed: int = 0) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Logits that lie so far apart, with labels, in the ways that a class can be certain."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (2, 1, *SHAPE)
+    shape = (SAMPLES, 1, *SHAPE)
     labels, top = (torch.randint(0, CLASSES, shape, generator=generator) for _ in range(2))
-    noise = torch.randn(2, CLASSES, *SHAPE, generator=generator)
+    noise = torch.randn(SAMPLES, CLASSES, *SHAPE, generator=generator)
     some = (torch.rand(shape, generator=generator) < 0.5).float()
     one = torch.ones_like(labels)
     yield "right", 0.3 * noise + distance * beside(labels), labels
@@ -61,22 +62,37 @@ def target_of(indexed: bool, labels: Tensor) -> Tensor:
 
 
 def hold_to_float64(
-    make: Callable[[], Any], indexed: bool, distance: float, backends: Sequence[str | None], few: int | None = None
+    make: Callable[[], Any],
+    indexed: bool,
+    distance: float,
+    backends: Sequence[str | None],
+    few: int | None = None,
+    together: bool = False,
 ) -> None:
     """Each entry within a thousandth of itself; but for one in a hundred, of which terms happen to cancel.
 
     ``few``: the number of situations that are looked at, where all would take long.
+    ``together``: as samples of one batch, which is quicker, for a loss whose samples know nothing of each other.
     """
-    loss = make()
-    for name, logits, labels in list(situations(distance))[:few]:
-        target = target_of(indexed, labels)
-        right, again = gradients(loss, logits, target, "reference", torch.float64, [1.0, 3.0])
+    loss, found = make(), list(situations(distance))[:few]
+    names, logits, labels = ([each[at] for each in found] for at in range(3))
+    if together:
+        names, logits, labels = [" / ".join(names)], [torch.cat(logits)], [torch.cat(labels)]
+    for name, z, label in zip(names, logits, labels, strict=True):
+        target = target_of(indexed, label)
+        right, again = gradients(loss, z, target, "reference", torch.float64, [1.0, 3.0])
         told = (right.abs() > SEEN) & ((again - right).abs() < 1e-6 * right.abs())  # float64 itself can tell
         for backend in backends:
-            found = gradient(loss, logits, target, backend, torch.float32)
-            off = ((found - right).abs() / right.abs())[told]
-            many = (off > TOLERANCE).sum().item()
-            where = f"{backend or 'default'}, {name}, {distance} apart: {many} of {off.numel()} entries are off"
-            assert many <= 0.01 * off.numel(), f"{where}, by up to {off.max():.2g}"
-            nothing = found[right.abs() < 1e-40].abs()
-            assert not nothing.numel() or nothing.max() < SEEN * 10, f"{where}: {nothing.max():.2g} where none is"
+            close = gradient(loss, z, target, backend, torch.float32)
+            where = f"{backend or 'default'}, {name}, {distance} apart"
+            for part in zip(*(each.split(SAMPLES) for each in (right, told, close)), strict=True):
+                _hold(*part, where)
+
+
+def _hold(right: Tensor, told: Tensor, found: Tensor, where: str) -> None:
+    """The entries of one situation."""
+    off = ((found - right).abs() / right.abs())[told]
+    many = (off > TOLERANCE).sum().item()
+    assert many <= 0.01 * off.numel(), f"{where}: {many} of {off.numel()} entries are off, by up to {off.max():.2g}"
+    nothing = found[right.abs() < 1e-40].abs()
+    assert not nothing.numel() or nothing.max() < SEEN * 10, f"{where}: {nothing.max():.2g} where none is"

@@ -20,7 +20,7 @@ BACKENDS = ("reference", None)
 def test_a_certain_class_has_the_gradient_of_float64(case: LossCase) -> None:
     """The first case of a loss at every distance, the others, which take the same way with other options, at two."""
     for distance in DISTANCES if is_first(case) else DISTANCES[2:4]:
-        hold_to_float64(case.make, case.indexed, distance, BACKENDS)
+        hold_to_float64(case.make, case.indexed, distance, BACKENDS, together=not case.joined)
 
 
 @pytest.mark.parametrize("everywhere", [True, False], ids=["everywhere", "at some voxels"])
