@@ -11,7 +11,7 @@ ROWS = (
         "sums over the batch; all foreground classes are one; distances in voxels",
         "one value per sample and class; distances in the unit of the spacing",
         "batch=True, smooth=1e-12, one class",
-        "one rule for what none returns; voxels have sizes",
+        "`none` returns the same shape for every loss; voxels have sizes",
     ),
     (
         "noise-robust",
@@ -29,7 +29,7 @@ ROWS = (
         "the focal part is summed over the classes, the Tversky part averaged",
         "both are averaged: at the same lambda_focal the focal part has half the weight (two classes)",
         'focal_over_classes="sum", smooth_nr=1e-7, smooth_dr=1e-7',
-        "with any number of classes both parts keep their size",
+        "with any number of classes both parts keep their weight",
     ),
     (
         "boundary-dou",
@@ -38,7 +38,7 @@ ROWS = (
         "alpha is cut off at 0.8 alone, and negative for regions that are mostly boundary",
         "alpha in [0, 0.8], as in the paper",
         "alpha_min=-1, batch=True",
-        "a formula has the range that its paper gives",
+        "the formula keeps the range of the paper",
     ),
     (
         "skeleton-recall",
@@ -50,14 +50,14 @@ ROWS = (
         ),
         "1 - recall, one value per sample and class",
         'batch=True, less 1; the skeleton from SkeletonMap(method="lee"); Zhang\'s not at all',
-        "a loss is 0 where all is right",
+        "a loss is 0 for a perfect prediction",
     ),
     (
         "instances",
         "BlobDiceLoss, CCDiceLoss",
         "neuronflow/blob_loss; the nnU-Net fork of CC-DiceCE; BlobLoss and ConnectedComponentLoss alike",
         "blob: samples without instances leave the mean over the instances; CC: their whole volume is one cell",
-        "they add nothing to that mean",
+        "they count as 0 in that mean",
         'empty="skip_term" (blob), empty="whole" (CC)',
         "the value of a sample does not depend on the others",
     ),
@@ -68,7 +68,7 @@ ROWS = (
         "beyond the border lie voxels of class 0; the Gaussian is SVLS's window, of weights that sum to 2",
         "the share of a class is that of the voxels that are there; the Gaussian is MONAI's",
         'border="background"; the Gaussian not at all',
-        "what lies beyond the border is not known; what sums to 2 is no share",
+        "the labels beyond the border are not known; weights that sum to 2 give no share",
     ),
     (
         "poly",
@@ -77,7 +77,7 @@ ROWS = (
         "class weights weigh the cross-entropy alone, and the mean is over the voxels",
         "they weigh both terms and the voxels of the mean",
         'weighted="cross_entropy"',
-        "a weight of a class is that of its voxels, as in the cross-entropy",
+        "the weight of a class applies to its voxels, as in the cross-entropy",
     ),
     (
         "generalized-surface",
@@ -95,7 +95,7 @@ ROWS = (
         "labels are clipped at 1e-4, so that A is -9.21",
         "A is -4, as printed in the paper",
         "log_zero=math.log(1e-4)",
-        "a default is the paper's",
+        "the default is that of the paper",
     ),
     (
         "cldice",
@@ -104,7 +104,7 @@ ROWS = (
         "10 erosions whatever iter_ says; sums over the batch; with several classes one Dice over all",
         "3 erosions, as MONAI's; a Dice of each class",
         "iter_=10, batch=True, smooth=1e-12, one class",
-        "an option does what it says; a Dice is one of each class everywhere here",
+        "the option has its documented effect; every Dice here is computed for each class",
     ),
     (
         "t-loss",
@@ -113,7 +113,7 @@ ROWS = (
         "nu is e and both scales are 1; not divided by the number of voxels",
         "nu is 1; divided",
         "per_voxel=False; the gradient differs by a part of (e - 1) / (1 + D)",
-        "one constant in place of two that mean the same; a size like that of other losses",
+        "one constant in place of two with the same meaning; values of a size like that of other losses",
     ),
     (
         "size-constraint",
@@ -137,6 +137,6 @@ ROWS = (
         ),
         "the formula of the paper",
         "not at all",
-        "their code has a fault there",
+        "their code has an error",
     ),
 )

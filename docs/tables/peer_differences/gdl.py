@@ -13,7 +13,7 @@ _ROWS = (
         "a class without a boundary in the target, absent or everywhere",
         "costs 1 whatever is predicted",
         "leaves the mean",
-        "a constant teaches nothing, and hides what the other classes cost",
+        "a constant has no gradient, and hides the value of the other classes",
     ),
     (
         "ignored-boundary",
@@ -21,7 +21,7 @@ _ROWS = (
         "ignore_index",
         "logs an error and counts the voxels",
         "they are not there, as beyond the border",
-        "that is what the option says",
+        "this is what the option means",
     ),
     (
         "even-box",
@@ -37,7 +37,7 @@ _ROWS = (
         "no voxel is hard, or every voxel is ignored",
         "NaN, the mean of nothing",
         "0",
-        "there is nothing left to learn from",
+        "no voxel is left to learn from",
     ),
     (
         "numpy-on-the-cpu",
@@ -45,14 +45,14 @@ _ROWS = (
         "every call",
         "the voxels are chosen by NumPy on the CPU, where the chosen target then stays",
         "where the tensors are, and in one graph of torch.compile",
-        "a GPU waits for the copies, and then meets a target on the CPU",
+        "the GPU waits for the copies, and then the target is on the wrong device",
     ),
     (
         "duo-options",
         "DuoLoss",
         "theta0, theta or only_present",
         "TypeError: every option goes to both losses, which share ignore_index alone",
-        "each goes to the loss that knows it",
+        "each option goes to the loss that has it",
         "otherwise the loss has no options",
     ),
     # ---- segmentation-models-pytorch
@@ -86,7 +86,7 @@ _ROWS = (
         "mode 'multilabel' with ignore_index",
         "IndexError: a mask of all channels on one of them",
         "each channel has its own ignored voxels, as in the Dice",
-        "that is what the option says",
+        "this is what the option means",
     ),
     (
         "double-hinge",
@@ -94,7 +94,7 @@ _ROWS = (
         "modes 'binary' and 'multilabel' with float64",
         "RuntimeError",
         "the value in float64",
-        "gradcheck, and whoever asks for double, needs it",
+        "gradcheck needs it, and so does anyone who asks for double",
     ),
     (
         "integer-labels",
@@ -110,7 +110,7 @@ _ROWS = (
         "NaN or Inf in the prediction of ignored voxels",
         "NaN, where it is multiplied by 0",
         "the value and gradient without these voxels",
-        "what does not count must not matter",
+        "voxels that do not count must not change the result",
     ),
     (
         "half-sums",

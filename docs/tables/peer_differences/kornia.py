@@ -11,17 +11,17 @@ _ROWS = (
         "cancelled-variance",
         "SSIM, SSIM3D",
         "float32 images that lie far from 0 for their contrast, as CT in Hounsfield units",
-        "variances are small differences of large squares: any number comes out",
-        "the mean of each image is taken off before anything is squared",
+        "variances are small differences of large squares, so the value is wrong by any amount",
+        "the mean of each image is subtracted before anything is squared",
         "kornia's own value in double precision is ours",
     ),
     (
         "similarity-eps",
         "SSIM, SSIM3D",
-        "an eps below 1e-4 of the product of both constants, as the default is for a max_val of 1",
+        "an eps below 1e-4 times the product of both constants, such as the default with max_val=1",
         "adds it: equal black images cost 5.6e-6",
         "does not: they cost 0; a larger eps is added",
-        "the constants keep the denominator off 0 already",
+        "the constants already keep the denominator above 0",
     ),
     (
         "equal-images",
@@ -69,7 +69,7 @@ _ROWS = (
         "NaN or Inf in the logits of ignored voxels",
         "NaN: it is multiplied by 0",
         "the value and gradient without these voxels, as kornia's own focal_loss has it",
-        "what does not count must not matter",
+        "voxels that do not count must not change the result",
     ),
     # ---- errors and the interface
     (
@@ -87,7 +87,7 @@ _ROWS = (
         "KORNIA_CHECKS=0 or kornia.core.check.disable_checks()",
         "no checks",
         "checks",
-        "they look at shapes, which costs nothing",
+        "they check shapes, which takes no time",
     ),
     (
         "labels-on-a-gpu",
@@ -95,7 +95,7 @@ _ROWS = (
         "a label outside the classes in a tensor on a GPU",
         "a device-side assertion, after which the process cannot use the GPU",
         "the voxel belongs to no class; medloss.check_values raises, and on the CPU every call does",
-        "looking would make every call wait for the GPU",
+        "a check would make every call wait for the GPU",
     ),
     (
         "complex-images",
@@ -103,7 +103,7 @@ _ROWS = (
         "complex images",
         "a number, complex in part",
         "TypeError",
-        "the losses of this package are of real images",
+        "the losses of this package are defined for real images",
     ),
     (
         "torchscript",
@@ -111,7 +111,7 @@ _ROWS = (
         "torch.jit.script",
         "works",
         "raises",
-        "operators here are for torch.compile and torch.export, which are what PyTorch goes on with",
+        "the operators support torch.compile and torch.export, which replace torch.jit in PyTorch",
     ),
     (
         "helper-methods",

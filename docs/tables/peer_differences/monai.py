@@ -21,7 +21,7 @@ _ROWS = (
         "NaN or Inf under a zero of the mask, or under the ignored label",
         "NaN: it is multiplied by 0",
         "the value and gradient without these voxels",
-        "what does not count must not matter",
+        "voxels that do not count must not change the result",
     ),
     (
         "half-precision",
@@ -37,7 +37,7 @@ _ROWS = (
         "float64",
         "computes in float32",
         "computes in float64 and returns it",
-        "gradcheck, and whoever asks for double, needs it",
+        "gradcheck needs it, and so does anyone who asks for double",
     ),
     (
         "focal-saturated-gradient",
@@ -101,7 +101,7 @@ _ROWS = (
         "soft_label with predictions or targets below 0, as other_act=tanh gives",
         "sums of absolute values",
         "sums of values",
-        "what lies below 0 is no membership; the two agree from 0 on",
+        "a membership is not negative; without negative values both agree",
     ),
     (
         "softdicecl-none",
@@ -126,7 +126,7 @@ _ROWS = (
         "memberships as booleans or integers",
         "RuntimeError, or distances rounded down (HausdorffDTLoss), or bytes that wrap around (SoftclDiceLoss)",
         "the value of the same memberships as float",
-        "the dtype of a label is no part of the question",
+        "the value should not depend on the dtype of a label",
     ),
     (
         "no-spatial-axes",
@@ -134,7 +134,7 @@ _ROWS = (
         "input B N, without spatial axes",
         "IndexError",
         "the value of each sample",
-        "a crash; Dice, Tversky and MCC are one value for all there, as in MONAI",
+        "a crash (for such inputs Dice, Tversky and MCC give one value for all samples, as in MONAI)",
     ),
     (
         "lines",
@@ -142,7 +142,7 @@ _ROWS = (
         "one spatial axis",
         "AttributeError or IndexError",
         "the value",
-        "nothing about these losses asks for two axes",
+        "these losses make sense with one axis, too",
     ),
     (
         "cldice-keywords",
@@ -209,7 +209,7 @@ _ROWS = (
         "AsymmetricUnifiedFocalLoss outside [0, 1)",
         "a number, or NaN",
         "ValueError at the first call",
-        "they can only be mistakes",
+        "such values are always mistakes",
     ),
     (
         "even-windows",
@@ -225,7 +225,7 @@ _ROWS = (
         "dist_matrix with a diagonal that is not 0, or negative entries",
         "a number",
         "ValueError",
-        "these are no distances, and a right prediction would cost something",
+        "these are not distances, and a right prediction would have a cost",
     ),
     # ---- the interface
     (
@@ -234,7 +234,7 @@ _ROWS = (
         "MetaTensor in",
         "MetaTensor out",
         "a plain tensor out",
-        "a loss has no place in space",
+        "a loss has no position in space",
     ),
     (
         "accidental-errors",
@@ -250,7 +250,7 @@ _ROWS = (
         "a label outside the classes in a tensor on a GPU",
         "a device-side assertion, after which the process cannot use the GPU",
         "the voxel belongs to no class; medloss.check_values raises, and on the CPU every call does",
-        "looking would make every call wait for the GPU",
+        "a check would make every call wait for the GPU",
     ),
     (
         "helper-methods",
