@@ -70,3 +70,21 @@ def test_choices_train_each_for_itself_and_the_plan_stands_first(modules, tmp_pa
     for variant in benchmark.VARIANTS.values():
         options = {**benchmark.PLAN, **variant.options, "data.root": folder}
         benchmark.load_config(benchmark.Config, [], [f"{key}={value}" for key, value in options.items()])
+
+
+def test_a_lesion_that_is_left_out_is_not_found(monkeypatch):
+    """The benchmark of missing lesions: what is left of a label are whole lesions, and the score counts the others."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import missing_lesions as benchmark
+
+    image, label = benchmark.cohort(1, 1)[0]
+    less = benchmark.without_some(label, np.random.default_rng(0))
+    count, kept = (int(benchmark.COMPONENTS(each).max()) for each in (label, less))
+    assert 0 < kept < count and not (less & ~label).any() and image.shape == label.shape
+    dice, found, alarms = benchmark.score(less[None] == 1, label[None] == 1)
+    assert found == kept / count and alarms == 0 and 0 < dice < 1
+    network = benchmark.train(
+        benchmark.build_loss(benchmark.LOSSES["tversky_ce"]), [(image, less)] * 4, seed=0, steps=1
+    )
+    assert network(image[None]).shape == (1, 2, 32, 32, 32)
+    sys.modules.pop("missing_lesions")

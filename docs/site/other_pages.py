@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 from loss_pages import heading, table
 
@@ -108,8 +109,16 @@ def commands() -> str:
     from medloss.apps.commands import app
 
     command = typer.main.get_command(app)
+    said_in_full(command)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="medloss", title="Commands")
-    return re.sub(r"<(?=[A-Za-z])", "&lt;", text)
+    return re.sub(r"`[^`\n]*`|<(?=[A-Za-z])", lambda found: "&lt;" if found.group() == "<" else found.group(), text)
+
+
+def said_in_full(command: Any) -> None:
+    """Let lists of commands have the whole first paragraph of each, where click would cut it after 45 letters."""
+    command.short_help = " ".join((command.help or "").split("\n\n")[0].split())
+    for each in getattr(command, "commands", {}).values():
+        said_in_full(each)
 
 
 def module(name: str) -> str:
