@@ -36,7 +36,7 @@ LOSSES = """# Losses
 
 Each loss is a class of `medloss`. Its docstring (`help(medloss.DiceLoss)`) has the formula, shapes, range, limits,
 errors and an example. The second column is its name in YAML; some have a short name as well.
-[families.md](families.md) groups the losses, and [choosing.md](choosing.md) (in the terminal: `medloss losses choose`)
+[Losses by family](families.md) groups them, and [Which loss?](choosing.md) (in the terminal: `medloss losses choose`)
 suggests losses for a task.
 """
 CONTRACT = """# The contract, loss by loss
