@@ -1,4 +1,4 @@
-"""The CPU path of ``differences``: an energy as squares of linear stencils, whose taps it hands to ``cpu_kernel.c``."""
+"""The CPU path of ``differences``: an energy as squares of linear stencils, whose taps ``cpu_kernel.cpp`` takes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
     joined = components if joint else 1
     scales = tuple(args.axis_scale), tuple(args.component_scale)
     count, *stencils, scale = _stencils(
-        args.energy, args.stencil, *scales, tuple(args.lame or (1.0, 1.0)), args.border == "replicate"
+        args.energy, args.stencil, *scales, tuple(args.lame or (1.0, 1.0)), args.border == "replicate", dtype
     )
     weight, shared = None, 1
     if args.mask is not None:
@@ -87,6 +87,7 @@ def _stencils(
     component_scale: tuple[float, ...],
     lame: tuple[float, ...],
     replicate: bool,
+    dtype: torch.dtype,
 ) -> tuple[Any, ...]:
     """The terms as the kernel reads them, and the factor of each component."""
     absolute, joined = energy == "variation", 1
@@ -106,10 +107,10 @@ def _stencils(
         len(terms),
         torch.tensor([0, *itertools.accumulate(len(term.taps) for term in terms)], device="cpu"),
         torch.tensor([offset for offset, _ in taps], device="cpu"),
-        torch.tensor([weight for _, weight in taps], dtype=torch.float64, device="cpu"),
-        torch.tensor([term.factor for term in terms], dtype=torch.float64, device="cpu"),
+        torch.tensor([weight for _, weight in taps], dtype=dtype, device="cpu"),
+        torch.tensor([term.factor for term in terms], dtype=dtype, device="cpu"),
         torch.tensor([*reach, joined, int(absolute), int(replicate)], device="cpu"),
-        scale,
+        scale.to(dtype),
     )
 
 
