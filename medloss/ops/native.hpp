@@ -12,7 +12,7 @@
 #undef MEDLOSS_EXPORT
 #define MEDLOSS_EXPORT extern "C" __attribute__((visibility("default")))
 
-/* A loop over a row by itself: within a larger function the compiler keeps its pointers in memory. */
+/* A function of a row by itself: within a larger one the compiler keeps its pointers in memory. */
 #define MEDLOSS_APART __attribute__((noinline))
 
 /* An entry point for float and one for double: `name`_f32 and `name`_f64, each with the level behind. In its

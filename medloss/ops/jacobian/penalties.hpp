@@ -113,7 +113,7 @@ MEDLOSS_APART void upstream(Work<Real> *w, const Real *weight, const Real *above
 /* The rate of each simplex in place of its growth: the slope of the penalty, times what comes from above. Without a
  * penalty that is all there is. */
 template <typename Real>
-void rates(Work<Real> *w, const Real *above, double centre) {
+MEDLOSS_APART void rates(Work<Real> *w, const Real *above, double centre) {
     const Field<Real> &f = w->f;
     const Real floor = f.floor, log_floor = f.log_floor;
     const auto turn = [=](auto rate_of) {

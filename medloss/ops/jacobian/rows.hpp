@@ -70,7 +70,7 @@ struct Work {
 
     /* Where the points of a row of stencils lie: in the volume, or in copies that are continued beyond the border and
      * have room behind. */
-    void point_rows(int64_t z, int64_t y) {
+    MEDLOSS_APART void point_rows(int64_t z, int64_t y) {
         const Frame &g = f.frame;
         const Real **to = at;
         Real *copy = copies;

@@ -95,7 +95,7 @@ struct Simplices {
     }
 
     /* What each simplex grows by. */
-    void growths(Real *growth) const {
+    MEDLOSS_APART void growths(Real *growth) const {
         by_vectors<Real>(n, [=, *this](int64_t x) MEDLOSS_INLINED {
             V u[MOST_ENDS];
             load_points(x, u);
@@ -109,7 +109,7 @@ struct Simplices {
     }
 
     /* What the points are given: from the rate of each simplex, times its share. */
-    void growths_back(const Real *rate, Real *given) const {
+    MEDLOSS_APART void growths_back(const Real *rate, Real *given) const {
         by_vectors<Real>(n, [=, *this](int64_t x) MEDLOSS_INLINED {
             V u[MOST_ENDS], total[MOST_ENDS];
             load_points(x, u);
@@ -137,7 +137,7 @@ struct Simplices {
     static MEDLOSS_INLINE V larger(const V *c) { return positive<Real>(c[0] * c[0] + c[1] * c[1] + c[2] * c[2] - 1); }
 
     /* Hyperelastic energies: `price` of length, area and volume; `fall` is the slope below the floor. */
-    void energies(const Real *price, Real floor, Real fall, Real *out) const {
+    MEDLOSS_APART void energies(const Real *price, Real floor, Real fall, Real *out) const {
         by_vectors<Real>(n, [=, *this](int64_t x) MEDLOSS_INLINED {
             V u[MOST_ENDS], e[3][3], c[3][3], length = {};
             load_points(x, u);
@@ -156,7 +156,7 @@ struct Simplices {
     }
 
     /* What the points are given by hyperelastic energies, times `above`. */
-    void energies_back(const Real *price, Real floor, const Real *above, Real *given) const {
+    MEDLOSS_APART void energies_back(const Real *price, Real floor, const Real *above, Real *given) const {
         by_vectors<Real>(n, [=, *this](int64_t x) MEDLOSS_INLINED {
             const V factor = load(above + x);
             V u[MOST_ENDS], e[3][3], c[3][3], d[3][3], m[3][3], turned[3];
