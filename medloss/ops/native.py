@@ -122,13 +122,19 @@ def _kind(value: Tensor | array | int | float | None) -> Any:
     return ctypes.c_double if isinstance(value, float) else ctypes.c_int64
 
 
-def shared_weight(mask: Tensor | None, image: Tensor, dtype: torch.dtype) -> tuple[Tensor | None, int]:
-    """The weights of an image's voxels as a kernel reads them, and how many channels share one."""
+def shared_weight(
+    mask: Tensor | None, image: Tensor, dtype: torch.dtype, joint: bool = False
+) -> tuple[Tensor | None, int]:
+    """The weights of an image's voxels as a kernel reads them, and how many volumes share one.
+
+    Where the kernel joins the channels (``joint``) they are one volume, whose weight is the least of theirs.
+    """
     if mask is None:
         return None, 1
     batch, channels, *spatial = image.shape
-    weight = mask.detach().to(dtype).expand(batch, mask.shape[1], *spatial).contiguous()
-    return weight, channels // mask.shape[1]
+    weight = mask.detach().to(dtype)
+    weight = weight.amin(1, keepdim=True) if joint else weight
+    return weight.expand(batch, weight.shape[1], *spatial).contiguous(), 1 if joint else channels // weight.shape[1]
 
 
 class NativePath(FastPath[A_contra]):

@@ -66,12 +66,7 @@ def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
     count, *stencils, scale = _stencils(
         args.energy, args.stencil, *scales, tuple(args.lame or (1.0, 1.0)), args.border == "replicate", dtype
     )
-    weight, shared = None, 1
-    if args.mask is not None:
-        weight = args.mask.detach().to(dtype)
-        weight = weight.amin(1, keepdim=True) if joint else weight
-        weight = weight.expand(batch, *weight.shape[1:]).contiguous()
-        shared = components // (joined * weight.shape[1])
+    weight, shared = native.shared_weight(args.mask, args.field, dtype, joint)
     return (
         args.field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined,
         torch.tensor(planes_first(spatial, 1), device="cpu"),

@@ -107,11 +107,10 @@ def _operands(call: Call) -> tuple[Any, ...]:
     dtype = accumulation_dtype(call.field)
     batch, rank, *spatial = call.field.shape
     scheme = _scheme(call.stencil, rank)
-    step, weight = 0.5 if call.stencil == "central" else 1.0, call.mask
+    weight, _ = native.shared_weight(call.mask, call.field, dtype, joint=True)
+    step = 0.5 if call.stencil == "central" else 1.0
     along = call.mode == "hyperelastic"  # the Jacobian is in voxels: each component by the voxel's size along its axis
     scale = [step * call.axis_scale[min(i if along else k, rank - 1)] for i in range(3) for k in range(3)]
-    if weight is not None:
-        weight = weight.detach().to(dtype).amin(1, keepdim=True).expand(batch, 1, *spatial).contiguous()
     options = [rank, scheme.points, scheme.simplices, *scheme.reach, int(call.border == "replicate")]
     return (
         call.field.detach().to(dtype).contiguous(), weight, batch, torch.tensor(planes_first(spatial, 1), device="cpu"),
