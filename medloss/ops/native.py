@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 from array import array
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,16 @@ def call(kernel: str, dtype: torch.dtype, *args: Tensor | array | int | float | 
     threads = torch.get_num_threads() if largest >= WORTH_THREADS else 1
     if function(*passed, threads):
         raise MemoryError(f"{kernel} found no memory for its scratch")
+
+
+def integers(values: Iterable[int]) -> array:
+    """Numbers for a kernel, at a tenth of the time that a tensor of them takes to make."""
+    return array("q", values)
+
+
+def reals(values: Iterable[float]) -> array:
+    """The same in double."""
+    return array("d", values)
 
 
 def _kind(value: Tensor | array | int | float | None) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -44,13 +46,13 @@ class NativeAdjacentDifferences(native.NativePath[Arguments]):
         return self.backward(grad, exchanged).to(args.target.dtype)
 
 
-def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
+def _operands(args: Arguments) -> tuple[Any, ...]:
     dtype, (batch, channels, *spatial) = accumulation_dtype(args.input), args.input.shape
     mask, shared = native.shared_weight(args.mask, args.input, dtype)
     x = args.input.detach().to(dtype).contiguous()
     t = None if args.target is None else args.target.detach().to(dtype).contiguous()
     return (
-        x, t, mask, shared, batch * channels, torch.tensor(planes_first(spatial, 1), device="cpu"),
-        torch.tensor(planes_first(args.axis_scale, 0.0), dtype=torch.float64, device="cpu"),
+        x, t, mask, shared, batch * channels, native.integers(planes_first(spatial, 1)),
+        native.reals(planes_first(args.axis_scale, 0.0)),
         code_of(args.penalty, args.shape), int(args.average),
     )  # fmt: skip

@@ -58,7 +58,7 @@ class NativeDifferences(native.NativePath[Arguments]):
         return result.to(args.field.dtype)
 
 
-def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
+def _operands(args: Arguments) -> tuple[Any, ...]:
     batch, components, *spatial = args.field.shape
     joint, dtype = args.energy in JOINT, accumulation_dtype(args.field)
     joined = components if joint else 1
@@ -69,7 +69,7 @@ def _operands(args: Arguments) -> tuple[Tensor | int | None, ...]:
     weight, shared = native.shared_weight(args.mask, args.field, dtype, joint)
     return (
         args.field.detach().to(dtype).contiguous(), weight, shared, batch * components // joined,
-        torch.tensor(planes_first(spatial, 1), device="cpu"),
+        native.integers(planes_first(spatial, 1)),
         count, *stencils, scale.expand(batch, components // joined).contiguous(),
     )  # fmt: skip
 

@@ -96,5 +96,5 @@ def _operands(args: Arguments) -> tuple[Any, ...]:
     images = [image.detach().to(dtype).contiguous() for image in (args.input, args.target)]
     mask, shared = native.shared_weight(args.mask, args.input, dtype)
     missing = 3 - len(spatial)
-    scale = torch.tensor([0.0] * missing + list(args.axis_scale), dtype=torch.float64, device="cpu")
+    scale = native.reals([0.0] * missing + list(args.axis_scale))
     return (*images, mask, shared, batch * channels, *[1] * missing, *spatial, scale)

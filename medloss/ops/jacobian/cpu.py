@@ -113,9 +113,9 @@ def _operands(call: Call) -> tuple[Any, ...]:
     scale = [step * call.axis_scale[min(i if along else k, rank - 1)] for i in range(3) for k in range(3)]
     options = [rank, scheme.points, scheme.simplices, *scheme.reach, int(call.border == "replicate")]
     return (
-        call.field.detach().to(dtype).contiguous(), weight, batch, torch.tensor(planes_first(spatial, 1), device="cpu"),
-        torch.tensor(options, device="cpu"), scheme.offsets,
-        torch.tensor([*scale, call.floor, *call.prices], dtype=torch.float64, device="cpu"),
+        call.field.detach().to(dtype).contiguous(), weight, batch, native.integers(planes_first(spatial, 1)),
+        native.integers(options), scheme.offsets,
+        native.reals([*scale, call.floor, *call.prices]),
         MODES[call.mode],
     )  # fmt: skip
 

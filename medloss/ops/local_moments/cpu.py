@@ -37,10 +37,9 @@ def volumes(input: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor 
     return (x, y, mask, batch * channels, shared, *planes_first(spatial, 1))
 
 
-def taps(windows: list[list[float]]) -> list[Tensor | int]:
+def taps(windows: list[list[float]]) -> list[Any]:
     """The next ones: the weights along depth, height and width."""
-    each = [torch.tensor(window, dtype=torch.float64, device="cpu") for window in planes_first(windows, [1.0])]
-    return [value for window in each for value in (window, window.numel())]
+    return [value for window in planes_first(windows, [1.0]) for value in (native.reals(window), len(window))]
 
 
 def forward(operands: tuple[Any, ...], shape: torch.Size, dtype: torch.dtype, reduce: bool) -> Tensor:

@@ -60,5 +60,5 @@ def _operands(args: Arguments) -> tuple[Any, ...]:
         told += [number, *(by * dilation for by in planes_first(start, 0))]
     return (
         x, y, mask, batch * channels, shared, *planes_first(spatial, 1),
-        torch.tensor(told, dtype=torch.int64, device="cpu"), len(steps), len(pairs), int(args.penalty == "absolute"),
+        native.integers(told), len(steps), len(pairs), int(args.penalty == "absolute"),
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -51,13 +53,11 @@ def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.detach().to(dtype).contiguous()
 
 
-def _told(args: Arguments) -> tuple[Tensor, Tensor]:
+def _told(args: Arguments) -> tuple[Any, Any]:
     """Sizes, and the unit of the positions."""
     batch, channels, *sizes = args.values.shape
     rank = len(sizes)
     grid = [] if args.spacing is None else args.positions.shape[2:]
     padded = [*sizes, *[1] * (3 - rank), *grid]
     told = [batch, channels, rank, args.positions[0, 0].numel(), int(args.spacing is not None), *padded]
-    return torch.tensor(told, device="cpu"), torch.tensor(
-        args.spacing or [1.0] * rank, dtype=torch.float64, device="cpu"
-    )
+    return native.integers(told), native.reals(args.spacing or [1.0] * rank)
