@@ -47,7 +47,8 @@ def test_every_other_file_is_package_data():
     missing = []
     for package, folder in package_folders().items():
         others = [path.name for path in folder.iterdir() if path.is_file() and path.suffix not in (".py", ".pyc")]
-        taken = [name for glob in data.get(package, []) for name in fnmatch.filter(others, glob)]
+        globs = [*data["*"], *data.get(package, [])]
+        taken = [name for glob in globs for name in fnmatch.filter(others, glob)]
         missing += [f"{package}: {name}" for name in sorted(set(others) - set(taken))]
     assert not missing, f"setup.cfg [options.package_data] leaves these out of the wheel: {missing}"
 
