@@ -29,7 +29,7 @@ inline int is_exact(const Powers<Real> *f, const Tile<Real> *t) {
 template <typename Real>
 void prepare(const Powers<Real> *f, Tile<Real> *t, PowerRows<Real> *r) {
     const Volume<Real> *v = &f->volume;
-    if (!f->likelihood) {
+    if (!f->likelihood && v->activation != SIGMOID) {
         load_tile(v, t);
         seek_certain(v, t, 1);
         return;
@@ -37,7 +37,7 @@ void prepare(const Powers<Real> *f, Tile<Real> *t, PowerRows<Real> *r) {
     t->sure = 0;
     load_voxels(v, t);
     load_logits(v, t);
-    if (is_single(f)) return;
+    if (is_single(f) || !f->likelihood) return; /* a sigmoid follows class by class, so that 1 - p takes one row */
     allow(v, t);
     if (v->activation == SIGMOID) return;
     exponentials(v, t, r->p, nullptr, r->log_norm);
@@ -97,6 +97,16 @@ Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> 
     const int64_t n = t->n;
     const Real *__restrict z = t->p + c * t->step, *__restrict scale = t->scale, *__restrict top = t->top;
     Real *__restrict yes = r->yes, *__restrict no = r->no;
+    if (!f->likelihood && v->activation == SIGMOID) {
+        Real *__restrict p = t->p + c * t->step, *__restrict q = r->q;
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) {
+            const Real e = exp_of(p[i] > 0 ? -p[i] : p[i]), large = 1 / (1 + e), small = e * large;
+            q[i] = p[i] > 0 ? small : large;
+            p[i] = p[i] > 0 ? large : small;
+        }
+        return p;
+    }
     if (!f->likelihood) {
         Real *__restrict p = t->p + c * t->step;
         for (int64_t i = 0; v->activation == SOFTMAX && i < n; ++i) p[i] *= scale[i];
@@ -134,11 +144,15 @@ int bases(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> *r, const 
     Real *__restrict yes = r->yes, *__restrict no = r->no;
     if (!f->likelihood) {
         const Real *__restrict q = r->q; /* of a hard label it is either probability, and no difference */
-        for (int64_t i = 0; !is_exact(f, t) && i < n; ++i) yes[i] = p[i] < m[i] ? m[i] - p[i] : p[i] - m[i];
-        for (int64_t i = 0; is_exact(f, t) && i < n; ++i) {
-            const Real error = p[i] * (1 - m[i]) - q[i] * m[i];
-            yes[i] = error < 0 ? -error : error;
-        }
+        if (is_exact(f, t))
+#pragma omp simd
+            for (int64_t i = 0; i < n; ++i) {
+                const Real error = p[i] * (1 - m[i]) - q[i] * m[i];
+                yes[i] = error < 0 ? -error : error;
+            }
+        else
+#pragma omp simd
+            for (int64_t i = 0; i < n; ++i) yes[i] = p[i] < m[i] ? m[i] - p[i] : p[i] - m[i];
         return 1;
     }
     if (f->volume.kind < 0 || !f->both) return 0;
