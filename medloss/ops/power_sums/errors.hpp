@@ -109,7 +109,9 @@ Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> 
     }
     if (!f->likelihood) {
         Real *__restrict p = t->p + c * t->step;
-        for (int64_t i = 0; v->activation == SOFTMAX && i < n; ++i) p[i] *= scale[i];
+        if (v->activation == SOFTMAX)
+#pragma omp simd
+            for (int64_t i = 0; i < n; ++i) p[i] *= scale[i];
         if (is_exact(f, t)) complements(v, t, c, p, r->q);
         return p;
     }
@@ -126,7 +128,10 @@ Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> 
     }
     for (int64_t i = 0; i < n; ++i) p[i] *= scale[i];
     if (f->regions) complements(v, t, c, p, q);
-    for (int64_t i = 0; !has_once(f) && i < n; ++i) yes[i] = top[i] - z[i] + r->log_norm[i];
+    const Real *__restrict log_norm = r->log_norm;
+    if (!has_once(f))
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) yes[i] = top[i] - z[i] + log_norm[i];
     const Real *__restrict sure = r->sure;
     for (int64_t i = 0; f->both && i < n; ++i) {
         const Real far = log1p_unit(p[i] / (1 - p[i]));
