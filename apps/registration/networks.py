@@ -44,7 +44,6 @@ def _unet(config: Network, size: Sequence[int] | None) -> nn.Module:
 
 def _global(config: Network, size: Sequence[int] | None) -> nn.Module:
     assert size is not None, "the configuration asks for data.size"
-    size = [coarser_size(each, config.downsample) for each in size]
     options: dict[str, Any] = {"num_channel_initial": config.channels, "depth": config.depth}
     padded = padded_size(size, 2**config.depth)
     return GlobalNet(image_size=padded, spatial_dims=3, in_channels=2, **options | config.options)
@@ -205,6 +204,8 @@ def build_network(config: Network, size: Sequence[int] | None = None, pairs: int
     Raises:
         UserError: options that MONAI's class does not take.
     """
+    if size is not None:
+        size = [coarser_size(each, config.downsample) for each in size]
     try:
         made = NETWORKS[config.name](config, size)
     except (TypeError, ValueError) as error:

@@ -61,9 +61,9 @@ void load_tile(const Volume<Real> *v, Tile<Real> *t) {
         Real *__restrict p = t->p + c * t->step, *__restrict q = t->q + c * t->step;
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) {
-            const Real e = exp_of(p[i] > 0 ? -p[i] : p[i]), large = 1 / (1 + e), small = e * large;
-            q[i] = p[i] > 0 ? small : large;
-            p[i] = p[i] > 0 ? large : small;
+            const Sigmoid<Real> at = sigmoid_of(p[i]);
+            p[i] = at.p;
+            q[i] = at.q;
         }
     }
 }

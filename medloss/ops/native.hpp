@@ -40,6 +40,17 @@ inline double log1p_unit(double e) { return log1p_unit_f64(e); }
 inline float log_from_one(float x) { return log_from_one_f32(x); }
 inline double log_from_one(double x) { return log_from_one_f64(x); }
 
+/* A sigmoid of a logit z: p and q = 1 - p, each with its digits, and exp(-|z|), of which their logarithms are made. */
+template <typename Real>
+struct Sigmoid {
+    Real p, q, small;
+};
+template <typename Real>
+inline __attribute__((always_inline)) Sigmoid<Real> sigmoid_of(Real z) {
+    const Real e = exp_of(z > 0 ? -z : z), near = 1 / (1 + e), far = e * near;
+    return {z > 0 ? near : far, z > 0 ? far : near, e};
+}
+
 /* A type that the other arguments of a function tell, so that null can be passed for a pointer to it. */
 template <typename T>
 struct Told {

@@ -34,6 +34,11 @@ class Likelihoods(NamedTuple):
     false: Tensor
 
 
+def _raised(logits: Tensor) -> Tensor:
+    """FORBIDDEN for minus infinity; ten times as fast on a CPU as a comparison and ``torch.where``."""
+    return torch.nan_to_num(logits, nan=torch.nan, posinf=torch.inf, neginf=FORBIDDEN)
+
+
 class _Floor(torch.autograd.Function):
     """A logit of minus infinity becomes finite; the gradient passes as if it had been."""
 
@@ -41,7 +46,7 @@ class _Floor(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor) -> Tensor:
-        return torch.where(logits == -torch.inf, FORBIDDEN, logits)
+        return _raised(logits)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -141,9 +146,7 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
-        # ten times as fast on a CPU as a comparison and torch.where
-        finite = torch.nan_to_num(logits, nan=torch.nan, posinf=torch.inf, neginf=FORBIDDEN)
-        p = torch.softmax(finite, 1)
+        p = torch.softmax(_raised(logits), 1)
         ctx.save_for_backward(p)
         return p
 

@@ -59,8 +59,8 @@ void binary_values(const Likelihood<Real> *f, int64_t c, int64_t n, const Real *
     const Real gamma = f->gamma, a = f->positive[c], b = f->negative[c];
     const int focal = f->penalty == PLAIN && gamma != 0, poly = f->penalty == POLY;
     for (int64_t i = 0; i < n; ++i) {
-        const Real e = exp_of(z[i] > 0 ? -z[i] : z[i]), l = log1p_unit(e), near = 1 / (1 + e), far = e * near;
-        const Real p = z[i] > 0 ? near : far, q = z[i] > 0 ? far : near;
+        const Sigmoid<Real> at = sigmoid_of(z[i]);
+        const Real p = at.p, q = at.q, l = log1p_unit(at.small);
         const Real yes = l + (z[i] < 0 ? -z[i] : 0), no = l + (z[i] > 0 ? z[i] : 0);
         factor[i] = p * (1 - m[i]) + q * m[i];
         nll[i] = poly ? yes + gamma * q : yes;
@@ -116,8 +116,8 @@ void power_slopes_of(const Likelihood<Real> *f, int64_t c, int64_t n, const Real
                      const Real *__restrict m, Real *__restrict yes, Real *__restrict no, Real *__restrict out) {
     const Real gamma = f->gamma, a = f->positive[c], b = f->negative[c];
     for (int64_t i = 0; i < n; ++i) {
-        const Real e = exp_of(z[i] > 0 ? -z[i] : z[i]), l = log1p_unit(e), near = 1 / (1 + e), far = e * near;
-        const Real p = z[i] > 0 ? near : far, q = z[i] > 0 ? far : near;
+        const Sigmoid<Real> at = sigmoid_of(z[i]);
+        const Real p = at.p, q = at.q, l = log1p_unit(at.small);
         const Real true_part = l + (z[i] < 0 ? -z[i] : 0), false_part = l + (z[i] > 0 ? z[i] : 0);
         if (f->volume.kind >= 0) { /* a voxel is of the class or is not: one part is asked for */
             yes[i] = m[i] != 0 ? true_part : false_part;
@@ -141,8 +141,8 @@ void binary_slopes(const Likelihood<Real> *f, int64_t c, int64_t n, const Real *
         return;
     }
     for (int64_t i = 0; i < n; ++i) {
-        const Real e = exp_of(z[i] > 0 ? -z[i] : z[i]), l = log1p_unit(e), near = 1 / (1 + e), far = e * near;
-        const Real p = z[i] > 0 ? near : far, q = z[i] > 0 ? far : near, none = 1 - m[i];
+        const Sigmoid<Real> at = sigmoid_of(z[i]);
+        const Real p = at.p, q = at.q, l = log1p_unit(at.small), none = 1 - m[i];
         const Real yes = l + (z[i] < 0 ? -z[i] : 0), no = l + (z[i] > 0 ? z[i] : 0);
         const Real rise = poly ? p + gamma * (p * q) : p, fall = poly ? q + gamma * (p * q) : q;
         const Real up = b * none * rise, down = a * m[i] * fall;

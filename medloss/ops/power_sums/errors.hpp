@@ -101,9 +101,9 @@ Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> 
         Real *__restrict p = t->p + c * t->step, *__restrict q = r->q;
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) {
-            const Real e = exp_of(p[i] > 0 ? -p[i] : p[i]), large = 1 / (1 + e), small = e * large;
-            q[i] = p[i] > 0 ? small : large;
-            p[i] = p[i] > 0 ? large : small;
+            const Sigmoid<Real> at = sigmoid_of(p[i]);
+            p[i] = at.p;
+            q[i] = at.q;
         }
         return p;
     }
@@ -118,9 +118,10 @@ Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> 
     Real *__restrict p = r->p + c * t->step, *__restrict q = r->q;
     if (v->activation == SIGMOID) {
         for (int64_t i = 0; i < n; ++i) {
-            const Real e = exp_of(z[i] > 0 ? -z[i] : z[i]), l = log1p_unit(e), large = 1 / (1 + e), small = e * large;
-            p[i] = z[i] > 0 ? large : small;
-            q[i] = z[i] > 0 ? small : large;
+            const Sigmoid<Real> at = sigmoid_of(z[i]);
+            const Real l = log1p_unit(at.small);
+            p[i] = at.p;
+            q[i] = at.q;
             yes[i] = l + (z[i] < 0 ? -z[i] : 0);
             no[i] = l + (z[i] > 0 ? z[i] : 0);
         }

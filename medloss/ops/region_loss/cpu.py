@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-
 import torch
 from torch import Tensor
 
@@ -31,7 +29,7 @@ class NativeRegionLoss(KeepingPath[Arguments], native.NativePath[Arguments]):
             None if given is None else given.to(dtype).contiguous()
             for given in (args.factors, args.positive, args.negative)
         )
-        numbers = array("d", [*args.quotient, *args.share])
+        numbers = native.reals([*args.quotient, *args.share])
         value, slopes = columns.new_empty(()), torch.empty_like(columns)
         native.call(
             "region_loss", dtype, columns, batch, classes, numbers, int(bool(args.quotient)), factors, args.first,

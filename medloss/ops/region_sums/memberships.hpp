@@ -65,10 +65,10 @@ const Real *probabilities(const Regions<Real> *s, const Tile<Real> *t, RegionRow
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) {
-            const Real e = exp_of(z[i] > 0 ? -z[i] : z[i]), large = 1 / (1 + e), few = e * large;
-            small[i] = e;
-            p[i] = z[i] > 0 ? large : few;
-            other[i] = z[i] > 0 ? few : large;
+            const Sigmoid<Real> at = sigmoid_of(z[i]);
+            small[i] = at.small;
+            p[i] = at.p;
+            other[i] = at.q;
         }
     }
     return p;

@@ -67,18 +67,19 @@ void unstage(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, v
     const int64_t n = t->n, classes = s->volume.classes;
     const size_t item = s->volume.type == REAL_OWN ? sizeof(Real) : sizeof(uint16_t);
     char *sample = (char *)out + (size_t)(t->b * s->volume.classes * s->volume.voxels) * item, *near = (char *)r->h;
-    const int beside = s->volume.voxel_stride != 1;
-    if (beside && s->volume.type == REAL_OWN)
-        transpose((const Real *)r->staged, t->step, classes, n, (Real *)near, classes);
-    for (int64_t c = 0; c < classes; ++c) {
-        const Real *row = r->staged + c * t->step;
-        if (!beside) {
-            round_row(row, n, s->volume.type, 1, near);
+    if (s->volume.voxel_stride == 1) {
+        for (int64_t c = 0; c < classes; ++c) {
+            round_row(r->staged + c * t->step, n, s->volume.type, 1, near);
             copy_out(s, sample + (size_t)(c * s->volume.voxels + t->start) * item, near, (size_t)n * item);
-        } else if (s->volume.type != REAL_OWN)
-            round_row(row, n, s->volume.type, classes, near + (size_t)c * item);
+        }
+        return;
     }
-    if (beside) copy_out(s, sample + (size_t)(t->start * classes) * item, near, (size_t)(n * classes) * item);
+    if (s->volume.type == REAL_OWN)
+        transpose((const Real *)r->staged, t->step, classes, n, (Real *)near, classes);
+    else
+        for (int64_t c = 0; c < classes; ++c)
+            round_row(r->staged + c * t->step, n, s->volume.type, classes, near + (size_t)c * item);
+    copy_out(s, sample + (size_t)(t->start * classes) * item, near, (size_t)(n * classes) * item);
 }
 
 /* Fills p with exponentials, norm, unit and inverse; with `pulls`, pull too: the sum of each times its class's base
