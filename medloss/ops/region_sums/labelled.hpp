@@ -1,10 +1,33 @@
 /* Softmax with class indices: what belongs to the true class is found once per voxel and not once per class. */
 namespace {
 
+enum { RUN = 8 };
+
+/* `many(i)` for eight voxels of one class, from i on, which most neighbours are, and `one(i)` for each of the others. */
+template <typename Many, typename One>
+inline __attribute__((always_inline)) void by_runs(const int32_t *label, int64_t n, Many many, One one) {
+    int64_t i = 0;
+    for (; i + RUN <= n; i += RUN) {
+        int32_t differ = 0;
+        for (int k = 0; k < RUN; ++k) differ |= label[i + k] ^ label[i];
+        if (differ)
+            for (int k = 0; k < RUN; ++k) one(i + k);
+        else
+            many(i);
+    }
+    for (; i < n; ++i) one(i);
+}
+
+/* Whether voxels of the class and others are summed apart. */
+template <typename Real>
+inline int is_apart(const Regions<Real> *s) {
+    return (s->terms & (ERRORS | DIFFERENCE | SQUARES | NEGATIVES)) != 0;
+}
+
 /* Whether 1 - p of the true class is asked for. */
 template <typename Real>
 inline int has_other(const Regions<Real> *s) {
-    return (s->terms & (FOCAL | ERRORS | DIFFERENCE | SQUARES)) != 0;
+    return is_apart(s) || (s->terms & FOCAL);
 }
 
 /* The certain class of each voxel; returns whether there is one. It is the true one, unless that has next to nothing,
@@ -81,7 +104,9 @@ int own_likelihood(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, i
     const Real *__restrict p = t->p, *__restrict norm = r->norm, *__restrict unit = t->scale;
     const int32_t *__restrict label = t->label;
     Real *__restrict own = r->own, *__restrict nll = r->nll;
-    for (int64_t i = 0; i < n; ++i) own[i] = p[label[i] * size + i];
+    by_runs(
+        label, n, [=](int64_t i) { memcpy(own + i, p + label[i] * size + i, sizeof(Real) * RUN); },
+        [=](int64_t i) { own[i] = p[label[i] * size + i]; });
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) own[i] = label[i] < 0 ? norm[i] : own[i]; /* certain: nothing grows */
     if (likelihoods) {
@@ -107,12 +132,23 @@ int own_likelihood(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, i
     return certain;
 }
 
-/* Sums over the voxels of what every class has: w p and, where asked for, w p p; with `apart` of the voxels of other
- * classes alone, and with `negatives` w (1 - p) of those. Two classes at once, so that their sums do not wait for
- * themselves. */
+/* Takes the true class out of the exponentials: what is summed over the classes then is of the others, and no loop over
+ * a class looks at the labels. The true class's own is in `own` by then. */
+template <typename Real>
+void take_away_own(Tile<Real> *t) {
+    const int64_t n = t->n, step = t->step;
+    const int32_t *__restrict label = t->label;
+    Real *__restrict p = t->p;
+    by_runs(
+        label, n, [=](int64_t i) { memset(p + label[i] * step + i, 0, sizeof(Real) * RUN); },
+        [=](int64_t i) { p[label[i] * step + i] = 0; });
+}
+
+/* Sums over the voxels of what every class has: w p and, where asked for, w p p, and with `negatives` w (1 - p) of the
+ * voxels of other classes. Two classes at once, so that their sums do not wait for themselves. */
 template <typename Real>
 inline __attribute__((always_inline)) void add_classes(const Regions<Real> *s, const Tile<Real> *t,
-                                                       RegionRows<Real> *r, int squares, int apart, int negatives,
+                                                       RegionRows<Real> *r, int input, int squares, int negatives,
                                                        double *partial) {
     const int64_t n = t->n;
     const Real *__restrict inverse = r->inverse, *__restrict unit = t->scale, *__restrict w = t->weight;
@@ -124,8 +160,7 @@ inline __attribute__((always_inline)) void add_classes(const Regions<Real> *s, c
         Real sum0 = 0, sum1 = 0, square0 = 0, square1 = 0, clear0 = 0, clear1 = 0;
 #pragma omp simd reduction(+ : sum0, sum1, square0, square1, clear0, clear1)
         for (int64_t i = 0; i < n; ++i) {
-            const int out0 = !apart || label[i] != class0, out1 = !apart || label[i] != class1;
-            const Real share0 = out0 ? p0[i] * inverse[i] : 0, share1 = out1 ? p1[i] * inverse[i] : 0;
+            const Real share0 = p0[i] * inverse[i], share1 = p1[i] * inverse[i];
             sum0 += share0;
             sum1 += share1;
             if (squares) {
@@ -133,50 +168,70 @@ inline __attribute__((always_inline)) void add_classes(const Regions<Real> *s, c
                 square1 += share1 * (p1[i] * unit[i]);
             }
             if (negatives) {
-                clear0 += out0 ? w[i] - share0 : 0;
-                clear1 += out1 ? w[i] - share1 : 0;
+                clear0 += label[i] != class0 ? w[i] - share0 : 0;
+                clear1 += label[i] != class1 ? w[i] - share1 : 0;
             }
         }
         double *row = partial + c * COLUMNS;
-        row[apart ? FALSE_POSITIVE : INPUT] += (double)sum0;
+        row[input] += (double)sum0;
         if (squares) row[INPUT_SQUARES] += (double)square0;
         if (negatives) row[TRUE_NEGATIVE] += (double)clear0;
         if (c + 1 == s->volume.classes) break;
-        row[COLUMNS + (apart ? FALSE_POSITIVE : INPUT)] += (double)sum1;
+        row[COLUMNS + input] += (double)sum1;
         if (squares) row[COLUMNS + INPUT_SQUARES] += (double)square1;
         if (negatives) row[COLUMNS + TRUE_NEGATIVE] += (double)clear1;
     }
+}
+
+/* Of the true class: how far it misses one in `other`, that squared in `slope`, and the square of what it has in
+ * `member`; each times the weight, which `own` has already. */
+template <typename Real>
+void weigh_errors(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r) {
+    const int64_t n = t->n;
+    const Real *__restrict w = t->weight, *__restrict own = r->own;
+    Real *__restrict other = r->other, *__restrict missed_squares = r->slope, *__restrict own_squares = r->member;
+    if (s->terms & SQUARES)
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) {
+            missed_squares[i] = w[i] * other[i] * other[i];
+            own_squares[i] = own[i] * (1 - other[i]);
+        }
+    for (int64_t i = 0; i < n; ++i) other[i] *= w[i];
 }
 
 /* Adds each voxel to its class. Neighbours are mostly of one class: they go to different lanes, so that no sum waits
  * for the one before. */
 template <typename Real>
 inline __attribute__((always_inline)) void scatter(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
-                                                   const Real *f, int likelihood, int focal, int apart) {
+                                                   const Real *__restrict f, int likelihood, int focal, int missed,
+                                                   int squares) {
     const int64_t n = t->n, pitch = (s->volume.classes + 1) * PER_LANE;
     const Real *__restrict w = t->weight, *__restrict own = r->own, *__restrict nll = r->nll,
-                           *__restrict other = r->other;
+                           *__restrict other = r->other, *__restrict missed_squares = r->slope,
+                           *__restrict own_squares = r->member;
     const int32_t *__restrict label = t->label;
     double *__restrict lanes = r->lanes + PER_LANE; /* behind those of no class */
-    for (int64_t i = 0; i < n; ++i) {
-        double *row = lanes + (i % LANES) * pitch + label[i] * PER_LANE;
-        row[0] += (double)w[i];
-        row[1] += (double)own[i];
-        if (likelihood) row[2] += (double)nll[i];
-        if (focal) row[3] += (double)f[i];
-        if (apart) {
-            const double missed = (double)(w[i] * other[i]);
-            row[4] += missed;
-            row[5] += missed * (double)other[i];
-            row[6] += (double)own[i] * (1 - (double)other[i]);
-        }
-    }
-}
-
-/* Whether voxels of the class and others are summed apart. */
-template <typename Real>
-inline int is_apart(const Regions<Real> *s) {
-    return (s->terms & (ERRORS | DIFFERENCE | SQUARES)) != 0;
+    const auto add = [&](double *row, auto at) __attribute__((always_inline)) {
+        row[0] += at(w);
+        row[1] += at(own);
+        if (likelihood) row[2] += at(nll);
+        if (focal) row[3] += at(f);
+        if (squares) row[4] += at(missed_squares);
+        if (squares) row[5] += at(own_squares);
+        if (missed) row[6] += at(other);
+    };
+    by_runs(
+        label, n,
+        [&](int64_t i) __attribute__((always_inline)) {
+            add(lanes + label[i] * PER_LANE, [i](const Real *x) {
+                double part[4];
+                for (int k = 0; k < 4; ++k) part[k] = (double)x[i + k] + (double)x[i + 4 + k];
+                return (part[0] + part[2]) + (part[1] + part[3]);
+            });
+        },
+        [&](int64_t i) __attribute__((always_inline)) {
+            add(lanes + (i % LANES) * pitch + label[i] * PER_LANE, [i](const Real *x) { return (double)x[i]; });
+        });
 }
 
 /* Columns that came along and that nobody asked for are zero. */
@@ -204,14 +259,14 @@ void gather_lanes(const Regions<Real> *s, RegionRows<Real> *r, double *partial) 
         row[NLL_TRUE] += sum[2];
         row[FOCAL_TRUE] += sum[3];
         if (!is_apart(s)) continue;
-        row[FALSE_NEGATIVE] = sum[4];
+        row[FALSE_NEGATIVE] = sum[6];
         row[INPUT] = row[FALSE_POSITIVE] + sum[1];
-        row[SQUARED_ERROR] = row[INPUT_SQUARES] + sum[5];
-        row[INPUT_SQUARES] += sum[6];
+        row[SQUARED_ERROR] = row[INPUT_SQUARES] + sum[4];
+        row[INPUT_SQUARES] += sum[5];
         row[TARGET_SQUARES] = sum[0];
         row[COMMON] = sum[1];
         row[SURPLUS] = row[FALSE_POSITIVE];
-        row[LACK] = sum[4];
+        row[LACK] = sum[6];
     }
     clear_unasked(s, partial);
     memset(r->lanes, 0, sizeof(double) * (size_t)(LANES * (s->volume.classes + 1) * PER_LANE));
@@ -225,13 +280,13 @@ void add_labelled(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, do
     const int apart = is_apart(s);
     Real *__restrict own = r->own, *__restrict nll = r->nll, *__restrict f = apart ? r->factor : r->other;
     take_softmax(s, t, r, 0);
-    if (s->terms & NEGATIVES)
-        add_classes(s, t, r, 1, 1, 1, partial);
-    else if (s->terms & SQUARES)
-        add_classes(s, t, r, 1, 1, 0, partial);
-    else
-        apart ? add_classes(s, t, r, 0, 1, 0, partial) : add_classes(s, t, r, 0, 0, 0, partial);
     own_likelihood(s, t, r, likelihood || focal, has_other(s));
+    if (apart) take_away_own(t);
+    const int input = apart ? FALSE_POSITIVE : INPUT;
+    if (s->terms & NEGATIVES)
+        add_classes(s, t, r, input, 1, 1, partial);
+    else
+        s->terms & SQUARES ? add_classes(s, t, r, input, 1, 0, partial) : add_classes(s, t, r, input, 0, 0, partial);
     if (focal) {
         if (apart) memcpy(f, r->other, sizeof(Real) * (size_t)n);
         powers(s->gamma, n, f, nullptr);
@@ -240,12 +295,18 @@ void add_labelled(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, do
     if (likelihood)
         for (int64_t i = 0; i < n; ++i) nll[i] *= w[i];
     for (int64_t i = 0; i < n; ++i) own[i] *= w[i];
-    if (apart)
-        scatter(s, t, r, f, likelihood, focal, 1);
+    if (apart) weigh_errors(s, t, r);
+    const int squares = s->terms & SQUARES, missed = s->terms & (ERRORS | DIFFERENCE);
+    if (apart && (likelihood || focal))
+        scatter(s, t, r, f, likelihood, focal, missed, squares);
+    else if (missed)
+        squares ? scatter(s, t, r, f, 0, 0, 1, 1) : scatter(s, t, r, f, 0, 0, 1, 0);
+    else if (squares)
+        scatter(s, t, r, f, 0, 0, 0, 1);
     else if (focal)
-        likelihood ? scatter(s, t, r, f, 1, 1, 0) : scatter(s, t, r, f, 0, 1, 0);
+        likelihood ? scatter(s, t, r, f, 1, 1, 0, 0) : scatter(s, t, r, f, 0, 1, 0, 0);
     else
-        likelihood ? scatter(s, t, r, f, 1, 0, 0) : scatter(s, t, r, f, 0, 0, 0);
+        likelihood ? scatter(s, t, r, f, 1, 0, 0, 0) : scatter(s, t, r, f, 0, 0, 0, 0);
     if (s->terms & UNIFORM) {
         log_norm(t, r, nll);
         for (int64_t c = 0; c < s->volume.classes; ++c)

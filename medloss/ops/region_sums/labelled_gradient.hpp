@@ -5,113 +5,146 @@
  * others'. */
 namespace {
 
+/* The focal part of each voxel's d into `out`, without the weight. */
+template <typename Real>
+void load_focal_slopes(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, Real *__restrict out) {
+    const int64_t n = t->n;
+    const Real *__restrict own = r->own, *__restrict nll = r->nll;
+    const int32_t *__restrict label = t->label;
+    Real *__restrict d = r->slope;
+    if (out != r->other) memcpy(out, r->other, sizeof(Real) * (size_t)n);
+    powers(s->gamma, n, out, d);
+    for (int64_t i = 0; i < n; ++i) out[i] += d[i] * own[i] * nll[i];
+    for (int64_t i = 0; i < n; ++i) out[i] *= r->coefficients[label[i] * PER_CLASS + FOCAL_SLOPE];
+}
+
 /* d of each voxel but its focal part, without the weight, from the true class's probability. */
 template <typename Real>
-inline __attribute__((always_inline)) void load_own_slopes(Tile<Real> *t, RegionRows<Real> *r, int squares) {
-    const int64_t n = t->n;
-    const Real *__restrict coefficients = r->coefficients, *__restrict other = r->other;
+void load_own_slopes(Tile<Real> *t, RegionRows<Real> *r) {
+    const Real *__restrict coefficients = r->coefficients;
     const int32_t *__restrict label = t->label;
     Real *__restrict own = r->own;
-    for (int64_t i = 0; i < n; ++i) {
+    for (int64_t i = 0; i < t->n; ++i) {
         const Real *row = coefficients + label[i] * PER_CLASS;
-        const Real bend = squares ? row[CURVE] * own[i] - row[OFF] * other[i] : 0;
-        own[i] = own[i] * (row[OWN] + bend) - row[YES];
+        own[i] = own[i] * row[OWN] - row[YES];
+    }
+}
+
+/* What a class's slopes are made of. */
+template <typename Real>
+struct ClassSlopes {
+    Real base, own, yes, all, twice, off, curve;
+    int32_t label;
+
+    ClassSlopes(const RegionRows<Real> *r, int64_t c) : label((int32_t)c) {
+        const Real *row = r->coefficients + c * PER_CLASS;
+        base = row[BASE], own = row[OWN], yes = row[YES], all = row[ALL];
+        twice = row[SQUARE], off = row[OFF], curve = row[CURVE];
+    }
+
+    /* d where the class is the true one, from p and 1 - p. */
+    inline __attribute__((always_inline)) Real of_own(Real p, Real q, int squares) const {
+        return p * (squares ? own + (curve * p - off * q) : own) - yes;
+    }
+};
+
+/* The same where slopes bend, and what the squares of the other classes and even likelihoods add to the total into
+ * `sum`. Class by class, as vectors: a voxel has many coefficients, and to fetch each by its label takes longer. Two
+ * classes at once, so that sums are loaded and stored half as often. */
+template <typename Real>
+inline __attribute__((always_inline)) void load_bent_slopes(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, int squares,
+                                     Real *__restrict sum) {
+    const int64_t n = t->n, classes = s->volume.classes;
+    const Real *__restrict other = r->other, *__restrict unit = t->scale;
+    const int32_t *__restrict label = t->label;
+    Real *__restrict own = r->own, all = 0;
+    for (int64_t c = 0; c < classes; ++c) all += r->coefficients[c * PER_CLASS + ALL];
+    memset(own, 0, sizeof(Real) * (size_t)n);
+    for (int64_t i = 0; i < n; ++i) sum[i] = -all;
+    for (int64_t c = 0; c < classes; c += 2) { /* an odd last class meets the row before it, as no class */
+        const ClassSlopes<Real> one(r, c), two(r, c + 1 < classes ? c + 1 : -1);
+        const Real *__restrict e1 = t->p + c * t->step, *__restrict e2 = c + 1 < classes ? e1 + t->step : e1;
+        const int32_t label2 = c + 1 < classes ? two.label : -2;
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) {
+            const int is1 = label[i] == one.label, is2 = label[i] == label2;
+            const Real p1 = e1[i] * unit[i], p2 = e2[i] * unit[i], q = squares ? other[i] : 0;
+            const Real d1 = one.of_own(p1, q, squares), d2 = two.of_own(p2, q, squares);
+            own[i] += (is1 ? d1 : 0) + (is2 ? d2 : 0);
+            if (squares) sum[i] += (is1 ? 0 : one.twice * p1 * p1) + (is2 ? 0 : two.twice * p2 * p2);
+        }
     }
 }
 
 /* d of each voxel into `own`, times the weight, and the total into `pull`, times the weight and over the norm; `pull`
  * comes as sum_c exp(z_c) s_c. Returns whether a class is certain. */
 template <typename Real>
-int own_slope(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r) {
+int own_slope(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, int curved) {
     const int64_t n = t->n;
-    const int focal = (s->terms & FOCAL) != 0, squares = (s->terms & SQUARES) != 0;
-    const Real *__restrict w = t->weight, *__restrict nll = r->nll, *__restrict inverse = r->inverse,
-                           *__restrict unit = t->scale;
-    const int32_t *__restrict label = t->label;
-    Real *__restrict own = r->own, *__restrict d = r->slope, *__restrict pull = r->pull;
-    Real *__restrict f = squares ? r->factor : r->other;
+    const int focal = (s->terms & FOCAL) != 0;
+    const Real *__restrict w = t->weight, *__restrict inverse = r->inverse, *__restrict unit = t->scale;
+    Real *__restrict own = r->own, *__restrict pull = r->pull, *__restrict sum = r->member;
+    Real *__restrict f = curved ? r->factor : r->other;
     const int certain = own_likelihood(s, t, r, focal, 1);
-    if (focal) {
-        if (squares) memcpy(f, r->other, sizeof(Real) * (size_t)n);
-        powers(s->gamma, n, f, d);
-        for (int64_t i = 0; i < n; ++i) f[i] += d[i] * own[i] * nll[i];
-        for (int64_t i = 0; i < n; ++i) f[i] *= r->coefficients[label[i] * PER_CLASS + FOCAL_SLOPE];
-    }
-    squares ? load_own_slopes(t, r, 1) : load_own_slopes(t, r, 0);
+    if (focal) load_focal_slopes(s, t, r, f);
+    if (!curved)
+        load_own_slopes(t, r);
+    else
+        s->terms & SQUARES ? load_bent_slopes(s, t, r, 1, sum) : load_bent_slopes(s, t, r, 0, sum);
     if (focal)
         for (int64_t i = 0; i < n; ++i) own[i] -= f[i];
-    for (int64_t i = 0; i < n; ++i) {
-        own[i] *= w[i];
-        pull[i] = (pull[i] * inverse[i] + own[i]) * unit[i];
-    }
+    for (int64_t i = 0; i < n; ++i) own[i] *= w[i];
+    if (curved)
+        for (int64_t i = 0; i < n; ++i) pull[i] = (pull[i] * inverse[i] + sum[i] * w[i] + own[i]) * unit[i];
+    else
+        for (int64_t i = 0; i < n; ++i) pull[i] = (pull[i] * inverse[i] + own[i]) * unit[i];
     return certain;
-}
-
-/* What squares (but the true class's, which `own` has) and even likelihoods add to the total. */
-template <typename Real>
-void curved_pull(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r) {
-    const int64_t n = t->n;
-    Real *__restrict sum = r->factor, *__restrict pull = r->pull, all = 0;
-    const Real *__restrict norm = r->norm, *__restrict unit = t->scale;
-    const int32_t *__restrict label = t->label;
-    memset(sum, 0, sizeof(Real) * (size_t)n);
-    for (int64_t c = 0; c < s->volume.classes; ++c) {
-        const Real *__restrict p = t->p + c * t->step, twice = r->coefficients[c * PER_CLASS + SQUARE];
-        all += r->coefficients[c * PER_CLASS + ALL];
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) sum[i] += label[i] == (int32_t)c ? 0 : twice * p[i] * (p[i] * unit[i]);
-    }
-    for (int64_t i = 0; i < n; ++i) pull[i] += sum[i] - all * norm[i];
-}
-
-/* The gradient of one class; `scaled` is the total over the norm. */
-template <typename Real>
-inline __attribute__((always_inline)) Real slope_at(Real p, Real base, Real inverse, Real scaled, Real own,
-                                                    int is_own) {
-    return p * (base * inverse - scaled) + (is_own ? own : 0);
 }
 
 /* The rows of the gradient. With `sure` their sums but that of the certain class go to `rest`, and no row is stored.
  */
 template <typename Real>
-inline __attribute__((always_inline)) void write_rows(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
-                                                      int curved, int sure, void *out) {
+inline __attribute__((always_inline)) void write_rows(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, int curved, int sure,
+                               void *out) {
     const int64_t n = t->n;
     const Real *__restrict inverse = r->inverse, *__restrict unit = t->scale, *__restrict own = r->own;
-    const Real *__restrict w = t->weight, *__restrict scaled = r->pull;
+    const Real *__restrict w = t->weight, *__restrict total = r->pull;
     const int32_t *__restrict label = t->label, *__restrict certain = t->certain;
     Real *__restrict rest = t->rest;
     if (sure) memset(rest, 0, sizeof(Real) * (size_t)n);
-    int64_t c = curved ? s->volume.classes : s->volume.classes % 2;
-    for (int64_t k = 0; k < c; ++k) { /* one at a time: an odd class, or slopes that bend */
-        const Real *p = t->p + k * t->step, *row = r->coefficients + k * PER_CLASS;
-        const Real base = row[BASE], twice = row[SQUARE], all = row[ALL];
-        const int32_t own_class = (int32_t)k;
-        Real *g = gradient_row(s, t, r, k, out);
+    /* the gradient of one class at a voxel, from its exponential */
+    const auto slope_at = [=](const ClassSlopes<Real> &by, Real e, int64_t i) __attribute__((always_inline)) {
+        const int is_own = label[i] == by.label;
+        const Real bend = curved ? by.twice * (e * unit[i]) : 0, mine = own[i];
+        const Real bent = curved ? by.base + (is_own ? 0 : bend) : by.base;
+        const Real slope = e * (bent * inverse[i] - total[i]) + (is_own ? mine : 0);
+        return curved ? slope - by.all * w[i] : slope;
+    };
+    int64_t c = s->volume.classes % 2;
+    if (c) {
+        const ClassSlopes<Real> by(r, 0);
+        const Real *e = t->p;
+        Real *g = gradient_row(s, t, r, 0, out);
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) {
-            const int is_own = label[i] == own_class;
-            const Real bent = curved && !is_own ? base + twice * (p[i] * unit[i]) : base;
-            const Real slope = slope_at(p[i], bent, inverse[i], scaled[i], own[i], is_own);
-            g[i] = curved ? slope - all * w[i] : slope;
-            if (sure) rest[i] += certain[i] == own_class ? 0 : g[i];
+            g[i] = slope_at(by, e[i], i);
+            if (sure) rest[i] += certain[i] == by.label ? 0 : g[i];
         }
-        if (!sure) stream_row(s, t, k, g, out);
+        if (!sure) stream_row(s, t, 0, g, out);
     }
     for (; c < s->volume.classes; c += 2) {
-        const Real *p0 = t->p + c * t->step, *p1 = p0 + t->step;
-        const Real base0 = r->coefficients[c * PER_CLASS + BASE], base1 = r->coefficients[(c + 1) * PER_CLASS + BASE];
-        Real *g0 = gradient_row(s, t, r, c, out), *g1 = gradient_row(s, t, r, c + 1, out);
-        const int32_t class0 = (int32_t)c, class1 = class0 + 1;
+        const ClassSlopes<Real> one(r, c), two(r, c + 1);
+        const Real *e1 = t->p + c * t->step, *e2 = e1 + t->step;
+        Real *g1 = gradient_row(s, t, r, c, out), *g2 = gradient_row(s, t, r, c + 1, out);
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) {
-            g0[i] = slope_at(p0[i], base0, inverse[i], scaled[i], own[i], label[i] == class0);
-            g1[i] = slope_at(p1[i], base1, inverse[i], scaled[i], own[i], label[i] == class1);
-            if (sure) rest[i] += (certain[i] == class0 ? 0 : g0[i]) + (certain[i] == class1 ? 0 : g1[i]);
+            g1[i] = slope_at(one, e1[i], i);
+            g2[i] = slope_at(two, e2[i], i);
+            if (sure) rest[i] += (certain[i] == one.label ? 0 : g1[i]) + (certain[i] == two.label ? 0 : g2[i]);
         }
         if (sure) continue;
-        stream_row(s, t, c, g0, out);
-        stream_row(s, t, c + 1, g1, out);
+        stream_row(s, t, c, g1, out);
+        stream_row(s, t, c + 1, g2, out);
     }
 }
 
@@ -129,8 +162,7 @@ template <typename Real>
 void labelled_gradient(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, void *out) {
     const int curved = (s->terms & (SQUARES | UNIFORM)) != 0;
     take_softmax(s, t, r, 1);
-    if (curved) curved_pull(s, t, r);
-    const int sure = own_slope(s, t, r);
+    const int sure = own_slope(s, t, r, curved);
     if (!sure) {
         curved ? write_rows(s, t, r, 1, 0, out) : write_rows(s, t, r, 0, 0, out);
         return;
