@@ -9,6 +9,7 @@ from typing import Literal
 import pydantic
 import torch
 
+from medloss.apps.common import optimizers
 from medloss.apps.common.config import Model
 
 MOST_EPOCHS = 10**6
@@ -86,8 +87,8 @@ class TrainConfig(Model):
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer that the configuration names, over ``parameters``."""
     if config.name == "sgd":
-        return torch.optim.SGD(parameters, config.lr, momentum=0.99, nesterov=True, weight_decay=config.weight_decay)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.name]
+        return optimizers.SGD(parameters, config.lr, momentum=0.99, nesterov=True, weight_decay=config.weight_decay)
+    kind = {"adamw": optimizers.AdamW, "adam": optimizers.Adam}[config.name]
     return kind(parameters, lr=config.lr, weight_decay=config.weight_decay)
 
 
