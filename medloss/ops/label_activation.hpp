@@ -2,6 +2,7 @@
 #ifndef MEDLOSS_LABEL_ACTIVATION_HPP
 #define MEDLOSS_LABEL_ACTIVATION_HPP
 
+#include "label_runs.hpp"
 #include "label_tile.hpp"
 #include "softmax.hpp"
 
@@ -119,7 +120,8 @@ inline void complements(const Volume<Real> *v, const Tile<Real> *t, int64_t c, c
         return;
     }
     for (int64_t i = 0; i < n; ++i) out[i] = 1 - p[i];
-    for (int64_t i = 0; t->sure && i < n; ++i) out[i] = certain[i] == (int32_t)c ? rest[i] * scale[i] : out[i];
+    if (t->sure)
+        for (int64_t i = 0; i < n; ++i) out[i] = certain[i] == (int32_t)c ? rest[i] * scale[i] : out[i];
 }
 
 /* The gradient of the certain class in `rows`, `step` apart, is minus the sum of the others'. */

@@ -184,7 +184,8 @@ void write_slopes(const S &s, Tile<typename S::Real> *t, const Rows<typename S::
             for (int64_t i = 0; i < n; ++i) g[i] = row[i] * p[i] * q[i];
         else if (g != row)
             memcpy(g, row, sizeof(Real) * (size_t)n);
-        for (int64_t i = 0; t->weighted && i < n; ++i) g[i] = t->weight[i] > 0 ? g[i] : 0;
+        if (t->weighted)
+            for (int64_t i = 0; i < n; ++i) g[i] = t->weight[i] > 0 ? g[i] : 0;
         if (g == row && !t->sure) hand_row(s, t, c, row, out);
     }
     if (!t->sure) return;

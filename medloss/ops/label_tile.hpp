@@ -112,7 +112,8 @@ void load_voxels(const Volume<Real> *v, Tile<Real> *t) {
         for (int64_t i = 0; i < n; ++i) w[i] = t->keep[i] ? v->mask[offset + i] : 0;
     else
         for (int64_t i = 0; i < n; ++i) w[i] = t->keep[i];
-    for (int64_t i = 0; v->kind >= 0 && i < n; ++i) t->label[i] = w[i] > 0 ? t->label[i] : -1;
+    if (v->kind >= 0)
+        for (int64_t i = 0; i < n; ++i) t->label[i] = w[i] > 0 ? t->label[i] : -1;
 }
 
 /* Asks for `bytes` ahead of their use: a tile's rows are short and lie far apart, which no processor

@@ -52,8 +52,7 @@ void exponentials(const Volume<Real> *v, Tile<Real> *t, Itself<Real> *p, Itself<
 /* The true class's logit; whatever is there for a voxel of no class. */
 template <typename Real>
 void true_logit(const Tile<Real> *t, Real *__restrict out) {
-    const int32_t *__restrict label = t->label;
-    for (int64_t i = 0; i < t->n; ++i) out[i] = t->p[(label[i] < 0 ? 0 : label[i]) * t->step + i];
+    take_labelled(t->p, t->step, t->label, t->n, out);
 #pragma omp simd
     for (int64_t i = 0; i < t->n; ++i) out[i] = made_finite(out[i]);
 }

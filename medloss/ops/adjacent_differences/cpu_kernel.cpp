@@ -66,10 +66,11 @@ void each_pair(const Image<Real> &m, int axis, int64_t at, Real *__restrict out,
     const int64_t next = m.stride[axis], n = m.pairs(axis);
     for (int64_t i = 0; i < n; ++i)
         out[i] = value(scale * (x[i + next] - x[i]), t ? scale * (t[i + next] - t[i]) : 0);
-    for (int64_t i = 0; mask && i < n; ++i) {
-        const Real weight = mask[i] < mask[i + next] ? mask[i] : mask[i + next];
-        out[i] = weight > 0 ? weight * out[i] : 0;
-    }
+    if (mask)
+        for (int64_t i = 0; i < n; ++i) {
+            const Real weight = mask[i] < mask[i + next] ? mask[i] : mask[i + next];
+            out[i] = weight > 0 ? weight * out[i] : 0;
+        }
 }
 
 /* `body(value, slope)` of a penalty: what steps d and e cost, and the derivative in d. */
@@ -107,7 +108,8 @@ MEDLOSS_APART void lengths(const Image<Real> &m, int64_t z, int64_t y, int inver
         for (int64_t i = 0; i < width; ++i) out[i] = out[i] != 0 ? 1 / root_of(out[i]) : 0;
     else
         for (int64_t i = 0; i < width; ++i) out[i] = root_of(out[i]);
-    for (int64_t i = 0; mask && i < width; ++i) out[i] = mask[i] > 0 ? mask[i] * out[i] : 0;
+    if (mask)
+        for (int64_t i = 0; i < width; ++i) out[i] = mask[i] > 0 ? mask[i] * out[i] : 0;
 }
 
 /* The lesser weight of the voxels of each pair; isotropic: the weight of each voxel. */

@@ -79,14 +79,16 @@ struct Entries : Statistic<float> {
                 for (int64_t i = 0; i < n; ++i) row[i] = key_of(errors[i], 1) << 1 | (uint32_t)(m[i] > 0.5f);
             else
                 for (int64_t i = 0; i < n; ++i) row[i] = key_of(errors[i], 0) << 1 | (uint32_t)(m[i] > 0.5f);
-            for (int64_t i = 0; t->weighted && i < n; ++i)
-                if (!(t->weight[i] > 0)) row[i] = DROPPED;
+            if (t->weighted)
+                for (int64_t i = 0; i < n; ++i)
+                    if (!(t->weight[i] > 0)) row[i] = DROPPED;
         }
     }
 
     void look_at_weights(const Tile<float> *t) const {
         int found = 0;
-        for (int64_t i = 0; volume.mask && i < t->n; ++i) found |= t->weight[i] > 0 && t->weight[i] != 1;
+        if (volume.mask)
+            for (int64_t i = 0; i < t->n; ++i) found |= t->weight[i] > 0 && t->weight[i] != 1;
         if (!found) return;
 #pragma omp atomic write
         *uneven = 1;

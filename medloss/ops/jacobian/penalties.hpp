@@ -64,7 +64,8 @@ void weighed_costs(Work<Real> *w, const Real *weight) {
     Real *__restrict cost = w->cost;
     const int64_t n = w->n;
     if (w->f.mode != HYPERELASTIC) costs(w);
-    for (int64_t x = 0; weight && x < n; ++x) cost[x] = weight[x] > 0 ? cost[x] * weight[x] : 0;
+    if (weight)
+        for (int64_t x = 0; x < n; ++x) cost[x] = weight[x] > 0 ? cost[x] * weight[x] : 0;
 }
 
 /* Weight, mean and squared deviations of two sets as those of one. */

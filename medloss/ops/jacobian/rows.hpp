@@ -129,7 +129,8 @@ struct Work {
             const bool here = g.place(0, plane) >= low && g.place(0, plane) < high;
             Real *to = out + g.row(plane, y + g.before[1] + step[1]);
             for (int64_t c = 0; c < f.rank; ++c, row += pitch, to += g.voxels()) {
-                for (int64_t x = 0; here && f.mask && x < n; ++x) row[x] = weight[x] > 0 ? row[x] : 0;
+                if (here && f.mask)
+                    for (int64_t x = 0; x < n; ++x) row[x] = weight[x] > 0 ? row[x] : 0;
                 if (here) add_continued(g, g.before[2] + step[2], n, row, to);
             }
         }

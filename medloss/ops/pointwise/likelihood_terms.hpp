@@ -126,7 +126,8 @@ void power_slopes_of(const Likelihood<Real> *f, int64_t c, int64_t n, const Real
             out[i] = b * (1 - m[i]) * p * exp_of(-gamma * false_part) - a * m[i] * q * exp_of(-gamma * true_part);
         }
     }
-    for (int64_t i = 0; f->volume.kind >= 0 && i < n; ++i) out[i] = no[i] * exp_of(-gamma * yes[i]);
+    if (f->volume.kind >= 0)
+        for (int64_t i = 0; i < n; ++i) out[i] = no[i] * exp_of(-gamma * yes[i]);
 }
 
 /* The slope of both parts of a sigmoid by the logit. */

@@ -86,8 +86,9 @@ void find_others(const Volume<Real> *v, const Tile<Real> *t, PowerRows<Real> *r)
         sure[i] = log_from_one(1 / others[i]);
         small |= vanishes(others[i]);
     }
-    for (int64_t i = 0; small && i < n; ++i)
-        if (vanishes(others[i])) sure[i] = r->log_norm[i] + top[i] - log_others(v, t, i);
+    if (small)
+        for (int64_t i = 0; i < n; ++i)
+            if (vanishes(others[i])) sure[i] = r->log_norm[i] + top[i] - log_others(v, t, i);
 }
 
 /* The probabilities of class c; of a likelihood also -log p in `yes` and, where asked for, -log(1 - p) in `no`. */
@@ -134,10 +135,11 @@ Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> 
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) yes[i] = top[i] - z[i] + log_norm[i];
     const Real *__restrict sure = r->sure;
-    for (int64_t i = 0; f->both && i < n; ++i) {
-        const Real far = log1p_unit(p[i] / (1 - p[i]));
-        no[i] = p[i] > (Real)0.5 ? sure[i] : far;
-    }
+    if (f->both)
+        for (int64_t i = 0; i < n; ++i) {
+            const Real far = log1p_unit(p[i] / (1 - p[i]));
+            no[i] = p[i] > (Real)0.5 ? sure[i] : far;
+        }
     return p;
 }
 

@@ -5,6 +5,8 @@
 
 #include "rows.hpp"
 
+#include "true_class.hpp"
+
 #include "labelled.hpp"
 
 #include "labelled_gradient.hpp"
@@ -37,7 +39,8 @@ template <typename Real>
 void Regions<Real>::add(Tile<Real> *t, RegionRows<Real> *r, double *sums) const {
     r->labelled ? add_labelled(this, t, r, sums) : add_memberships(this, t, r, sums);
     double voxels = t->weighted ? r->voxels : r->voxels + (double)t->n; /* whose sum is exact */
-    for (int64_t i = 0; t->weighted && i < t->n; ++i) voxels += (double)t->weight[i];
+    if (t->weighted)
+        for (int64_t i = 0; i < t->n; ++i) voxels += (double)t->weight[i];
     r->voxels = voxels;
 }
 

@@ -21,13 +21,14 @@ void load_focal_slopes(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *
 /* d of each voxel but its focal part, without the weight, from the true class's probability. */
 template <typename Real>
 void load_own_slopes(Tile<Real> *t, RegionRows<Real> *r) {
-    const Real *__restrict coefficients = r->coefficients;
-    const int32_t *__restrict label = t->label;
-    Real *__restrict own = r->own;
-    for (int64_t i = 0; i < t->n; ++i) {
-        const Real *row = coefficients + label[i] * PER_CLASS;
-        own[i] = own[i] * row[OWN] - row[YES];
-    }
+    const Real *coefficients = r->coefficients;
+    const int32_t *label = t->label;
+    Real *own = r->own;
+    const auto load = [=](int64_t first, int64_t count) __attribute__((always_inline)) {
+        const Real *row = coefficients + label[first] * PER_CLASS, slope = row[OWN], yes = row[YES];
+        for (int64_t i = first; i < first + count; ++i) own[i] = own[i] * slope - yes;
+    };
+    by_runs(label, t->n, [=](int64_t i) { load(i, RUN); }, [=](int64_t i) { load(i, 1); });
 }
 
 /* What a class's slopes are made of. */
@@ -52,8 +53,9 @@ struct ClassSlopes {
  * `sum`. Class by class, as vectors: a voxel has many coefficients, and to fetch each by its label takes longer. Two
  * classes at once, so that sums are loaded and stored half as often. */
 template <typename Real>
-inline __attribute__((always_inline)) void load_bent_slopes(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, int squares,
-                                     Real *__restrict sum) {
+inline __attribute__((always_inline)) void load_bent_slopes(const Regions<Real> *s, Tile<Real> *t,
+                                                            RegionRows<Real> *r, int squares,
+                                                            Real *__restrict sum) {
     const int64_t n = t->n, classes = s->volume.classes;
     const Real *__restrict other = r->other, *__restrict unit = t->scale;
     const int32_t *__restrict label = t->label;
@@ -104,8 +106,8 @@ int own_slope(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, int cu
 /* The rows of the gradient. With `sure` their sums but that of the certain class go to `rest`, and no row is stored.
  */
 template <typename Real>
-inline __attribute__((always_inline)) void write_rows(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, int curved, int sure,
-                               void *out) {
+inline __attribute__((always_inline)) void write_rows(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
+                                                      int curved, int sure, void *out) {
     const int64_t n = t->n;
     const Real *__restrict inverse = r->inverse, *__restrict unit = t->scale, *__restrict own = r->own;
     const Real *__restrict w = t->weight, *__restrict total = r->pull;

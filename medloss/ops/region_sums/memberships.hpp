@@ -49,7 +49,8 @@ const Real *probabilities(const Regions<Real> *s, const Tile<Real> *t, RegionRow
     const int32_t *__restrict certain = t->certain, own_class = (int32_t)c;
     Real *__restrict p = t->p + c * t->step, *__restrict other = r->other;
     if (s->volume.activation == NONE) {
-        for (int64_t i = 0; has_complement(s) && i < n; ++i) other[i] = 1 - z[i];
+        if (has_complement(s))
+            for (int64_t i = 0; i < n; ++i) other[i] = 1 - z[i];
         return z;
     }
     if (s->volume.activation == SOFTMAX) {
