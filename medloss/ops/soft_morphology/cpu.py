@@ -1,4 +1,4 @@
-"""The CPU paths of ``soft_morphology``: hand the maps to ``cpu_kernel.c``, and what is not finite to the reference."""
+"""The CPU paths of ``soft_morphology``: hand the maps to ``cpu_kernel.cpp``; the reference has what is not finite."""
 
 from __future__ import annotations
 
