@@ -9,16 +9,6 @@
 
 namespace {
 
-template <typename Real>
-inline Real root_of(Real x) {
-    return sizeof(Real) == 4 ? (Real)sqrtf((float)x) : (Real)sqrt((double)x);
-}
-
-template <typename Real>
-inline Real smallest() {
-    return sizeof(Real) == 4 ? (Real)1.1754944e-38 : (Real)2.2250738585072014e-308;
-}
-
 /* `value` of each d, which is the base kept off zero. */
 #define EACH_BASE(value)                                  \
     for (int64_t i = 0; i < n; ++i) {                     \

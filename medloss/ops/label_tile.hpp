@@ -4,6 +4,7 @@
 #ifndef MEDLOSS_LABEL_TILE_HPP
 #define MEDLOSS_LABEL_TILE_HPP
 
+#include "real_rows.hpp"
 #include "transpose.hpp"
 
 namespace {
@@ -122,20 +123,6 @@ inline void ask_for(const void *start, int64_t bytes) {
     for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)start + at, 0, 2);
 }
 
-/* A row of numbers of the input's type, `stride` apart. */
-template <typename Real>
-inline __attribute__((always_inline)) void load_row(const void *input, int64_t type, int64_t at, int64_t stride,
-                                                    int64_t n, Real *__restrict out) {
-    const uint16_t *__restrict half = (const uint16_t *)input + at;
-    const Real *__restrict own = (const Real *)input + at;
-    if (type == REAL_BF16)
-        for (int64_t i = 0; i < n; ++i) out[i] = from_bf16(half[i * stride]);
-    else if (type == REAL_F16)
-        for (int64_t i = 0; i < n; ++i) out[i] = from_f16(half[i * stride]);
-    else
-        for (int64_t i = 0; i < n; ++i) out[i] = own[i * stride];
-}
-
 /* The tile's logits into rows, `step` apart. Channels side by side are taken a few voxels at a time, so that what is
  * far is read once and in order. */
 template <typename Real>
@@ -180,12 +167,7 @@ template <typename Real>
 void store_row(const Volume<Real> *v, const Tile<Real> *t, int64_t c, const Real *__restrict row, void *out) {
     const int64_t n = t->n, stride = v->voxel_stride;
     const int64_t at = t->b * v->classes * v->voxels + t->start * stride + c * (stride == 1 ? v->voxels : 1);
-    if (v->type == REAL_BF16)
-        for (int64_t i = 0; i < n; ++i) ((uint16_t *)out)[at + i * stride] = to_bf16((float)row[i]);
-    else if (v->type == REAL_F16)
-        for (int64_t i = 0; i < n; ++i) ((uint16_t *)out)[at + i * stride] = to_f16((float)row[i]);
-    else
-        for (int64_t i = 0; i < n; ++i) ((Real *)out)[at + i * stride] = row[i];
+    round_row(row, n, v->type, at, stride, out);
 }
 
 /* Whether a row of the gradient can be written where it belongs. */

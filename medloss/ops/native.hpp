@@ -5,6 +5,8 @@
 #ifndef MEDLOSS_NATIVE_HPP
 #define MEDLOSS_NATIVE_HPP
 
+#include <float.h>
+
 /* native.h is of C, whose word for pointers that meet no other C++ has not. */
 #define restrict __restrict
 #include "native.h"
@@ -39,6 +41,18 @@ inline float log1p_unit(float e) { return log1p_unit_f32(e); }
 inline double log1p_unit(double e) { return log1p_unit_f64(e); }
 inline float log_from_one(float x) { return log_from_one_f32(x); }
 inline double log_from_one(double x) { return log_from_one_f64(x); }
+inline float root_of(float x) { return sqrtf(x); }
+inline double root_of(double x) { return sqrt(x); }
+
+/* The smallest number with all its digits, and the step from one to the next number. */
+template <typename Real>
+inline Real smallest() {
+    return sizeof(Real) == 4 ? (Real)FLT_MIN : (Real)DBL_MIN;
+}
+template <typename Real>
+inline Real epsilon() {
+    return sizeof(Real) == 4 ? (Real)FLT_EPSILON : (Real)DBL_EPSILON;
+}
 
 /* A sigmoid of a logit z: p and q = 1 - p, each with its digits, and exp(-|z|), of which their logarithms are made. */
 template <typename Real>

@@ -12,11 +12,12 @@ namespace {
 template <typename Work, typename Body>
 int share_out(int64_t parts, int threads, const Work &like, Body body) {
     int failed = 0;
+    const int64_t taken = 1 + parts / (32 * threads); /* at once: to ask for the next waits for what is being written */
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         Work work = like;
         failed |= work.take();
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic, taken)
         for (int64_t part = 0; part < parts; ++part)
             if (!failed) body(&work, part);
         work.give();

@@ -73,6 +73,21 @@ MEDLOSS_INLINE Vector<Real> at_least(Vector<Real> x, Real floor) {
     return (Vector<Real>)(((Whole<Real>)(Vector<Real>{} + floor) & below) | ((Whole<Real>)x & ~below));
 }
 
+/* Room that begins at a line of the cache, of zeros. */
+template <typename Real>
+Real *blank_lines(int64_t count) {
+    Real *first = lines<Real>(count);
+    if (first) memset(first, 0, sizeof(Real) * (size_t)count);
+    return first;
+}
+
+/* `body(i)` for n entries of rows that do not overlap, which no compiler sees. */
+template <typename Body>
+MEDLOSS_INLINE void each_entry(int64_t n, Body body) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) body(i);
+}
+
 /* A row of n entries by single vectors: `body(x)` for each. The last one overlaps the one before it; of a row shorter
  * than a vector there is room behind. */
 template <typename Real, typename Body>

@@ -9,9 +9,6 @@ enum { AXES = 3 };
 /* Codes of the penalties, as in cpu.py. SQUARED is MAGNITUDE with the exponent 2. */
 enum { ABSOLUTE = 0, MAGNITUDE = 1, SQUARED = 2, ISOTROPIC = 3 };
 
-inline float root_of(float x) { return sqrtf(x); }
-inline double root_of(double x) { return sqrt(x); }
-
 template <typename Real>
 inline Real size_of(Real d) {
     return d < 0 ? -d : d;

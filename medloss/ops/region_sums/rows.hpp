@@ -45,20 +45,6 @@ inline void stream_row(const Regions<Real> *s, const Tile<Real> *t, int64_t c, c
                 sizeof(Real) * (size_t)t->n);
 }
 
-/* One class's gradient in the input's type, `step` apart. */
-template <typename Real>
-inline __attribute__((always_inline)) void round_row(const Real *__restrict g, int64_t n, int64_t type, int64_t step,
-                                                     void *__restrict out) {
-    uint16_t *__restrict half = (uint16_t *)out;
-    Real *__restrict own = (Real *)out;
-    if (type == REAL_BF16)
-        for (int64_t i = 0; i < n; ++i) half[i * step] = to_bf16((float)g[i]);
-    else if (type == REAL_F16)
-        for (int64_t i = 0; i < n; ++i) half[i * step] = to_f16((float)g[i]);
-    else
-        for (int64_t i = 0; i < n; ++i) own[i * step] = g[i];
-}
-
 /* The tile's gradient into a dense result, whole rows of a class or channels side by side: laid out and rounded in
  * near memory first, then copied in long runs. */
 template <typename Real>
@@ -69,7 +55,7 @@ void unstage(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, v
     char *sample = (char *)out + (size_t)(t->b * s->volume.classes * s->volume.voxels) * item, *near = (char *)r->h;
     if (s->volume.voxel_stride == 1) {
         for (int64_t c = 0; c < classes; ++c) {
-            round_row(r->staged + c * t->step, n, s->volume.type, 1, near);
+            round_row(r->staged + c * t->step, n, s->volume.type, 0, 1, near);
             copy_out(s, sample + (size_t)(c * s->volume.voxels + t->start) * item, near, (size_t)n * item);
         }
         return;
@@ -78,7 +64,7 @@ void unstage(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, v
         transpose((const Real *)r->staged, t->step, classes, n, (Real *)near, classes);
     else
         for (int64_t c = 0; c < classes; ++c)
-            round_row(r->staged + c * t->step, n, s->volume.type, classes, near + (size_t)c * item);
+            round_row(r->staged + c * t->step, n, s->volume.type, c, classes, near);
     copy_out(s, sample + (size_t)(t->start * classes) * item, near, (size_t)(n * classes) * item);
 }
 
