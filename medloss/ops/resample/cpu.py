@@ -1,4 +1,4 @@
-"""The CPU path of ``resample``: says what ``cpu_kernel.c`` can take, and hands it the volumes."""
+"""The CPU path of ``resample``: says what ``cpu_kernel.cpp`` can take, and hands it the volumes."""
 
 from __future__ import annotations
 
