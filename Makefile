@@ -12,6 +12,8 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 
 # Objects are kept, for the tests that build the library again.
 export MEDLOSS_OBJECTS := $(CURDIR)/build/objects
+# Tests and tutorials start dozens of processes, each of which would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo check test quick lint types plan notebooks cookbook docs site bench peers cuda cuda-first cuda-second oldest-triton sanitize wheel test-oldest clean
 

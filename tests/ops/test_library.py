@@ -5,6 +5,7 @@ All of it with one kernel of one line, which the compiler at hand builds in a mo
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import shutil
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,27 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
 ]
 as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can act as another user")
+
+
+class Logged(logging.Handler):
+    """What is logged during a test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self.emit = self.records.append
+
+    @property
+    def text(self) -> str:
+        return "\n".join(map(self.format, self.records))
+
+
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    found = Logged()
+    logging.getLogger().addHandler(found)
+    yield found
+    logging.getLogger().removeHandler(found)
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +149,7 @@ def no_native(found: library.Loaded) -> str:
 
 
 def test_it_is_built_once_for_its_owner_alone_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     calls, mask = counting(tmp_path, monkeypatch), os.umask(0)
     try:
@@ -138,12 +160,12 @@ def test_it_is_built_once_for_its_owner_alone_and_says_so(
     assert own(tmp_path).stat().st_mode & 0o777 == 0o700
     assert found.path.stat().st_mode & 0o022 == 0
     assert found.library._name == str(found.path)
-    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+    assert [record.getMessage().split(":")[0] for record in logged.records] == [
         f"medloss builds its native library in {own(tmp_path)}, once"
     ]
-    caplog.clear()
+    logged.records.clear()
     assert again(monkeypatch).path == found.path
-    assert not caplog.records
+    assert not logged.records
     assert calls() == 1
     assert sorted(path.suffix for path in own(tmp_path).iterdir()) == ["", ".so"], "the library and its lock"
 
@@ -207,19 +229,19 @@ def test_unreadable_sources_do_not_hide_the_shipped_library(
 
 @pytest.mark.parametrize("left", [0, 20, 64, 0.5, 0.9])
 def test_a_shipped_library_cut_short_is_built_again(
-    left: float, tmp_path: Path, ops: Path, built: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
+    left: float, tmp_path: Path, ops: Path, built: Callable[[Path], Path], logged: Logged
 ) -> None:
     shipped = built(ops)
     content = shipped.read_bytes()
     shipped.write_bytes(content[: int(len(content) * left) if 0 < left < 1 else left])
-    found, told = in_children(1, lambda: (library.loaded().path, caplog.text))[0]
+    found, told = in_children(1, lambda: (library.loaded().path, logged.text))[0]
     assert found.parent == own(tmp_path)
     assert str(shipped) in told
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "garbage", "flipped"])
 def test_a_damaged_library_is_found_built_again_and_told(
-    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     path = in_children(1, lambda: library.loaded().path)[0]
     content = path.read_bytes()
@@ -232,7 +254,7 @@ def test_a_damaged_library_is_found_built_again_and_told(
             "flipped": content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :],
         }[damage]
     )
-    found, told = in_children(1, lambda: (library.loaded().path, caplog.text))[0]
+    found, told = in_children(1, lambda: (library.loaded().path, logged.text))[0]
     assert found.parent == own(tmp_path)
     assert "is damaged" in told
     assert len(list(own(tmp_path).glob("*.so"))) == 1
@@ -325,7 +347,7 @@ def test_what_is_planted_leaves_its_mark(tmp_path: Path, ops: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
 def test_a_cache_that_others_may_write_is_not_used(
-    mode: int, tmp_path: Path, ops: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    mode: int, tmp_path: Path, ops: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     shared = tmp_path / "shared"
     monkeypatch.setenv("MEDLOSS_CACHE", str(shared))
@@ -333,7 +355,7 @@ def test_a_cache_that_others_may_write_is_not_used(
     shared.chmod(mode)
     assert library.loaded().path.parent == own(tmp_path)
     assert not (tmp_path / "mark").exists()
-    assert f"{shared} can be written by others (mode {mode:o}; chmod go-w mends it)" in caplog.text
+    assert f"{shared} can be written by others (mode {mode:o}; chmod go-w mends it)" in logged.text
     assert shared.stat().st_mode & 0o7777 == mode, "the user's folder is left as it is"
 
 
@@ -474,12 +496,10 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library.loaded().library
 
 
-def test_a_path_that_is_not_ascii(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_path_that_is_not_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged) -> None:
     monkeypatch.setenv("MEDLOSS_CACHE", str(tmp_path / "Übung \udcff 1"))
     assert library.loaded().path.parent.parent == tmp_path
-    assert caplog.text.encode("utf-8")
+    assert logged.text.encode("utf-8")
 
 
 # Compilers
@@ -533,17 +553,17 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_where_warnings_are_errors_it_is_logged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.setenv("CC", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         no_native(library.loaded())
-    assert "the slower reference in PyTorch serves" in caplog.text
+    assert "the slower reference in PyTorch serves" in logged.text
 
 
 def test_nothing_is_told_where_it_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ) -> None:
     monkeypatch.setenv("CC", "false")
     monkeypatch.setenv("MEDLOSS_WITHOUT_NATIVE", "1")
@@ -554,7 +574,7 @@ def test_nothing_is_told_where_it_was_asked_for(
         monkeypatch.setenv("MEDLOSS_BACKEND", "reference")
         medloss.MSELoss()(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4))
     assert library._found is None, "a forced reference asks for no library"
-    assert not caplog.records
+    assert not logged.records
 
 
 def test_the_library_that_serves_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
