@@ -166,14 +166,13 @@ void add_labelled(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, do
     for (int64_t i = 0; i < n; ++i) own[i] *= w[i];
     if (apart) weigh_errors(s, t, r);
     const int squares = s->terms & SQUARES, missed = s->terms & (ERRORS | DIFFERENCE);
-    if (apart && (likelihood || focal))
+    const int sums = likelihood + focal + (missed != 0) + (squares != 0);
+    if (sums > 1) /* seldom: not worth a loop for each */
         scatter(s, t, r, f, likelihood, focal, missed, squares);
-    else if (missed)
-        squares ? scatter(s, t, r, f, 0, 0, 1, 1) : scatter(s, t, r, f, 0, 0, 1, 0);
-    else if (squares)
-        scatter(s, t, r, f, 0, 0, 0, 1);
+    else if (apart)
+        squares ? scatter(s, t, r, f, 0, 0, 0, 1) : scatter(s, t, r, f, 0, 0, missed, 0);
     else if (focal)
-        likelihood ? scatter(s, t, r, f, 1, 1, 0, 0) : scatter(s, t, r, f, 0, 1, 0, 0);
+        scatter(s, t, r, f, 0, 1, 0, 0);
     else
         likelihood ? scatter(s, t, r, f, 1, 0, 0, 0) : scatter(s, t, r, f, 0, 0, 0, 0);
     if (s->terms & UNIFORM) {
