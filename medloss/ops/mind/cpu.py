@@ -1,4 +1,4 @@
-"""The CPU path of ``mind``: says what ``cpu_kernel.c`` can take, and passes volumes and pairs of neighbours."""
+"""The CPU path of ``mind``: says what ``cpu_kernel.cpp`` can take, and passes volumes and pairs of neighbours."""
 
 from __future__ import annotations
 
