@@ -1,4 +1,4 @@
-"""The CPU paths of the statistics of windows: say what ``cpu_kernel.c`` can take, and pass the volumes."""
+"""The CPU paths of the statistics of windows: say what ``cpu_kernel.cpp`` can take, and pass the volumes."""
 
 from __future__ import annotations
 
