@@ -6,10 +6,8 @@ A command runs in a process that is forked from one with all imports done, so th
 from __future__ import annotations
 
 import csv
-import functools
 import gzip
 import json
-import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from forked import context
 
 from medloss.apps.common.checkpoints import load_checkpoint
 from medloss.apps.common.output import UNFINISHED
@@ -38,20 +37,6 @@ class Ended(NamedTuple):
     told: str
 
 
-@functools.cache
-def _context() -> Any:
-    """Makes processes that have imported everything: the first one waits for that."""
-    context = multiprocessing.get_context("forkserver")
-    names = ("commands", "segmentation.train", "segmentation.predict", "registration.train", "registration.predict")
-    further = ("registration.pair", "common.figures", "common.curves", "common.history")
-    preload = [f"medloss.apps.{name}" for name in (*names, *further)]
-    context.set_forkserver_preload([*preload, "torch.utils.tensorboard", "matplotlib.pyplot"])
-    first = context.Process(target=time.time)
-    first.start()
-    first.join()
-    return context
-
-
 def _command(arguments: list[str], log: str) -> None:
     from medloss.apps.cli import main
 
@@ -64,7 +49,7 @@ def _command(arguments: list[str], log: str) -> None:
 
 def run(arguments: list[Any], log: Path, seconds: float | None = None) -> Ended:
     """Run a command of ``medloss`` in a process of its own, which is killed after some seconds."""
-    process = _context().Process(target=_command, args=([str(each) for each in arguments], str(log)))
+    process = context().Process(target=_command, args=([str(each) for each in arguments], str(log)))
     started = time.monotonic()
     process.start()
     process.join(seconds)

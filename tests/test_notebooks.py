@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from forked import Kernel
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
@@ -46,7 +47,9 @@ def test_committed_with_its_outputs(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_at_smoke_size(path):
+def test_runs_at_smoke_size(path, monkeypatch):
+    """In a kernel of its own, forked from a process that has imported torch and its like."""
+    monkeypatch.setattr("jupyter_client.provisioning.local_provisioner.launch_kernel", Kernel)
     specification = importlib.util.spec_from_file_location("execute", TUTORIALS / "execute.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)

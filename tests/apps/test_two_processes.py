@@ -1,4 +1,4 @@
-"""Two processes (gloo), started as ``torchrun`` does, train as one on the joined batch, in both applications.
+"""Two processes (gloo), with what ``torchrun`` tells them, train as one on the joined batch, in both applications.
 
 One of the two is stopped after the first epoch and resumed. Every loss here sums over its batch.
 """
@@ -6,41 +6,18 @@ One of the two is stopped after the first epoch and resumed. Every loss here sum
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 import yaml
+from training_in_two import train_in_two
 
 from medloss.apps.common import processes
 from medloss.apps.common.batches import Batches
 from medloss.apps.common.output import read_csv
 
-SCRIPT = """
-import sys
-from medloss.apps.cli import main
-from medloss.apps.common.history import History
-from medloss.apps.common.processes import joined
-from medloss.apps.registration.validation import Validator
-
-History._draw = Validator.draw = lambda self: None  # pictures take longer than this training
-
-def run(*arguments):
-    try:
-        main([*arguments, "-q"])
-    except SystemExit as end:
-        assert not end.code, end.code
-
-with joined():
-    for command in ("register", "segment"):
-        run(command, "train", f"{command}.yaml", "train.epochs=1", "-o", f"{command}-two")
-        run(command, "train", f"{command}.yaml", "-o", f"{command}-two", "--resume")
-"""
 TRAIN = {"epochs": 2, "optimizer": {"lr": 1e-2}, "schedule": {"name": "constant"}, "clip": None}
 
 
@@ -81,28 +58,6 @@ def configurations(folder):
         "train": {**TRAIN, "batch": 1, "augment": "none", "optimizer": {"name": "sgd", "lr": 1e-2}},
     }
     return {"register": register, "segment": segment}
-
-
-def train_in_two(folder):
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT],
-            env={**common, "RANK": str(number), "LOCAL_RANK": str(number)},
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    told = [each.communicate(timeout=900)[0] for each in started]
-    assert [each.returncode for each in started] == [0, 0], "\n".join(told)
-    return told
 
 
 def train_alone(command, config, folder):

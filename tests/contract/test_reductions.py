@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.multiprocessing as processes
 from cases import CLASSES, LossCase, cases, full_mask, value_and_gradient
+from forked import context
 from torch import distributed
 
 import medloss
@@ -118,10 +119,11 @@ def _rank(rank: int, folder: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="gloo over a file store")
+@pytest.mark.skipif(os.name == "nt", reason="gloo over a file store, and processes that are forked")
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     """Value on each process, and gradient averaged over them, are those of one process on the joined batch."""
-    processes.spawn(_rank, args=(str(tmp_path),), nprocs=2)
+    context()  # torch and its like are imported once, for both
+    processes.start_processes(_rank, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1)]
     for case, first, second in zip(synchronised(), *ranks):
         value, gradient = value_and_gradient(case.make(), case.inputs(batch=2))
