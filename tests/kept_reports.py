@@ -24,13 +24,15 @@ FACADES = (PACKAGE / "__init__.py", PACKAGE / "ops" / "__init__.py")
 """Packages that do nothing but name what others define."""
 KEPT = TESTS.parent / "build" / "aot"
 """Cleared by ``make clean``. A report takes a kilobyte or two; those of a file's earlier states are removed."""
+PARTS = ("triton_harness.py", "kept_reports.py", "quick_interpreter.py")
+"""What every report is made by, beside its test file."""
 CHOICES = ("MEDLOSS_BACKEND", "TRITON_", "TRITONBENCH_", "PTXAS", "LLVM_")
 """Beginnings of the environment variables that say how kernels are compiled."""
 
 
 def sources(file: Path) -> Iterator[Path]:
     """What a test file's launches, their kernels and the report are made by: the files that its imports lead to."""
-    yield from sorted(reached(file) | {TESTS / name for name in ("triton_harness.py", "kept_reports.py")})
+    yield from sorted(reached(file) | {TESTS / name for name in PARTS})
 
 
 def reached(file: Path) -> set[Path]:

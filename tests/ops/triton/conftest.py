@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 from kept_reports import passed, remember
+from quick_interpreter import patch_once
 from triton_harness import Ahead, Compiled, device
 
 from medloss.ops import triton_path
@@ -22,6 +23,8 @@ def _triton() -> Iterator[None]:
         pytest.skip(triton_path.unavailable())
     if device() == "cpu" and not triton_path.interpreting():
         pytest.skip("TRITON_INTERPRET is not set, and there is no GPU")
+    if triton_path.interpreting():
+        patch_once()
     with numpy.errstate(all="ignore"):  # the interpreter's arithmetic is NumPy's, which warns where a GPU would not
         yield
 
