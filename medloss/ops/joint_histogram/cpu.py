@@ -1,4 +1,4 @@
-"""The CPU path of ``joint_histogram``: says what ``cpu_kernel.c`` can take, and passes the tensors."""
+"""The CPU path of ``joint_histogram``: says what ``cpu_kernel.cpp`` can take, and passes the tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medloss.ops.masking import accumulation_dtype
 NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-18}
 """The part of a window that its tails may lose, below the rounding of the rest."""
 KERNEL = {"gaussian": 0, "b-spline": 1, "mattes": 2}
-"""Their numbers in ``cpu_kernel.c``."""
+"""Their numbers in ``cpu_kernel.cpp``."""
 MAX_BINS = 1024
 MAX_REACH = 32
 LEAST_SIGMA = 0.1
