@@ -1,4 +1,4 @@
-"""The CPU path of ``nth_largest``: passes the rows to ``cpu_kernel.c``."""
+"""The CPU path of ``nth_largest``: passes the rows to ``cpu_kernel.cpp``."""
 
 from __future__ import annotations
 
