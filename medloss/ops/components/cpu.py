@@ -1,4 +1,4 @@
-"""The CPU path of ``components``: calls ``cpu_kernel.c``."""
+"""The CPU path of ``components``: calls ``cpu_kernel.cpp``."""
 
 from __future__ import annotations
 

@@ -3,11 +3,13 @@
  * A parent is a voxel of the same component and of a lower index, or the voxel itself: the root of a component is its
  * first voxel, so that numbering roots as they come gives the order of first voxels. One volume is one thread's work.
  */
-#include "../native.h"
+#include "../native.hpp"
+
+namespace {
 
 enum { MOST_NEIGHBOURS = 13 };
 
-static int64_t find(int64_t *parent, int64_t i) {
+inline int64_t find(int64_t *parent, int64_t i) {
     while (parent[i] != i) {
         parent[i] = parent[parent[i]];
         i = parent[i];
@@ -16,7 +18,7 @@ static int64_t find(int64_t *parent, int64_t i) {
 }
 
 /* The steps to neighbours of lower index, along at most `connectivity` axes at once. */
-static int steps_before(int64_t connectivity, int steps[MOST_NEIGHBOURS][3]) {
+inline int steps_before(int64_t connectivity, int (*steps)[3]) {
     int count = 0;
     for (int code = 0; code < MOST_NEIGHBOURS; ++code) { /* the first half of the 27 steps in the order of indices */
         const int step[3] = {code / 9 - 1, code / 3 % 3 - 1, code % 3 - 1};
@@ -26,8 +28,7 @@ static int steps_before(int64_t connectivity, int steps[MOST_NEIGHBOURS][3]) {
     return count;
 }
 
-static void number(const uint8_t *mask, const int64_t *sizes, int steps[MOST_NEIGHBOURS][3], int count,
-                   int64_t *labels) {
+inline void number(const uint8_t *mask, const int64_t *sizes, const int (*steps)[3], int count, int64_t *labels) {
     const int64_t voxels = sizes[0] * sizes[1] * sizes[2];
     int64_t i = 0, found = 0;
     for (int64_t x = 0; x < sizes[0]; ++x)
@@ -54,13 +55,19 @@ static void number(const uint8_t *mask, const int64_t *sizes, int steps[MOST_NEI
         labels[i] = !mask[i] ? 0 : labels[i] == i ? ++found : labels[labels[i]];
 }
 
-MEDLOSS_EXPORT int MEDLOSS_PASTE(components, f32, MEDLOSS_LEVEL)(const uint8_t *mask, int64_t volumes, int64_t size0,
-                                                                 int64_t size1, int64_t size2, int64_t connectivity,
-                                                                 int64_t *labels, int threads) {
-    const int64_t sizes[3] = {size0, size1, size2}, voxels = size0 * size1 * size2;
+inline int number_all(const uint8_t *mask, int64_t volumes, const int64_t (&sizes)[3], int64_t connectivity,
+                      int64_t *labels, int threads) {
+    const int64_t voxels = sizes[0] * sizes[1] * sizes[2];
     int steps[MOST_NEIGHBOURS][3];
     const int count = steps_before(connectivity, steps);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t v = 0; v < volumes; ++v) number(mask + v * voxels, sizes, steps, count, labels + v * voxels);
     return 0;
 }
+
+} // namespace
+
+MEDLOSS_ENTRY_OF(components, f32,
+                 (const uint8_t *mask, int64_t volumes, int64_t size0, int64_t size1, int64_t size2,
+                  int64_t connectivity, int64_t *labels, int threads),
+                 return number_all(mask, volumes, {size0, size1, size2}, connectivity, labels, threads);)
