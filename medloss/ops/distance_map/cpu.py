@@ -1,4 +1,4 @@
-"""The CPU paths of ``distance_map``, ``border_distance`` and ``nearest_source``: call ``cpu_kernel.c``.
+"""The CPU paths of ``distance_map``, ``border_distance`` and ``nearest_source``: call ``cpu_kernel.cpp``.
 
 Minima over sums, a block of voxels at once; lower envelopes of parabolas for the nearest source itself.
 """
