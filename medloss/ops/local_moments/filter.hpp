@@ -35,8 +35,8 @@ inline void boxes(const Real *const *rows, int64_t length, Span there, int64_t p
 
 /* Four windows of any weights. */
 template <typename Real>
-inline void weighted(const Real *const *rows, const Real *taps, int64_t length, Span there, int64_t pitch,
-                     Real *const *out) {
+MEDLOSS_APART void weighted(const Real *const *rows, const Real *taps, int64_t length, Span there, int64_t pitch,
+                            Real *const *out) {
     constexpr int64_t lanes = LANES<Real>;
     for (int64_t x = 0; x < pitch; x += 2 * lanes) {
         Vector<Real> sum[GROUP][2] = {};
