@@ -1,4 +1,4 @@
-"""Compiles every ``cpu_kernel.c`` and ``cpu_kernel.cpp`` into one library. Standard library only: ``setup.py`` runs it.
+"""Compiles every ``cpu_kernel.cpp`` into one library. Standard library only: ``setup.py`` runs it.
 
 Each kernel is compiled once per instruction set, with a suffix to its names, and the loader picks by the processor.
 C++ is used for its templates alone: the C compiler links, and no library of C++ is asked for.

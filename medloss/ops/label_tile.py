@@ -13,7 +13,7 @@ from medloss.ops.misfits import dtype_misfits
 
 ACTIVATIONS = {"none": 0, "sigmoid": 1, "softmax": 2}
 TYPES = {torch.float32: 0, torch.float64: 0, torch.bfloat16: 1, torch.float16: 2}
-"""Codes of the input's types, as in native.h; the arithmetic is in float32, or float64 for double."""
+"""Codes of the input's types, as in half_precision.hpp; the arithmetic is in float32, or float64 for double."""
 MAX_CLASSES = 1024
 
 

@@ -172,7 +172,8 @@ def test_it_is_built_once_for_its_owner_alone_and_says_so(
 
 def with_template(ops: Path) -> None:
     (ops / "nth_largest").mkdir()
-    shutil.copy(OPS / "native.hpp", ops)
+    for path in OPS.glob("*.hpp"):
+        shutil.copy(path, ops)
     (ops / "nth_largest" / "cpu_kernel.cpp").write_text(TEMPLATE)
 
 

@@ -7,7 +7,7 @@
 namespace {
 
 /* exp(y), to its ends. */
-inline float whole_exp(float y) { return y > 88.0f ? INFINITY : y < -87.0f ? 0.0f : exp_f32(y); }
+inline float whole_exp(float y) { return y > 88.0f ? INFINITY : y < -87.0f ? 0.0f : exp_of(y); }
 inline double whole_exp(double y) { return exp(y); }
 
 /* exp(y) - 1; the series where the difference would cancel. NaN and what overflows stay. */
@@ -28,7 +28,7 @@ inline double expm1_of(double y) { return expm1(y); }
 
 /* log(1 + z) of a z of at least 0. */
 inline float log1p_of(float z) {
-    const float near = log1p_unit_f32(z < 1.0f ? z : 1.0f), far = log_from_one_f32(z > 0.0f ? 1.0f + z : 1.0f);
+    const float near = log1p_unit(z < 1.0f ? z : 1.0f), far = log_from_one(z > 0.0f ? 1.0f + z : 1.0f);
     return z <= 1.0f ? near : z > 1.0f ? far : z;
 }
 
