@@ -91,9 +91,10 @@ void find_others(const Volume<Real> *v, const Tile<Real> *t, PowerRows<Real> *r)
             if (vanishes(others[i])) sure[i] = r->log_norm[i] + top[i] - log_others(v, t, i);
 }
 
-/* The probabilities of class c; of a likelihood also -log p in `yes` and, where asked for, -log(1 - p) in `no`. */
+/* The probabilities of class c; of a likelihood also -log p in `yes` and, where asked for, -log(1 - p) in `no`, and
+ * with `complement` 1 - p in `q`. */
 template <typename Real>
-Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> *r, int64_t c) {
+Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> *r, int64_t c, int complement) {
     const Volume<Real> *v = &f->volume;
     const int64_t n = t->n;
     const Real *__restrict z = t->p + c * t->step, *__restrict scale = t->scale, *__restrict top = t->top;
@@ -129,7 +130,7 @@ Real *probabilities(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> 
         return p;
     }
     for (int64_t i = 0; i < n; ++i) p[i] *= scale[i];
-    if (f->regions) complements(v, t, c, p, q);
+    if (complement) complements(v, t, c, p, q);
     const Real *__restrict log_norm = r->log_norm;
     if (!has_once(f))
 #pragma omp simd

@@ -41,11 +41,13 @@ void likelihood_slopes(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Rea
     const int64_t n = t->n;
     const Real *powers = cotangent + (f->regions ? COLUMNS : 0), *__restrict w = t->weight;
     const Real own = powers[0], other = f->both ? powers[1] : 0;
+    if (has_once(f)) { /* and no class has a part in h */
+        const Real *__restrict once = r->no;
+        for (int64_t i = 0; i < n; ++i) k[i] = w[i] > 0 && m[i] != 0 ? w[i] * m[i] * own * once[i] : 0;
+        return;
+    }
     const int one = bases(f, t, r, p, m);
-    if (has_once(f))
-        memcpy(k, r->no, sizeof(Real) * (size_t)n);
-    else
-        power_slopes(f->exponent, n, r->yes, k);
+    power_slopes(f->exponent, n, r->yes, k);
     if (f->both && !one) power_slopes(f->exponent, n, r->no, h);
     if (!f->both)
         for (int64_t i = 0; i < n; ++i) h[i] = 0;
@@ -121,7 +123,7 @@ void write_gradient(const Powers<Real> *f, Tile<Real> *t, PowerRows<Real> *r, co
     for (int64_t i = 0; i < n; ++i) shared[i] = other[i] = r->own[i] = 0;
     for (int64_t c = 0; c < v->classes; ++c) {
         const Real *from = cotangent + (t->b * v->classes + c) * columns;
-        const Real *__restrict p = probabilities(f, t, r, c), *__restrict k = r->k, *__restrict h = r->h;
+        const Real *__restrict p = probabilities(f, t, r, c, 0), *__restrict k = r->k, *__restrict h = r->h;
         Real *__restrict u = r->u + c * t->step;
         const Real *__restrict q = r->q;
         members(v, t, c, r->member);

@@ -35,10 +35,19 @@ void add_powers(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> *r, 
                 double *row) {
     const int64_t n = t->n;
     const int once = has_once(f);
-    const Real *__restrict w = t->weight, *yes = once ? r->once : r->yes, *no = one || !f->both ? yes : r->no;
+    const Real *__restrict w = t->weight, *yes = once ? r->once : r->yes, *no = one ? yes : r->no;
     if (!once) powers(f->exponent, n, r->yes, nullptr);
     if (f->both && !one) powers(f->exponent, n, r->no, nullptr);
     Real own = 0, other = 0;
+    if (!f->both) {
+#pragma omp simd reduction(+ : own)
+        for (int64_t i = 0; i < n; ++i) {
+            const Real part = w[i] * m[i], y = part * yes[i];
+            own += part != 0 ? y : 0;
+        }
+        row[TRUE_POWERS] += (double)own;
+        return;
+    }
 #pragma omp simd reduction(+ : own, other)
     for (int64_t i = 0; i < n; ++i) {
         const Real part = w[i] * m[i], rest = w[i] * (1 - m[i]), y = part * yes[i], x = rest * no[i];
@@ -46,7 +55,7 @@ void add_powers(const Powers<Real> *f, const Tile<Real> *t, PowerRows<Real> *r, 
         other += rest != 0 ? x : 0;
     }
     row[TRUE_POWERS] += (double)own;
-    row[FALSE_POWERS] += f->both ? (double)other : 0;
+    row[FALSE_POWERS] += (double)other;
 }
 
 template <typename Real>
@@ -58,7 +67,7 @@ void add_tile(const Powers<Real> *f, Tile<Real> *t, PowerRows<Real> *r, double *
     for (int64_t i = 0; i < t->n; ++i) voxels += (double)t->weight[i];
     for (int64_t c = 0; c < v->classes; ++c) {
         double *row = sums + c * POWER_COLUMNS;
-        const Real *p = probabilities(f, t, r, c), *m = r->member;
+        const Real *p = probabilities(f, t, r, c, f->regions), *m = r->member;
         members(v, t, c, r->member);
         row[VOXELS] += voxels;
         if (f->regions && f->likelihood)
