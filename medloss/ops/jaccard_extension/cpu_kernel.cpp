@@ -24,39 +24,55 @@ struct Work {
     int streams; /* whether the gradient is so large that it goes past the caches */
 };
 
-/* p - m, which for a hard m is either probability and no difference. */
-inline float error_at(const Tile<float> *t, int64_t c, int64_t i, float p, float m) {
-    const float q = t->q ? t->q[c * t->step + i] : t->sure && t->certain[i] == c ? t->rest[i] * t->scale[i] : 1 - p;
-    return p * (1 - m) - q * m;
+/* `use(i, error)` for each voxel of the tile with p - m, which for a hard m is either probability and no difference. */
+template <typename Use>
+inline __attribute__((always_inline)) void each_error(const Tile<float> *t, int64_t c, const float *__restrict m,
+                                                      Use use) {
+    const int64_t n = t->n;
+    const float *__restrict p = t->p + c * t->step, *__restrict q = t->q ? t->q + c * t->step : nullptr;
+    const float *__restrict scale = t->scale, *__restrict rest = t->rest;
+    const int32_t *__restrict certain = t->certain, own_class = (int32_t)c;
+    if (q)
+        for (int64_t i = 0; i < n; ++i) use(i, p[i] * scale[i] * (1 - m[i]) - q[i] * m[i]);
+    else if (t->sure)
+        for (int64_t i = 0; i < n; ++i) {
+            const float at = p[i] * scale[i], others = rest[i] * scale[i], lack = 1 - at;
+            use(i, at * (1 - m[i]) - (certain[i] == own_class ? others : lack) * m[i]);
+        }
+    else
+        for (int64_t i = 0; i < n; ++i) {
+            const float at = p[i] * scale[i];
+            use(i, at * (1 - m[i]) - (1 - at) * m[i]);
+        }
 }
 
 /* Errors of the tile in class c, of the members m. */
 inline void tile_errors(const Work *work, const Tile<float> *t, int64_t c, const float *__restrict m,
                         float *__restrict out) {
-    const float *__restrict p = t->p + c * t->step, *__restrict scale = t->scale;
+    const float *__restrict p = t->p + c * t->step;
     if (work->v.activation == HINGE)
         for (int64_t i = 0; i < t->n; ++i) {
             const float e = 1 - p[i] * (2 * m[i] - 1);
             out[i] = e < 0 ? 0 : e;
         }
     else
-        for (int64_t i = 0; i < t->n; ++i) out[i] = fabsf(error_at(t, c, i, p[i] * scale[i], m[i]));
+        each_error(t, c, m, [out](int64_t i, float error) { out[i] = fabsf(error); });
 }
 
 /* What the error of class c adds to dL/dp: the step, with the sign of dL/dp, times a factor. */
 inline void tile_slopes(const Work *work, const Tile<float> *t, int64_t c, const float *__restrict m,
                         const step_t *step, float factor, float *__restrict out) {
-    const float *__restrict p = t->p + c * t->step, *__restrict scale = t->scale;
+    const float *__restrict p = t->p + c * t->step;
     if (work->v.activation == HINGE)
         for (int64_t i = 0; i < t->n; ++i) {
             const float side = 2 * m[i] - 1, e = 1 - p[i] * side;
             out[i] = e <= 0 ? 0 : e == e ? -side * step[i] * factor : e;
         }
     else
-        for (int64_t i = 0; i < t->n; ++i) {
-            const float error = error_at(t, c, i, p[i] * scale[i], m[i]);
-            out[i] = error > 0 ? step[i] * factor : error < 0 ? -step[i] * factor : error;
-        }
+        each_error(t, c, m, [=](int64_t i, float error) {
+            const float up = step[i] * factor, down = error < 0 ? -up : error;
+            out[i] = error > 0 ? up : down;
+        });
 }
 
 /* The sweep that writes errors into rows of entries. */
