@@ -148,13 +148,14 @@ cuda:
 cuda-first cuda-second: cuda-%:
 	PYTHON="$(PYTHON)" bash benchmarks/on_gpu.sh $* "$(OUT)/$*"
 
-# A library of its own, in its own cache; it needs gcc's run-time library for addresses in the process from the start.
+# A library of its own, in its own cache; it needs gcc's run-time library for addresses in the process from the start, and
+# that of C++ with it: torch throws.
 # TESTS=... runs fewer. Slow tests build libraries or compile graphs, which tells nothing about the kernels.
 TESTS ?= tests/ops
 SANITIZED := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1
 sanitize: $(STAMP)
 	MEDLOSS_CACHE="$(CURDIR)/build/sanitized" MEDLOSS_BUILD_FLAGS="$(SANITIZED)" PYTHONMALLOC=malloc \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libstdc++.so)" \
 		$(BIN)/python -m pytest $(TESTS) --ignore=tests/ops/triton --ignore=tests/ops/test_library.py -m "not slow"
 
 # The wheel is built from the source distribution. libgomp is not put into it: torch has brought one into the process, and
