@@ -22,15 +22,13 @@ struct Task {
     Real *out;
 };
 
-/* Weighted, in eight parts. */
+/* The sum of a row times its weights, in eight parts as that without them. */
 template <typename Real>
 double weighed(const Real *value, const Real *weight, int64_t size) {
     double lane[8] = {0}, total = 0; /* in a fixed order that vectors can take */
     for (int64_t i = 0; i < size; i += 8)
-        for (int64_t l = 0; l < least(8, size - i); ++l) {
-            const double one = (double)value[i + l] * (weight ? (double)weight[i + l] : 1);
-            lane[l] += !weight || weight[i + l] > 0 ? one : 0;
-        }
+        for (int64_t l = 0; l < least(8, size - i); ++l)
+            lane[l] += weight[i + l] > 0 ? (double)value[i + l] * (double)weight[i + l] : 0;
     for (int l = 0; l < 8; ++l) total += lane[l];
     return total;
 }
@@ -85,7 +83,8 @@ struct Sweep {
         for (int image = 0; image < 2; ++image) {
             d[image] = descriptor(image, z, y, x, size);
             d[image].measure();
-            if (t.noise) t.noise[3 * z + image] += weighed(d[image].noise, weight, size);
+            const Real *noise = d[image].noise;
+            if (t.noise) t.noise[3 * z + image] += weight ? weighed(noise, weight, size) : row_sum(noise, size);
             else d[image].describe(t.mean[image]);
         }
         if (t.noise) {
@@ -94,7 +93,7 @@ struct Sweep {
         } else if (!t.out) {
             penalties(d[0], d[1], t.absolute, value);
             if (weight) each_entry(size, [=](int64_t i) { value[i] = weight[i] > 0 ? value[i] * weight[i] : 0; });
-            if (t.sums) t.sums[z] += weighed(value, (const Real *)nullptr, size);
+            if (t.sums) t.sums[z] += row_sum(value, size);
         } else {
             const Real *grad = t.grad ? t.grad + at : nullptr, all = t.all;
             each_entry(size, [=](int64_t i) {
