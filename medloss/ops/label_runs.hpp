@@ -10,7 +10,7 @@ enum { RUN = 8 };
 
 /* `many(i)` for eight voxels of one class from i on, as most neighbours are, and `one(i)` for each of the others. */
 template <typename Many, typename One>
-inline __attribute__((always_inline)) void by_runs(const int32_t *label, int64_t n, Many many, One one) {
+MEDLOSS_INLINE void by_runs(const int32_t *label, int64_t n, Many many, One one) {
     int64_t i = 0;
     for (; i + RUN <= n; i += RUN) {
         int32_t differ = 0;

@@ -14,6 +14,11 @@
 #include "native.h"
 #include "numbers.hpp"
 
+/* What holds vectors, or whose arguments become constants, is inlined before all else. Of a lambda, behind its
+ * parameters: INLINED. */
+#define MEDLOSS_INLINED __attribute__((always_inline))
+#define MEDLOSS_INLINE inline MEDLOSS_INLINED
+
 /* A function of a row by itself: within a larger one the compiler keeps its pointers in memory. */
 #define MEDLOSS_APART __attribute__((noinline))
 

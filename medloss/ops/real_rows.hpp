@@ -8,8 +8,8 @@ namespace {
 
 /* A row of a type, from entry `at` on and `stride` apart, widened. */
 template <typename Real>
-inline __attribute__((always_inline)) void load_row(const void *input, int64_t type, int64_t at, int64_t stride,
-                                                    int64_t n, Real *__restrict out) {
+MEDLOSS_INLINE void load_row(const void *input, int64_t type, int64_t at, int64_t stride,
+                             int64_t n, Real *__restrict out) {
     const uint16_t *__restrict half = (const uint16_t *)input + at;
     const Real *__restrict own = (const Real *)input + at;
     if (type == REAL_BF16)
@@ -22,8 +22,8 @@ inline __attribute__((always_inline)) void load_row(const void *input, int64_t t
 
 /* The same, rounded to a type. */
 template <typename Real>
-inline __attribute__((always_inline)) void round_row(const Real *__restrict row, int64_t n, int64_t type, int64_t at,
-                                                     int64_t stride, void *__restrict out) {
+MEDLOSS_INLINE void round_row(const Real *__restrict row, int64_t n, int64_t type, int64_t at,
+                              int64_t stride, void *__restrict out) {
     uint16_t *__restrict half = (uint16_t *)out + at;
     Real *__restrict own = (Real *)out + at;
     if (type == REAL_BF16)

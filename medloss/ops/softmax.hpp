@@ -47,8 +47,8 @@ inline void ask_ahead(const SoftmaxRows<Real> *s, int64_t c) {
 /* Two classes at once, so that the sums are loaded and stored half as often. `careful`: 1 where the largest logit is
  * taken off, 2 where logits of minus infinity are made finite, too. */
 template <typename Real>
-inline __attribute__((always_inline)) void exp_rows(const SoftmaxRows<Real> *s, int weighted, int careful, int stored,
-                                                    int pulls) {
+MEDLOSS_INLINE void exp_rows(const SoftmaxRows<Real> *s, int weighted, int careful, int stored,
+                             int pulls) {
     const int64_t n = s->n;
     const Real *__restrict w = s->weight, *__restrict top = s->top;
     Real *__restrict norm = s->norm, *__restrict pull = s->pull;

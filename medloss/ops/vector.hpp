@@ -4,10 +4,6 @@
 
 #include "native.hpp"
 
-/* What holds vectors is inlined before all else, or they lie in memory. Of a lambda, behind its parameters: INLINED. */
-#define MEDLOSS_INLINED __attribute__((always_inline))
-#define MEDLOSS_INLINE inline MEDLOSS_INLINED
-
 namespace {
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -26,8 +26,8 @@ struct Work {
 
 /* `use(i, error)` for each voxel of the tile with p - m, which for a hard m is either probability and no difference. */
 template <typename Use>
-inline __attribute__((always_inline)) void each_error(const Tile<float> *t, int64_t c, const float *__restrict m,
-                                                      Use use) {
+MEDLOSS_INLINE void each_error(const Tile<float> *t, int64_t c, const float *__restrict m,
+                               Use use) {
     const int64_t n = t->n;
     const float *__restrict p = t->p + c * t->step, *__restrict q = t->q ? t->q + c * t->step : nullptr;
     const float *__restrict scale = t->scale, *__restrict rest = t->rest;

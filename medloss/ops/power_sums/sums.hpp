@@ -3,9 +3,9 @@ namespace {
 
 /* What region_sums knows of a class; beside likelihoods its errors too, for which `q` is 1 - p. */
 template <typename Real>
-inline __attribute__((always_inline)) void add_region(const Tile<Real> *t, const Real *__restrict p,
-                                                      const Real *__restrict q, const Real *__restrict m, int errors,
-                                                      double *row) {
+MEDLOSS_INLINE void add_region(const Tile<Real> *t, const Real *__restrict p,
+                               const Real *__restrict q, const Real *__restrict m, int errors,
+                               double *row) {
     const int64_t n = t->n;
     const Real *__restrict w = t->weight;
     Real overlap = 0, input = 0, target = 0, p_squares = 0, t_squares = 0, missed = 0;

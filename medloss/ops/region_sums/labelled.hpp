@@ -16,9 +16,9 @@ void take_away_own(Tile<Real> *t) {
 /* Sums over the voxels of what every class has: w p and, where asked for, w p p, and with `negatives` w (1 - p) of the
  * voxels of other classes. Two classes at once, so that their sums do not wait for themselves. */
 template <typename Real>
-inline __attribute__((always_inline)) void add_classes(const Regions<Real> *s, const Tile<Real> *t,
-                                                       RegionRows<Real> *r, int input, int squares, int negatives,
-                                                       double *partial) {
+MEDLOSS_INLINE void add_classes(const Regions<Real> *s, const Tile<Real> *t,
+                                RegionRows<Real> *r, int input, int squares, int negatives,
+                                double *partial) {
     const int64_t n = t->n;
     const Real *__restrict inverse = r->inverse, *__restrict unit = t->scale, *__restrict w = t->weight;
     const int32_t *__restrict label = t->label;
@@ -71,16 +71,16 @@ void weigh_errors(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> 
 /* Adds each voxel to its class. Neighbours are mostly of one class: they go to different lanes, so that no sum waits
  * for the one before. */
 template <typename Real>
-inline __attribute__((always_inline)) void scatter(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
-                                                   const Real *__restrict f, int likelihood, int focal, int missed,
-                                                   int squares) {
+MEDLOSS_INLINE void scatter(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
+                            const Real *__restrict f, int likelihood, int focal, int missed,
+                            int squares) {
     const int64_t n = t->n, pitch = (s->volume.classes + 1) * PER_LANE;
     const Real *__restrict w = t->weight, *__restrict own = r->own, *__restrict nll = r->nll,
                            *__restrict other = r->other, *__restrict missed_squares = r->slope,
                            *__restrict own_squares = r->member;
     const int32_t *__restrict label = t->label;
     double *__restrict lanes = r->lanes + PER_LANE; /* behind those of no class */
-    const auto add = [&](double *row, auto at) __attribute__((always_inline)) {
+    const auto add = [&](double *row, auto at) MEDLOSS_INLINED {
         row[0] += at(w);
         row[1] += at(own);
         if (likelihood) row[2] += at(nll);
@@ -91,14 +91,14 @@ inline __attribute__((always_inline)) void scatter(const Regions<Real> *s, Tile<
     };
     by_runs(
         label, n,
-        [&](int64_t i) __attribute__((always_inline)) {
+        [&](int64_t i) MEDLOSS_INLINED {
             add(lanes + label[i] * PER_LANE, [i](const Real *x) {
                 double part[4];
                 for (int k = 0; k < 4; ++k) part[k] = (double)x[i + k] + (double)x[i + 4 + k];
                 return (part[0] + part[2]) + (part[1] + part[3]);
             });
         },
-        [&](int64_t i) __attribute__((always_inline)) {
+        [&](int64_t i) MEDLOSS_INLINED {
             add(lanes + (i % LANES) * pitch + label[i] * PER_LANE, [i](const Real *x) { return (double)x[i]; });
         });
 }

@@ -24,7 +24,7 @@ void load_own_slopes(Tile<Real> *t, RegionRows<Real> *r) {
     const Real *coefficients = r->coefficients;
     const int32_t *label = t->label;
     Real *own = r->own;
-    const auto load = [=](int64_t first, int64_t count) __attribute__((always_inline)) {
+    const auto load = [=](int64_t first, int64_t count) MEDLOSS_INLINED {
         const Real *row = coefficients + label[first] * PER_CLASS, slope = row[OWN], yes = row[YES];
         for (int64_t i = first; i < first + count; ++i) own[i] = own[i] * slope - yes;
     };
@@ -44,7 +44,7 @@ struct ClassSlopes {
     }
 
     /* d where the class is the true one, from p and 1 - p. */
-    inline __attribute__((always_inline)) Real of_own(Real p, Real q, int squares) const {
+    MEDLOSS_INLINE Real of_own(Real p, Real q, int squares) const {
         return p * (squares ? own + (curve * p - off * q) : own) - yes;
     }
 };
@@ -53,9 +53,9 @@ struct ClassSlopes {
  * `sum`. Class by class, as vectors: a voxel has many coefficients, and to fetch each by its label takes longer. Two
  * classes at once, so that sums are loaded and stored half as often. */
 template <typename Real>
-inline __attribute__((always_inline)) void load_bent_slopes(const Regions<Real> *s, Tile<Real> *t,
-                                                            RegionRows<Real> *r, int squares,
-                                                            Real *__restrict sum) {
+MEDLOSS_INLINE void load_bent_slopes(const Regions<Real> *s, Tile<Real> *t,
+                                     RegionRows<Real> *r, int squares,
+                                     Real *__restrict sum) {
     const int64_t n = t->n, classes = s->volume.classes;
     const Real *__restrict other = r->other, *__restrict unit = t->scale;
     const int32_t *__restrict label = t->label;
@@ -106,8 +106,8 @@ int own_slope(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, int cu
 /* The rows of the gradient. With `sure` their sums but that of the certain class go to `rest`, and no row is stored.
  */
 template <typename Real>
-inline __attribute__((always_inline)) void write_rows(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
-                                                      int curved, int sure, void *out) {
+MEDLOSS_INLINE void write_rows(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
+                               int curved, int sure, void *out) {
     const int64_t n = t->n;
     const Real *__restrict inverse = r->inverse, *__restrict unit = t->scale, *__restrict own = r->own;
     const Real *__restrict w = t->weight, *__restrict total = r->pull;
@@ -115,7 +115,7 @@ inline __attribute__((always_inline)) void write_rows(const Regions<Real> *s, Ti
     Real *__restrict rest = t->rest;
     if (sure) memset(rest, 0, sizeof(Real) * (size_t)n);
     /* the gradient of one class at a voxel, from its exponential */
-    const auto slope_at = [=](const ClassSlopes<Real> &by, Real e, int64_t i) __attribute__((always_inline)) {
+    const auto slope_at = [=](const ClassSlopes<Real> &by, Real e, int64_t i) MEDLOSS_INLINED {
         const int is_own = label[i] == by.label;
         const Real bend = curved ? by.twice * (e * unit[i]) : 0, mine = own[i];
         const Real bent = curved ? by.base + (is_own ? 0 : bend) : by.base;

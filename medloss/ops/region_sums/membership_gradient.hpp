@@ -35,7 +35,7 @@ struct Slope {
 
     /* dL/dp where there are `squares`, two `sides` of a difference, or slopes that are far apart (`uneven`). */
     template <bool uneven, bool squares, bool sides>
-    inline __attribute__((always_inline)) Real at(Real p, Real q, Real m) const {
+    MEDLOSS_INLINE Real at(Real p, Real q, Real m) const {
         if constexpr (!uneven) return of_others + more * m;
         const Real each = of_others * (1 - m) + of_own * m, error = error_of(p, q, m);
         Real slope = more == 0 ? of_others : each; /* which is enough where they are alike */
@@ -94,8 +94,8 @@ void slopes(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, co
 /* The softmax's rows from h and its sum over the classes. With `sure` their sums but that of the certain class go to
  * `rest`, from which that class's gradient is made. */
 template <typename Real>
-inline __attribute__((always_inline)) void mix_rows(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
-                                                    int sure, void *out) {
+MEDLOSS_INLINE void mix_rows(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r,
+                             int sure, void *out) {
     const int64_t n = t->n;
     const Real *__restrict w = t->weight, *__restrict pull = r->pull;
     const int32_t *__restrict certain = t->certain;

@@ -102,7 +102,7 @@ void distance(const Regions<Real> *s, const Tile<Real> *t, RegionRows<Real> *r, 
 /* p - m, which for a hard m is either probability and no difference; of a soft one it is 0 where they are equal. `q` is
  * 1 - p. All three are arguments: where a condition decided what is read from memory, the loop would be no vectors. */
 template <typename Real>
-inline __attribute__((always_inline)) Real error_of(Real p, Real q, Real m) {
+MEDLOSS_INLINE Real error_of(Real p, Real q, Real m) {
     const Real soft = p - m, hard = m == 1 ? -q : soft;
     return m == 0 ? p : hard;
 }

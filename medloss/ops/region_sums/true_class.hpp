@@ -64,7 +64,7 @@ void sharpen(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *r, int lik
 /* From exponentials to probabilities of the true class, and their complements; returns whether one is near 0 or 1, as
  * that of a voxel of no class is. */
 template <typename Real>
-inline __attribute__((always_inline)) int scale_own(Tile<Real> *t, RegionRows<Real> *r, int complements) {
+MEDLOSS_INLINE int scale_own(Tile<Real> *t, RegionRows<Real> *r, int complements) {
     const int64_t n = t->n;
     const Real *__restrict unit = t->scale;
     Real *__restrict own = r->own, *__restrict other = r->other;
