@@ -46,10 +46,13 @@ LENGTHS = ("train.minutes", "train.steps", "train.epochs")
 """The keys of a training's length, each of which wins over those behind it."""
 
 
-def losses(kind: str, complete: Callable[[LossMapping], LossMapping] | None = None) -> pydantic.AfterValidator:
+def losses(
+    kind: str, complete: Callable[[LossMapping], LossMapping] | None = None, chosen: str | None = None
+) -> pydantic.AfterValidator:
     """Checks a configuration field that holds losses of ``kind`` ("label", "image", "field" or "points").
 
-    ``complete`` may add the options that an application knows, before the mapping is checked.
+    ``complete`` may add the options that an application knows, before the mapping is checked. ``chosen`` is a name that
+    stands for losses that the application chooses itself: alone, and without options.
 
     >>> class Config(Model):
     ...     loss: Annotated[LossMapping, losses("label")] = {}
@@ -58,6 +61,10 @@ def losses(kind: str, complete: Callable[[LossMapping], LossMapping] | None = No
     def check(mapping: LossMapping) -> LossMapping:
         from medloss.config import build_loss  # imports torch: only when a configuration is read
 
+        if chosen is not None and chosen in mapping:
+            if len(mapping) > 1 or mapping[chosen]:
+                raise ValueError(f"{chosen} chooses the losses itself: it takes no options, and no loss beside it")
+            return {chosen: {}}
         completed = complete(mapping) if complete is not None else mapping
         if completed:
             build_loss(completed, kind=kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -16,6 +16,12 @@ from medloss.apps.registration.network_config import Network
 Positive = Annotated[float, pydantic.Field(gt=0, le=1000)]
 Millimetres = Annotated[float, pydantic.Field(ge=0.01, le=1000)]
 Factor = Annotated[float, pydantic.Field(ge=1, le=1000)]
+AUTO: dict[str, Any] = {"auto": {}}
+"""Image losses of a pair that are chosen by the images: `ALIKE` or `UNLIKE`."""
+ALIKE: dict[str, Any] = {"lncc": {"kernel_size": 7, "border": "renormalise"}}
+"""For images that look alike."""
+UNLIKE: dict[str, Any] = {"global_mutual_information": {}}
+"""For other images."""
 CONTROL_MM = 2.0
 """Of the grid that carries a displacement, by default."""
 
@@ -108,7 +114,7 @@ class Affine(Model):
         if not image:
             return self.model_copy(update={"model": "none"})
         wide = {"lncc": {"kernel_size": 11, "border": "renormalise"}}
-        return self.model_copy(update={"loss": wide if by_lncc(image) else {"global_mutual_information": {}}})
+        return self.model_copy(update={"loss": wide if by_lncc(image) else UNLIKE})
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Affine:
@@ -139,11 +145,26 @@ class Search(Model):
     """Window in which intensities are normalised, in voxels."""
 
 
-class PairConfig(_Registration):
-    """``medloss register pair``: optimisation of one pair, coarse to fine, without training.
+class PairLosses(Losses):
+    """Losses by what they see, as those of ``register train``; a group that is left out keeps its default.
 
-    For images of unlike modalities one override is enough: ``loss.image=global_mutual_information``.
+    ``image: auto`` chooses by the images, and the run folder says what and why. Images that look alike are compared by
+    LNCC (windows of 7 voxels), which bears other brightness and contrast, even reversed; others, such as T1 and T2 or
+    MR and CT, by global mutual information. After the affine stage by LNCC, images look alike where their correlation
+    in small windows has the same sign nearly everywhere. A loss that is named is taken as it is.
     """
+
+    image: Annotated[LossMapping, losses("image", chosen="auto")] = AUTO
+    """Losses of the moved and the fixed image; ``auto`` chooses, see above."""
+    field: Annotated[LossMapping, losses("field")] = {
+        "diffusion": {"weight": 0.25, "stencil": "forward"},
+        "jacobian": {"weight": 100.0, "penalty": "hinge", "margin": 0.1, "stencil": "central"},
+    }
+    """Losses of the field, in mm."""
+
+
+class PairConfig(_Registration):
+    """``medloss register pair``: optimisation of one pair, coarse to fine, without training."""
 
     transform: Literal["ddf", "dvf"] = "ddf"
     """``ddf``: a displacement field, which the losses prevent from folding; ``dvf``: a stationary velocity field that
@@ -188,13 +209,7 @@ class PairConfig(_Registration):
     regularise: Literal["displacement", "velocity"] = "displacement"
     """Which field the losses of ``field`` see: the displacement or the velocity."""
     read: Reading = Reading()
-    loss: Losses = Losses(
-        image={"lncc": {"kernel_size": 7, "border": "renormalise"}},
-        field={
-            "diffusion": {"weight": 0.25, "stencil": "forward"},
-            "jacobian": {"weight": 100.0, "penalty": "hinge", "margin": 0.1, "stencil": "central"},
-        },
-    )
+    loss: PairLosses = PairLosses()
 
     def control_mm(self, voxel: float, finest: float) -> float:
         """The voxel of the grid that carries the field at a level, in mm.
@@ -214,9 +229,12 @@ class PairConfig(_Registration):
 
     @pydantic.field_validator("loss", mode="before")
     @classmethod
-    def _keep_default_groups(cls, loss: object) -> object:
-        # who names only one group means to change that one
-        return {**cls.model_fields["loss"].default.model_dump(), **loss} if isinstance(loss, dict) else loss
+    def _of_any_losses(cls, loss: object) -> object:
+        return loss.model_dump() if isinstance(loss, Losses) else loss
+
+    def with_image(self, image: LossMapping) -> PairConfig:
+        """With these image losses."""
+        return self.model_copy(update={"loss": self.loss.model_copy(update={"image": image})})
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> PairConfig:

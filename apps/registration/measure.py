@@ -27,6 +27,7 @@ DEFINITIONS = {
     "field moves",
     "landmarks": "number of landmark pairs",
     "dice_before": "Dice before the registration: the headers trusted, or box laid over box with initialise: resize",
+    "image_loss": "what loss.image: auto chose, and why",
     "ncc_before": "Pearson's correlation of the fixed and the moving intensities before registration, where both are",
     "ncc": "Pearson's correlation of the fixed and the moved intensities on the fixed grid, where both are",
     "seconds": "wall time of the registration, files and pictures excluded",

@@ -39,6 +39,7 @@ def optimise(
     config: PairConfig,
     report: Report | None = None,
     start: Tensor | None = None,
+    back: Tensor | None = None,
 ) -> tuple[Tensor, History]:
     """The displacement that the losses ask for, and how it came about.
 
@@ -47,17 +48,17 @@ def optimise(
         report: called after each iteration with its row of the history.
         start: a displacement to begin with, ``(1, 3, *fixed)`` in voxels; without one the discrete search finds it,
             where the configuration asks for that.
+        back: the same from the moving to the fixed image; by default the inverse of ``start``.
     Returns:
         The displacement ``(1, 3, *fixed)`` in voxels, which folds nowhere unless ``config.unfold`` is none; and one row
         per iteration: its level, its number, whether it went backward, and every loss term, raw and weighted.
     """
-    backward: Tensor | None = None
     if start is None and config.search.use and by_lncc(config.loss.image):
-        start, backward = search(views, config.search)
-    elif start is not None and config.symmetric:
-        backward = invert(start)
+        start, back = search(views, config.search)
+    elif start is not None and back is None and config.symmetric:
+        back = invert(start)
     run = _Run(views, spacing, config, report)
-    found = run.displacement(start, backward)
+    found = run.displacement(start, back)
     if config.unfold != "none":
         found, _ = unfold(found, one_sided=config.unfold == "one_sided")
     return found, run.history

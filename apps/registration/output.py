@@ -60,6 +60,8 @@ def write_pair(
     save_volume(folder / "jacobian.nii.gz", jacobian.astype(np.float32), fixed)
     save_displacement(folder / "inverse_field.nii.gz", result.inverse_ddf.numpy(), moving.affine)
     metrics: dict[str, Any] = {"case": pair.name, "labels": []}
+    if result.chosen is not None:
+        metrics["image_loss"] = result.chosen.why
     if result.moved_label is not None:
         save_volume(folder / "moved_label.nii.gz", _channels_last(result.moved_label), fixed)
         metrics["labels"] = _overlaps(pair, result, at_first.label)

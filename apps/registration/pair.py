@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from medloss.apps.common.output import RunFolder, opened_first, write_csv
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import DEFAULT, Reading
 from medloss.apps.registration.affine import World, find_affine
-from medloss.apps.registration.config import PairConfig, by_lncc
+from medloss.apps.registration.alike import choose, verdict
+from medloss.apps.registration.config import ALIKE, AUTO, PairConfig
 from medloss.apps.registration.data import load_map
 from medloss.apps.registration.evaluate import report_pair
 from medloss.apps.registration.geometry import INITIALISERS
@@ -28,13 +30,10 @@ from medloss.apps.registration.losses import RegistrationLoss
 from medloss.apps.registration.optimise import Report, optimise
 from medloss.apps.registration.output import Pair, as_tensor, write_pair
 from medloss.apps.registration.pair_views import Side, label_classes, views_of, visible, without_initial
-from medloss.apps.registration.result import Geometry, PairResult, conclude
+from medloss.apps.registration.result import Chosen, Geometry, PairResult, conclude
+from medloss.apps.registration.search import search
 from medloss.apps.registration.transform import ToDisplacement
-
-LEAST_CORRELATION = 0.2
-"""Of the fixed and the moved intensities: below it two images of one modality show nothing in common."""
-SAME_MODALITY = 0.7
-"""Images of one modality end above it (.93 and more on all development pairs), T1 and T2 of one person below (.52)."""
+from medloss.apps.registration.views import Views
 
 
 def register(
@@ -57,7 +56,7 @@ def register(
     Args:
         fixed, moving: intensities ``(i, j, k)``, each on its own grid; sizes may differ and need be multiples of
             nothing.
-        config: how; the defaults suit two images of one modality whose headers roughly agree.
+        config: how; the defaults suit two images of one body part whose headers roughly agree.
         fixed_affine, moving_affine: 4 x 4, voxel to RAS mm; by default 1 mm voxels, and the moving image on the fixed
             grid.
         fixed_label, moving_label: integer label maps ``(i, j, k)`` on the grids of their images, seen by label losses.
@@ -79,14 +78,53 @@ def register(
         Side(fixed.to(device), _on(device, seen[0]), _on(device, mask), marks[0]),
         Side(moving.to(device), _on(device, seen[1]), _on(device, moving_mask), marks[1]),
     )
-    initial = _initial(sides[0], sides[1], fixed_affine, moving_affine, config, affine=start is None)
-    geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.shape), initial)
-    begun = None if start is None else without_initial(start.to(device), geometry)
-    views = views_of(sides[0], sides[1], geometry)
+    config, chosen, laid = _with_losses(config, *sides, fixed_affine, moving_affine, _on(device, start))
     torch.manual_seed(config.seed)
-    ddf, history = optimise(views, spacing_of(fixed_affine), config, report, begun)
-    found = conclude(ddf, ToDisplacement("ddf"), sides[1].image, moving_label, geometry)
-    return found._replace(history=history)
+    ddf, history = optimise(laid.views, spacing_of(fixed_affine), config, report, laid.start, laid.back)
+    found = conclude(ddf, ToDisplacement("ddf"), sides[1].image, moving_label, laid.geometry)
+    return found._replace(history=history, chosen=chosen)
+
+
+class _Laid(NamedTuple):
+    """Two images laid over each other by the initial map: what is optimised, and where from, both ways."""
+
+    geometry: Geometry
+    views: Views
+    start: Tensor | None
+    back: Tensor | None = None
+
+
+def _with_losses(
+    config: PairConfig,
+    fixed: Side,
+    moving: Side,
+    fixed_affine: np.ndarray,
+    moving_affine: np.ndarray,
+    start: Tensor | None,
+) -> tuple[PairConfig, Chosen | None, _Laid]:
+    """The configuration with its image losses named, how they were chosen if they were, and the images laid over each
+    other by them.
+    """
+
+    def lay(config: PairConfig) -> _Laid:
+        initial = _initial(fixed, moving, fixed_affine, moving_affine, config, affine=start is None)
+        geometry = Geometry(fixed_affine, moving_affine, tuple(fixed.image.shape), initial)
+        begun = None if start is None else without_initial(start, geometry)
+        return _Laid(geometry, views_of(fixed, moving, geometry), begun)
+
+    if config.loss.image != AUTO:
+        return config, None, lay(config)
+    laid = lay(config.with_image(ALIKE))
+    if (
+        start is None and config.affine.model == "none" and config.search.use
+    ):  # only the search lays them over each other
+        laid = _Laid(*laid[:2], *search(laid.views, config.search))
+    chosen = choose(laid.views, laid.start)
+    config = config.with_image(chosen.image)
+    if chosen.image != ALIKE:
+        del laid  # two of them at once would cost memory
+        laid = lay(config)
+    return config, chosen, laid
 
 
 def _on(device: torch.device, tensor: Tensor | None) -> Tensor | None:
@@ -136,37 +174,17 @@ def register_pair(
     pick_device(config.device)  # a device that is not there is told before a folder is made
     with opened_first(RunFolder.create(folder, dump_config(config), inputs=files)) as run:
         result, seconds = _timed(pair, config, inside, progress)
+        used = config if result.chosen is None else config.with_image(result.chosen.image)
         # before: what the headers say, unless the configuration says that they mean nothing
         start = INITIALISERS["resize"](pair.fixed, pair.moving) if config.initialise == "resize" else np.eye(4)
         write_csv(run.path / "losses.csv", result.history)
-        metrics = write_pair(run.path, pair, result, start, RegistrationLoss(config.loss), seconds)
+        metrics = write_pair(run.path, pair, result, start, RegistrationLoss(used.loss), seconds)
         report_pair(run.path, metrics)
     run.log(describe(metrics))
-    if told := verdict(metrics, config):
+    if told := verdict(metrics, used):
         note(told)
         run.log(f"note: {told}")
     return run
-
-
-def verdict(metrics: dict, config: PairConfig) -> str | None:
-    """What speaks against the result, where the images hardly look alike at its end; None where nothing does.
-
-    Of images of one modality alone, which is what LNCC compares.
-    """
-    size = abs(metrics["ncc"])  # LNCC is squared: it compares reversed contrast, too
-    if not by_lncc(config.loss.image) or size >= SAME_MODALITY:
-        return None
-    found = f"the correlation of the fixed and the moved image is {metrics['ncc']:.2f}"
-    if not size >= LEAST_CORRELATION:  # or NaN
-        return (
-            f"nothing was found: {found}. Is it the same body part in both, and the same modality? Look at "
-            "preview.png; try initialise=centre_of_mass or resize, or for unlike modalities "
-            "loss.image=global_mutual_information"
-        )
-    return (
-        f"{found}, and the loss (LNCC) compares images of one modality. For T1 and T2, MR and CT and the like use "
-        "loss.image=global_mutual_information; for images of one modality look at preview.png before the field is used"
-    )
 
 
 def _timed(
@@ -210,6 +228,8 @@ def load_pair(
 def describe(metrics: dict) -> str:
     """The result in a line per label and one for the field."""
     lines = [f"label {row['label']}: Dice {row['dice_before']:.3f} -> {row['dice']:.3f}" for row in metrics["labels"]]
+    if "image_loss" in metrics:
+        lines.append(f"image loss {metrics['image_loss']}")
     lines.append(
         f"correlation {metrics['ncc_before']:.3f} -> {metrics['ncc']:.3f}, "
         f"folding {metrics['folding_percent']:.3f} %, SDlogJ {metrics['sdlogj']:.3f}, "

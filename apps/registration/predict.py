@@ -118,9 +118,8 @@ class Predictor:
             chosen["loss"] = {"image": trained.image} | ({"field": trained.field} if trained.field else {})
         else:
             note(
-                "the training compared no images: --refine goes by the losses of pair, an LNCC, which suits images of "
-                "one modality alone. Measure without --refine, too, or name a loss: "
-                "loss.image=global_mutual_information"
+                "the training compared no images: --refine goes by the losses of pair, which compare them: by an image "
+                "loss that suits each pair (loss.image=auto). Measure without --refine, too"
             )
         return validate(PairConfig, chosen | settings, "--refine")
 

@@ -105,6 +105,8 @@ def _note(case: Mapping[str, Any]) -> str:
     before, after = number(case.get("ncc_before")), number(case.get("ncc"))
     if after < before and not case["labels"]:
         told.append("The images agree less than before the registration.")
+    if "image_loss" in case:
+        told.append(f"Image loss {case['image_loss']}.")
     return " ".join(told)
 
 

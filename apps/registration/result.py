@@ -4,7 +4,7 @@ fixed grid.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,13 @@ class Geometry(NamedTuple):
     initial: np.ndarray
 
 
+class Chosen(NamedTuple):
+    """The image losses that were chosen for a pair, and why."""
+
+    image: dict[str, Any]
+    why: str
+
+
 class PairResult(NamedTuple):
     """A registered pair; tensors on the CPU."""
 
@@ -41,6 +48,8 @@ class PairResult(NamedTuple):
     """The initial map W, 4 x 4, from the fixed to the moving world in RAS mm."""
     history: list[dict[str, float]]
     """One row of loss terms per iteration; empty for a network's prediction."""
+    chosen: Chosen | None = None
+    """What ``loss.image: auto`` chose; None where it was not asked."""
 
 
 @torch.no_grad()

@@ -238,7 +238,8 @@ def test_a_start_of_another_shape_is_told():
 def test_images_with_nothing_in_common_are_told(tmp_path, capsys):
     noise = [np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32) for seed in (1, 2)]
     paths = [save(tmp_path / f"{number}.nii.gz", each) for number, each in enumerate(noise)]
-    still = config(iterations=[1, 1], affine={"model": "none"}, search={"use": False})
+    lncc = {"image": {"lncc": {}}}
+    still = config(iterations=[1, 1], affine={"model": "none"}, search={"use": False}, loss=lncc)
     mask = save(tmp_path / "mask.nii.gz", np.ones(SHAPE, np.uint8))
     run = register_pair(*paths, still, tmp_path / "run", moving_mask=mask, progress=False)
     assert "nothing was found: the correlation" in (run.path / "log.txt").read_text()
@@ -253,6 +254,7 @@ def test_two_modalities_are_told_where_the_loss_compares_one(tmp_path):
     images = (image, other, 5 - 2 * image)  # the last in reversed contrast, which LNCC compares well
     paths = [save(tmp_path / f"{number}.nii.gz", each) for number, each in enumerate(images)]
     still = {"iterations": [0, 0], "affine": {"model": "none"}, "search": {"use": False}}
+    still |= {"loss": {"image": {"lncc": {}}}}
     mutual = still | {"loss": {"image": {"global_mutual_information": {}}}}
     for moving, options, told in ((paths[1], still, True), (paths[1], mutual, False), (paths[2], still, False)):
         run = register_pair(paths[0], moving, config(**options), progress=False, output=tmp_path / "run")
