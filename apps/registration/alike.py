@@ -4,7 +4,6 @@ result.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,8 +44,10 @@ def choose(views: Views, start: Tensor | None = None) -> Chosen:
         start: or through this displacement, ``(1, 3, *fixed)`` in voxels.
     """
     views = views if start is None else views.through(start)
-    masks = [mask for mask in (views.fixed_mask, views.moving_mask) if mask is not None]
-    found = agreement(views.fixed, views.moving, math.prod(masks) if masks else None)
+    seen = views.fixed_mask
+    if views.moving_mask is not None:
+        seen = views.moving_mask if seen is None else seen * views.moving_mask
+    found = agreement(views.fixed, views.moving, seen)
     alike = found >= LEAST_AGREEMENT
     image, does, sign = (ALIKE, "look", ">=") if alike else (UNLIKE, "do not look", "<")
     why = f"{next(iter(image))}: the images {does} alike (their local correlations agree in sign by {found:.2f}"

@@ -13,13 +13,13 @@ from registration_phantoms import SHAPE, smooth
 from medloss.apps.common.config import load_config
 from medloss.apps.registration import config as config_module
 from medloss.apps.registration.adam import Adam
-from medloss.apps.registration.config import Losses, PairConfig
+from medloss.apps.registration.config import ALIKE, Losses, PairConfig
 from medloss.apps.registration.direct import Direct, known
 from medloss.apps.registration.losses import RegistrationLoss, numbers, total
 from medloss.apps.registration.pyramid import resize_field
 from medloss.apps.registration.transform import warp
 
-DEFAULT = PairConfig().loss
+DEFAULT = PairConfig().with_image(ALIKE).loss
 FIELDS = {
     "default": DEFAULT.field,
     "folding up to the border": {"jacobian": {"weight": 3.0, "stencil": "all"}},
