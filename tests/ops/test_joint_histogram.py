@@ -58,15 +58,18 @@ def off_the_edges(y: torch.Tensor, ranges: torch.Tensor, bins: int, shift: float
 @pytest.mark.parametrize("shape", [*SHAPES, MANY])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_kernel_equals_the_reference(kernel: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Of the three forms of a mask two with each window, by turns."""
     x, y = (1.2 * torch.rand(2, 2, *shape, dtype=dtype) - 0.1 for _ in range(2))
     mask = torch.rand(2, 1, *shape) * (torch.rand(2, 1, *shape) > 0.3)
     ranges = torch.tensor([[0.0, 1.0, -0.05, 0.9], [0.2, 0.7, 0.0, 1.0]], dtype=dtype)
-    for bins, sigma in WINDOWS if shape != MANY else WINDOWS[:1]:
+    weights = (None, mask, (mask > 0).expand(2, 2, *shape))
+    first = KERNELS.index(kernel) + len(shape) + (dtype == torch.float64)
+    for number, (bins, sigma) in enumerate(WINDOWS if shape != MANY else WINDOWS[:1], first):
         shift = 0.5 if kernel == "mattes" else 0.0
         target = off_the_edges(y, ranges, bins, shift) if kernel != "gaussian" and bins > 5 else y
         # the place of an intensity among the bins has the rounding of a float, which steep windows magnify
         tolerance = 50 * torch.finfo(dtype).eps * max(1.0, 0.1 * bins / sigma)
-        for weight in (None, mask, (mask > 0).expand(2, 2, *shape)):
+        for weight in (weights[number % 3], weights[(number + 1) % 3]):
             options = {"kernel": kernel, "bins": bins, "sigma_ratio": sigma, "ranges": ranges}
             expected = counted(x.double(), target.double(), weight, "reference", **options)
             counts, gradient = counted(x, target, weight, "native", **options)

@@ -22,6 +22,7 @@ from medloss.ops import (
 pytestmark = pytest.mark.skipif(bool(native.unavailable()) or native.slow_machine(), reason="no native library")
 
 SHAPES = [(1,), (2,), (17,), (1, 9), (7, 34), (5, 1, 6), (9, 10, 11), (24, 3, 9)]
+MASKS = ("none", "per voxel", "per class", "nothing")
 CALLS: dict[str, Callable[..., Tensor]] = {
     "skeleton": lambda x, t, m, n: soft_skeleton(x, m, iterations=n),
     "sums": lambda x, t, m, n: skeleton_sums(x, t, m, iterations=n),
@@ -29,6 +30,13 @@ CALLS: dict[str, Callable[..., Tensor]] = {
     "boundaries": lambda x, t, m, n: boundary_sums(x, t, m, inner=3 if n < 2 else 5, outer=2 * n + 1),
     "erosions": lambda x, t, m, n: erosion_hausdorff(x, t, m, alpha=1.5, k=n + 1),
 }
+FORMS = [
+    (name, shape, mask)
+    for number, name in enumerate(CALLS)
+    for row, shape in enumerate(SHAPES)
+    for mask in MASKS[(number + row) % 2 :: 2]
+]
+"""Each call with each shape and with each mask, and each shape with each mask."""
 
 
 def maps(shape: tuple[int, ...], levels: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -58,9 +66,7 @@ def found(path: str, call: Callable[..., Tensor], x: Tensor, t: Tensor, mask: Te
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("mask", ["none", "per voxel", "per class", "nothing"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(("name", "shape", "mask"), FORMS, ids=str)
 def test_the_kernel_is_the_reference(name: str, shape: tuple[int, ...], mask: str) -> None:
     """Of several equal values the same one has the gradient: any other choice changes it."""
     weight = mask_of(mask, shape)
