@@ -14,11 +14,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# For a graph of any shape torch keeps each step in a cache, which takes longer than the step: a third of a compilation.
+os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")
 # Four tests build the library: objects are kept, as by make, so that each source is compiled once.
 os.environ.setdefault("MEDLOSS_OBJECTS", str(Path(__file__).resolve().parents[1] / "build" / "objects"))
 
 import pytest
 import torch
+from brief_reports import BriefReports
 from hypothesis import settings
 
 settings.register_profile("same examples in every run", derandomize=True)
@@ -44,6 +47,11 @@ def pytest_collection_finish() -> None:
 
 
 LOCALE = locale.setlocale(locale.LC_ALL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        config.pluginmanager.register(BriefReports())
 
 
 @pytest.fixture(autouse=True)
