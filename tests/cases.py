@@ -6,12 +6,10 @@ Every exported loss has at least the case of its kind, so that a new one is cove
 
 from __future__ import annotations
 
+import functools
 import importlib
-import itertools
-import math
 import pkgutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -167,76 +165,15 @@ def cases(
     return [case for case in found if when(case)]
 
 
+@functools.cache
+def _first_options() -> dict[tuple[str, str], dict[str, Any]]:
+    """The options of the first of all cases, by kind and loss."""
+    return {(case.kind, case.name): case.options for case in reversed(cases())}
+
+
 def is_first(case: LossCase) -> bool:
     """Whether a case is its loss's first: the dear cells run on that one in full, and on the others in part."""
-    return cases(case.kind, when=lambda other: other.name == case.name)[0].options is case.options
-
-
-def ranked(*kinds: str, cell: str, when: Callable[[LossCase], bool] = lambda case: True) -> list[Any]:
-    """Every case with every rank that it takes: the arguments of ``parametrize("case,rank", ...)``."""
-    import pytest
-
-    return [
-        pytest.param(case, rank, id=f"{case}-{rank}D")
-        for rank in SHAPES
-        for case in cases(*kinds, cell=cell, rank=rank, when=when)
-    ]
-
-
-def ranks_of(case: LossCase) -> list[int]:
-    """The ranks that a case takes: an axis of :func:`pairwise`."""
-    return [rank for rank in SHAPES if rank >= case.row.least]
-
-
-def preparation(case: LossCase) -> tuple[Any, ...]:
-    """What a loss shares with others: the functions that prepare its tensors and sum over their voxels."""
-    cls = getattr(medloss, case.name)
-    return (case.kind, *(getattr(cls, name, None) for name in ("forward", "evaluate", "_reduced", "look")))
-
-
-def representatives(of: Iterable[LossCase]) -> list[LossCase]:
-    """The first case of each :func:`preparation`: for dear cells in which what is held is held by what is shared."""
-    found: dict[Any, LossCase] = {}
-    for case in of:
-        found.setdefault(preparation(case), case)
-    return list(found.values())
-
-
-def combined(number: int, *axes: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Combinations of values, one of each axis: all of them for number 0, and few for any other.
-
-    The few hold every value of every axis. They are others for each number, so that after some numbers, as many as the
-    axes have values, every pair has been held.
-
-    >>> combined(1, "abc", "xy"), combined(2, "abc", "xy")
-    ([('a', 'y'), ('b', 'x'), ('c', 'y')], [('a', 'x'), ('b', 'y'), ('c', 'x')])
-    """
-    if number == 0:
-        return list(itertools.product(*axes))
-    found, steps = [], [math.prod(map(len, axes[1:place])) for place in range(1, len(axes) + 1)]
-    for at in range(max(map(len, axes))):
-        shifts = [0, *(number // step for step in steps[:-1])]
-        found.append(tuple(axis[(at + shift) % len(axis)] for axis, shift in zip(axes, shifts, strict=True)))
-    return found
-
-
-def pairwise(of: Iterable[LossCase], *axes: Sequence[Any] | Callable[[LossCase], Sequence[Any]]) -> list[Any]:
-    """Cases with values of some axes: the arguments of ``parametrize("case,dtype,...", ...)``.
-
-    The first case of each :func:`preparation` has all combinations. The others have few of them, in which each case
-    meets every value, and each pair of values is met by some. For cells in which what is held is held by what is
-    shared; an axis may be a function of the case.
-    """
-    import pytest
-
-    found, numbers = [], Counter[Any]()
-    for case in of:
-        known = [axis(case) if callable(axis) else axis for axis in axes]
-        for values in combined(numbers[preparation(case)], *known):
-            told = "-".join(str(value).removeprefix("torch.") for value in values)
-            found.append(pytest.param(case, *values, id=f"{case}-{told}"))
-        numbers[preparation(case)] += 1
-    return found
+    return _first_options()[case.kind, case.name] is case.options
 
 
 def value_and_gradient(

@@ -1,7 +1,7 @@
 """Losses on a GPU that is not there: shapes and devices are followed, and nothing is computed.
 
 PyTorch lets Python stand for a device, but for the whole process, which therefore is one of its own:
-``python tests/fake_gpu.py reference`` prints the faults of all losses as JSON. A fault is
+``python tests/fake_gpu.py reference triton`` prints the faults of all losses as JSON, a line for each. A fault is
 
 * a tensor of the CPU among those of the GPU, in arithmetic or given to a Triton kernel;
 * a question about values (``.item()``, ``bool(tensor)``), at which a host waits for its GPU;
@@ -19,7 +19,6 @@ import json
 import os
 import sys
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -142,19 +141,19 @@ def through_python() -> None:
 
 
 def faults_by_case(gradients: bool) -> dict[str, list[str]]:
-    """Every case under a mask, and the first of each loss without; the latter's gradient, or those of all.
+    """The first case of each preparation with a mask and without, the others by turns; gradients without, or all.
 
-    A loss is called with its numbers under a mask and with others without, or the other way round: by turns among
-    those that prepare their tensors by the same functions.
+    So it is with a loss's numbers and others in their place: all four are met among those that prepare their tensors
+    by the same functions.
     """
-    from cases import cases, full_mask, is_first, preparation
+    from cases import cases, full_mask
+    from turns import numbered
 
-    mode, found, numbers = FakeTensorMode(), {}, Counter[Any]()
+    mode, found = FakeTensorMode(), {}
     move = on_gpu(mode)
-    for case in cases():
-        tensors, turn = case.inputs(max(2, case.row.least)), numbers[preparation(case)]
-        numbers[preparation(case)] += 1
-        for masked in (True, False) if is_first(case) else (True,):
+    for case, turn in numbered(cases()):
+        tensors = case.inputs(max(2, case.row.least))
+        for masked in (True, False) if turn == 0 else (turn % 2 == 0,):
             mask = full_mask(case, tensors[0]) if masked else None
             other = with_other_numbers(case.make())
             for told, loss in _both_or_one(case.make(), other, masked, turn):
@@ -177,7 +176,7 @@ def _both_or_one(plain: Any, other: Any, masked: bool, turn: int) -> list[tuple[
     if other is None:
         return [("", plain)]
     found = [("", plain), (", other numbers", other)]
-    return found if masked and turn == 0 else [found[(turn + masked + 1) % 2]]
+    return found if masked and turn == 0 else [found[(turn // 2 + masked + 1) % 2]]
 
 
 def step(loss: Any, inputs: list[Tensor], mask: Tensor | None, wanted: bool) -> tuple[Tensor, ...]:
@@ -217,4 +216,11 @@ def main(way: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    import turns  # noqa: F401 - imported once, with torch and all losses, for every process below
+
+    for each in sys.argv[1:]:
+        child = os.fork()
+        if child == 0:
+            main(each)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"the process of {each} has failed")

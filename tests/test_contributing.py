@@ -45,7 +45,7 @@ def test_it_keeps_the_contract(shown: LossCase) -> None:
     test_masks.test_a_box_mask_equals_the_box(shown, 3, "mean")
     test_masks.test_nothing_under_a_mask_is_looked_at(shown, float("nan"))
     test_masks.test_an_ignored_label_is_a_mask(shown, 1)
-    test_masks.test_indices_and_one_hot_agree(shown, 2)
+    test_masks.test_indices_and_one_hot_agree(shown, 0, 2)
     test_masks.test_background_leaves_after_the_activation(shown)
     test_modules.test_gradients(shown, 2, True)
     test_precision.test_half_precision(shown, 2, torch.bfloat16, True)

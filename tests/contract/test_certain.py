@@ -9,6 +9,7 @@ import pytest
 import torch
 from cases import LossCase, cases, is_first
 from certain import SHAPE, gradient, hold_to_float64, situations, target_of
+from turns import pairwise
 
 import medloss
 
@@ -23,9 +24,9 @@ def test_a_certain_class_has_the_gradient_of_float64(case: LossCase) -> None:
         hold_to_float64(case.make, case.indexed, distance, BACKENDS, together=not case.joined)
 
 
-@pytest.mark.parametrize("everywhere", [True, False], ids=["everywhere", "at some voxels"])
-@pytest.mark.parametrize("backend", BACKENDS, ids=["reference", "default"])
-@pytest.mark.parametrize("case", cases("label", cell="forbidden", rank=2), ids=str)
+@pytest.mark.parametrize(
+    "case,backend,everywhere", pairwise(cases("label", cell="forbidden", rank=2), BACKENDS, [True, False])
+)
 def test_a_forbidden_class(case: LossCase, backend: str | None, everywhere: bool) -> None:
     """A logit of minus infinity gives the value and the gradient of one of -10000."""
     _, logits, labels = next(iter(situations(1.0)))

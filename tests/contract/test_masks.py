@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import CLASSES, LossCase, box_mask, cases, full_mask, pairwise, ranked, ranks_of, value_and_gradient
+from cases import CLASSES, LossCase, box_mask, cases, full_mask, value_and_gradient
+from turns import by_turns, numbered, pairwise, ranked, ranks_of
 
 import medloss
 
@@ -46,8 +47,10 @@ def test_a_window_counts_only_valid_voxels(case: LossCase, rank: int) -> None:
     assert not gradient.any(), "a masked voxel has a gradient"
 
 
-@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf"), 1e30])
-@pytest.mark.parametrize("case", cases(cell="poisoned mask"), ids=str)
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("case,poison", by_turns(cases(cell="poisoned mask"), (NAN, INF), (NAN, -INF), (NAN, 1e30)))
 def test_nothing_under_a_mask_is_looked_at(case: LossCase, poison: float) -> None:
     tensors = case.inputs()
     mask, _ = box_mask(tensors[0], case.kind)
@@ -76,8 +79,10 @@ def test_a_full_mask_changes_nothing_and_weights_scale_out(case: LossCase) -> No
     torch.testing.assert_close(doubled, expected, rtol=1e-3, atol=1e-5)  # but for the smoothing terms
 
 
-@pytest.mark.parametrize("ignore", [255, -1, -100, 1])
-@pytest.mark.parametrize("case", cases("label", cell="ignored label", when=lambda case: case.indexed), ids=str)
+@pytest.mark.parametrize(
+    "case,ignore",
+    by_turns(cases("label", cell="ignored label", when=lambda case: case.indexed), (1, 255), (1, -1), (1, -100)),
+)
 def test_an_ignored_label_is_a_mask(case: LossCase, ignore: int) -> None:
     logits, target = case.inputs()
     mask, _ = box_mask(logits)
@@ -90,10 +95,13 @@ def test_an_ignored_label_is_a_mask(case: LossCase, ignore: int) -> None:
     torch.testing.assert_close(gradient, expected_gradient)
 
 
-@pytest.mark.parametrize("dtype,backend", [(torch.uint16, None), (torch.uint32, "reference"), (torch.uint64, None)])
-@pytest.mark.parametrize("case", cases("label", cell="ignored label"), ids=str)
-def test_labels_without_a_sign(case: LossCase, dtype: torch.dtype, backend: str | None) -> None:
+@pytest.mark.parametrize(
+    "case,dtype",
+    by_turns(cases("label", cell="ignored label"), *([dtype] for dtype in (torch.uint16, torch.uint32, torch.uint64))),
+)
+def test_labels_without_a_sign(case: LossCase, dtype: torch.dtype) -> None:
     """As readers of images hand them over; the largest label of the type may be ignored, and -1 is nowhere."""
+    backend = "reference" if dtype == torch.uint32 else None
     logits, target = case.inputs(max(2, case.row.least))
     mask, _ = box_mask(logits)
     with medloss.backend(backend):
@@ -134,16 +142,25 @@ def test_an_ignored_class_agrees_between_indices_and_one_hot(case: LossCase) -> 
     torch.testing.assert_close(index, one_hot)
 
 
-@pytest.mark.parametrize("case,rank", ranked("label", cell="one-hot", when=lambda case: case.indexed))
-def test_indices_and_one_hot_agree(case: LossCase, rank: int) -> None:
+ONE_HOT = [
+    pytest.param(case, number, rank, id=f"{case}-{rank}D")
+    for case, number in numbered(cases("label", cell="one-hot", when=lambda case: case.indexed))
+    for rank in ranks_of(case)
+]
+
+
+@pytest.mark.parametrize("case,number,rank", ONE_HOT)
+def test_indices_and_one_hot_agree(case: LossCase, number: int, rank: int) -> None:
+    """Labels of every type at each rank; for cases that prepare them as another does, of every type at some rank."""
     logits, target = case.inputs(rank)
     dense = torch.nn.functional.one_hot(target[:, 0], CLASSES).movedim(-1, 1)
     expected = value_and_gradient(case.make(), [logits, target])
-    for dtype in LABELS:
+    labels = LABELS if number == 0 else LABELS[(number + rank) % 3 :: 3]
+    for dtype in labels:
         torch.testing.assert_close(
             value_and_gradient(case.make(), [logits, target.to(dtype)]), expected, rtol=0, atol=0
         )
-    for dtype in (*LABELS, torch.bool):
+    for dtype in (*labels, torch.bool):
         found = value_and_gradient(case.make(to_onehot_y=False), [logits, dense.to(dtype)])
         torch.testing.assert_close(found, expected)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from cases import LossCase, cases, full_mask
 from row import ONE_IMAGE
 from torch import Tensor
+from turns import combined, numbered
 
 import medloss
 
@@ -40,36 +42,45 @@ def poisoned(tensor: Tensor, poison: float, everywhere: bool, channel: int) -> T
 
 
 def floating() -> list[Any]:
-    """Every case with each floating tensor that it looks at; the target of labels is one as memberships."""
+    """Every case with its number and each floating tensor that it looks at, a target of labels as memberships."""
     found = []
-    for case in cases(cell="no number"):
+    for case, number in numbered(cases(cell="no number")):
         for each in dict.fromkeys([case, with_memberships(case)]) if case.kind == "label" else [case]:
             names = [name for name, tensor in tensors_of(each)[0].items() if tensor.is_floating_point()]
             if case.row.without.get("target gradient") == ONE_IMAGE:
                 names.remove("target")
             found += [
-                pytest.param(each, name, id=f"{each}-{name}") for name in names if each is case or name == "target"
+                pytest.param(each, number, name, id=f"{each}-{name}")
+                for name in names
+                if each is case or name == "target"
             ]
     return found
 
 
-@pytest.mark.parametrize("masked,backend", [(False, None), (True, "reference")])
-@pytest.mark.parametrize("case,name", floating())
-def test_no_number_hides(case: LossCase, name: str, masked: bool, backend: str | None) -> None:
+def situations(number: int) -> Iterator[tuple[float, bool, tuple[bool, str | None]]]:
+    """What is put into a tensor, whether everywhere, and whether under a mask and by which backend.
+
+    All of it for number 0. For any other NaN, which must show, in two situations, and each infinity in one.
+    """
+    for poisons in (POISONS[:1], POISONS[1:]):
+        yield from combined(number, poisons, (False, True), ((False, None), (True, "reference")))
+
+
+@pytest.mark.parametrize("case,number,name", floating())
+def test_no_number_hides(case: LossCase, number: int, name: str) -> None:
     channel = case.options.get("labelled", [1])[0]  # others are not looked at
-    for poison in POISONS:
-        for everywhere in (False, True):
-            tensors, needed = tensors_of(case)  # what is given beside stands for something, which is not looked at
-            tensors = {key: each for at, (key, each) in enumerate(tensors.items()) if at < needed or key == name}
-            tensors[name] = poisoned(tensors[name], poison, everywhere, channel)
-            first = next(iter(tensors.values())).requires_grad_()
-            mask = {"mask": full_mask(case, first)} if masked else {}
-            with medloss.backend(backend):
-                value = case.make()(**tensors, **mask)
-                (gradient,) = torch.autograd.grad(value, first)
-            told = f"{poison} {'everywhere' if everywhere else 'in one entry'} of {name}: {value.item()}"
-            assert poison == poison or not value.isfinite(), told
-            assert not value.isfinite() or gradient.isfinite().all(), told
+    for poison, everywhere, (masked, backend) in situations(number):
+        tensors, needed = tensors_of(case)  # what is given beside stands for something, which is not looked at
+        tensors = {key: each for at, (key, each) in enumerate(tensors.items()) if at < needed or key == name}
+        tensors[name] = poisoned(tensors[name], poison, everywhere, channel)
+        first = next(iter(tensors.values())).requires_grad_()
+        mask = {"mask": full_mask(case, first)} if masked else {}
+        with medloss.backend(backend):
+            value = case.make()(**tensors, **mask)
+            (gradient,) = torch.autograd.grad(value, first)
+        told = f"{poison} {'everywhere' if everywhere else 'in one entry'} of {name}: {value.item()}"
+        assert poison == poison or not value.isfinite(), told
+        assert not value.isfinite() or gradient.isfinite().all(), told
 
 
 @pytest.mark.parametrize("backend", [None, "reference"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import KINDS, LossCase, box_mask, cases, is_first, preparation, representatives
+from cases import KINDS, LossCase, box_mask, cases, is_first
 from torch._dynamo.utils import counters
+from turns import preparation, representatives
 
 SHAPES = {1: ((24,), (17,), (31,)), 2: ((9, 10), (11, 8), (12, 13)), 3: ((9, 8, 10), (8, 11, 9), (10, 9, 12))}
 """By rank: every axis changes from one shape to the next, lest one is taken for a constant."""

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import LossCase, cases, is_first, representatives
+from cases import LossCase, cases, is_first
 from tried import CHOICES, TRIED, alike, made, outcome, same
+from turns import representatives
 
 import medloss
 from medloss.options import changed, options

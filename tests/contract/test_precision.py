@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import CLASSES, LossCase, cases, full_mask, pairwise, ranked, ranks_of, value_and_gradient
+from cases import CLASSES, LossCase, cases, full_mask, value_and_gradient
 from monai.data import MetaTensor
+from turns import pairwise, ranked, ranks_of
 
 HALF = (torch.float16, torch.bfloat16)
 
