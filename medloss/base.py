@@ -10,7 +10,7 @@ from torch import Tensor
 from medloss import checks
 from medloss.constants import Constants
 from medloss.empty import zero_of_nothing
-from medloss.forms import RegionForm, Share, read
+from medloss.forms import RegionForm, Share, read_once
 from medloss.labels import LabelView, view_labels
 from medloss.masks import shows_in_value
 from medloss.ops import Terms, region_loss, region_sums
@@ -190,9 +190,12 @@ class LabelLoss(Loss):
 def _sweep(view: LabelView, losses: Sequence[LabelLoss]) -> dict[str, Any]:
     """The options of one sweep over the voxels for all of the losses, which must look at them alike."""
     terms = Terms.NONE
+    focal: list[Any] = []
     for loss in losses:
-        terms |= loss.needs
-    focal: list[Any] = [loss for loss in losses if loss.needs & Terms.FOCAL]
+        needs = loss.needs
+        terms |= needs
+        if needs & Terms.FOCAL:
+            focal.append(loss)
     gammas = {float(loss.gamma) for loss in focal}
     if len(gammas) > 1:
         raise ValueError(f"one sweep has one gamma, not {sorted(gammas)}")
@@ -266,7 +269,7 @@ class RegionLoss(LabelLoss):
             return None
         if self.reduction == "none" or self.process_group is not None:
             return None
-        quotient = read(self.finalise)
+        quotient = read_once(self)
         if quotient is None:
             return None
         return RegionForm(quotient, self._factors(classes), self._first(classes), self.batch, self.empty == "skip")

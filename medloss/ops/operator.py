@@ -49,17 +49,15 @@ def transformed() -> bool:
     return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def can_bypass_dispatcher(args: tuple[Any, ...]) -> bool:
+def can_bypass_dispatcher(tensors: Sequence[Tensor]) -> bool:
     """Whether a call may skip PyTorch's dispatcher: plain tensors, no tracer and no dispatch mode.
 
     Tensors whose memory does not hold their values need the dispatcher: lazy negation, lazy zeros, meta tensors.
     """
     if torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing():
         return False
-    for value in args:
-        if isinstance(value, Tensor) and (
-            type(value) not in PLAIN or value.is_meta or value.is_neg() or value._is_zerotensor()
-        ):
+    for value in tensors:
+        if type(value) not in PLAIN or value.is_meta or value.is_neg() or value._is_zerotensor():
             return False
     return True
 
@@ -144,6 +142,9 @@ class Operator(Generic[P, A]):
         self.name, self.arguments, self.reference, self.paths = name, arguments, reference, paths
         kind = cast("type[A]", arguments)
         self._names, self._named = kind._fields, kind._make
+        # where tensors may be: to ask each of some twenty options whether it is one takes longer than the arithmetic
+        hints = get_type_hints(kind).values()
+        self._places = tuple(n for n, hint in enumerate(hints) if Tensor in (hint, *get_args(hint)))
         schema = _schema(arguments)
         parameters = schema.split(" -> ")[0].strip("()")
         LIBRARY.define(name + schema)
@@ -171,14 +172,13 @@ class Operator(Generic[P, A]):
         if transformed():
             with without_autocast(args[0].device.type):
                 return self.reference(args)
-        if not can_bypass_dispatcher(args):
+        tensors = [args[n] for n in self._places if args[n] is not None]
+        if not can_bypass_dispatcher(tensors):
             return self._call(*args)
         if torch.is_grad_enabled():
-            names = [
-                name for name, value in zip(self._names, args) if isinstance(value, Tensor) and value.requires_grad
-            ]
-            if names:
-                return _Eager.apply(self, args, names, *(getattr(args, name) for name in names))
+            wanted = [n for n in self._places if args[n] is not None and args[n].requires_grad]
+            if wanted:
+                return _Eager.apply(self, args, [self._names[n] for n in wanted], *[args[n] for n in wanted])
         return self._forward(args)
 
     def gradient(self, grad: Tensor, args: A, of: str | None = None) -> Tensor:
@@ -235,9 +235,11 @@ class Operator(Generic[P, A]):
         return found if found.stride() == wanted.stride() else torch.empty_like(values[index]).copy_(found)
 
     def _setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> None:
-        ctx.is_tensor = [isinstance(value, Tensor) for value in inputs]
-        ctx.save_for_backward(*itertools.compress(inputs, ctx.is_tensor))
-        ctx.options = [None if tensor else value for value, tensor in zip(inputs, ctx.is_tensor, strict=True)]
+        ctx.places = [n for n in self._places if inputs[n] is not None]
+        ctx.save_for_backward(*[inputs[n] for n in ctx.places])
+        ctx.options = list(inputs)
+        for n in ctx.places:
+            ctx.options[n] = None
         ctx.forced = forced_by_block()
 
     def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -246,10 +248,10 @@ class Operator(Generic[P, A]):
 
     def _gradients(self, ctx: Any, grad: Tensor, needs: tuple[str, ...], direct: bool) -> dict[str, Tensor | None]:
         """The gradients of the arguments of these names; ``direct``: without the dispatcher."""
-        saved = iter(ctx.saved_tensors)
-        args = self._named(
-            next(saved) if tensor else option for tensor, option in zip(ctx.is_tensor, ctx.options, strict=True)
-        )
+        values = list(ctx.options)
+        for n, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
+            values[n] = tensor
+        args = self._named(values)
         second_order = torch.is_grad_enabled()
         kept = None if second_order or needs != self._names[:1] else getattr(ctx, "kept", None)
         if kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import runpy
 from pathlib import Path
 
@@ -148,3 +149,25 @@ def test_a_formula_that_looks_at_numbers_is_left_alone() -> None:
     options = {"smooth_nr": 0, "smooth_dr": 0}
     assert Asking(**options)(p, t) == 0.5
     assert Asking(**options)(p, t * 0) == 0.5
+
+
+class Scaled(medloss.DiceLoss):
+    """A formula that looks at more than options."""
+
+    scale_by = [1.0]
+
+    def finalise(self, sums: medloss.sums.RegionSums) -> torch.Tensor:
+        return self.scale_by[0] * super().finalise(sums)
+
+
+def test_a_formula_is_read_again_where_it_has_changed() -> None:
+    p, t = torch.tensor([[[1.0, 1.0, 0.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]])
+    loss = medloss.DiceLoss(smooth_nr=0, smooth_dr=0)
+    assert loss(p, t) == 0.5
+    loss.smooth_dr = 4
+    assert loss(p, t) == 0.75  # 1 - 2 / (4 + 4)
+    assert copy.deepcopy(loss)(p, t) == 0.75
+    scaled = Scaled(smooth_nr=0, smooth_dr=0)
+    assert scaled(p, t) == 0.5
+    scaled.scale_by[0] = 2.0
+    assert scaled(p, t) == 1.0
