@@ -31,10 +31,12 @@ LANGUAGES = {
 }
 """Suffixes of what is compiled, and the flags of each; what would need a library of C++ is switched off."""
 SUFFIXES = (*LANGUAGES, ".h", ".hpp")
-WHERE_KNOWN = (("-fopenmp",), ("--param", "vect-epilogues-nomask=0", "--param", "max-completely-peel-times=12"))
-"""Flags that not every compiler has. clang of macOS has no OpenMP: one thread then. The second ones are GCC's: what a
-vectorised loop leaves over, less than one vector, is a short loop, and neither more vectors nor unrolled: a fifth of
-the library, which no benchmark shows."""
+OPENMP = ("-fopenmp",)
+SHORT_REMAINDERS = ("--param", "vect-epilogues-nomask=0", "--param", "max-completely-peel-times=12")
+"""GCC's: what a vectorised loop leaves over, less than one vector, is neither vectorised again nor unrolled."""
+TILED = ("confusion", "jaccard_extension", "pointwise", "power_sums", "region_loss", "region_sums", "squared_errors")
+"""Kernels whose loops run through tiles of voxels, of which only the last has a remainder: a quarter smaller with
+`SHORT_REMAINDERS`, and as fast. Those that run through rows of a volume have a remainder in each row."""
 LEVELS = {
     "x86_64": {
         "v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
@@ -125,7 +127,8 @@ def library_name(ops: Path, only: str | None = None, digest: str | None = None) 
     told = (
         digest or sources_digest(ops),
         LANGUAGES,
-        WHERE_KNOWN,
+        SHORT_REMAINDERS,
+        TILED,
         own_flags(),
         levels(),
         only,
@@ -244,25 +247,24 @@ class _Build(NamedTuple):
     scratch: Path
     compilers: dict[str, tuple[str, ...]]
     digest: str
-    known: tuple[str, ...] = ()
+    openmp: tuple[str, ...] = ()
+    tiled: tuple[str, ...] = ()
 
     def library(self, only: str | None) -> Path:
         """The library, linked in the scratch folder."""
-        told = self.with_known()
+        # clang of macOS has no OpenMP: one thread then
+        told = self._replace(openmp=self.known(OPENMP), tiled=self.known(SHORT_REMAINDERS))
         library = self.scratch / "library.so"
         told.run("-shared", *map(str, told.objects(only)), "-lm", "-o", str(library))
         return library
 
-    def with_known(self) -> _Build:
-        """The same with the flags of `WHERE_KNOWN` that the compiler takes."""
-        found = self
-        for flags in WHERE_KNOWN:
-            more = found._replace(known=found.known + flags)
-            with suppress(BuildError):
-                probe = (str(self.ops / "native.c"), "-o", str(self.scratch / "probe.so"))
-                more.run("-shared", "-fPIC", *self.own(), *probe)
-                found = more
-        return found
+    def known(self, flags: tuple[str, ...]) -> tuple[str, ...]:
+        """The flags, or none where the compiler does not take them."""
+        with suppress(BuildError):
+            probe = (str(self.ops / "native.c"), "-o", str(self.scratch / "probe.so"))
+            self.run("-shared", "-fPIC", *flags, *self.own(), *probe)
+            return flags
+        return ()
 
     def own(self) -> tuple[str, ...]:
         """What the library says of itself."""
@@ -273,8 +275,10 @@ class _Build(NamedTuple):
         jobs = [(self.ops / "native.c", "native.o", self.own())]
         for source in sources(self.ops):
             for level, flags in levels().items():
-                if only in (None, level) and holds(source.parent.name, level):
-                    jobs.append((source, f"{source.parent.name}_{level}.o", (*flags, f"-DMEDLOSS_LEVEL={level}")))
+                kernel = source.parent.name
+                if only in (None, level) and holds(kernel, level):
+                    own = (*flags, *(self.tiled if kernel in TILED else ()), f"-DMEDLOSS_LEVEL={level}")
+                    jobs.append((source, f"{kernel}_{level}.o", own))
         pool = ThreadPoolExecutor(_processors())
         try:
             return list(pool.map(lambda job: self.compiled(*job), jobs))
@@ -299,7 +303,7 @@ class _Build(NamedTuple):
 
     def kept(self, folder: Path, source: Path, name: str, flags: tuple[str, ...]) -> Path:
         """An object of an earlier build, or one that is put there for a later one."""
-        told = (shlex.join(self.compilers[source.suffix]), LANGUAGES[source.suffix] + own_flags(), self.known, flags)
+        told = (shlex.join(self.compilers[source.suffix]), LANGUAGES[source.suffix] + own_flags(), self.openmp, flags)
         digest = hashlib.sha256(repr(told).encode())
         for content in _with_included(source):
             digest.update(content)
@@ -318,7 +322,7 @@ class _Build(NamedTuple):
         this build, which would wait for the end of the pipe.
         """
         compiler = self.compilers[suffix]
-        command = (*compiler, *self.known, *arguments, *own_flags())  # the last word is the user's
+        command = (*compiler, *self.openmp, *arguments, *own_flags())  # the last word is the user's
         environment = {**os.environ, "TMPDIR": str(self.scratch)}
         try:
             with tempfile.TemporaryFile(dir=self.scratch) as said:
