@@ -42,9 +42,10 @@ sizes, and two threads.
 * **Seconds** are those of the registration, without imports and files, on a virtual machine with two cores (AMD EPYC,
   AVX2). During the runs of `register pair` and ANTs SyN the machine had no other work. *Busy*: while another process
   took one of the two cores, on two pairs. The other methods ran beside other work, so only their processor seconds can
-  be compared.
+  be compared. The spinal cord was measured later, on another machine (Intel Xeon, AVX-512) which is slower.
 
-ANTs' numbers differ a little from run to run.
+ANTs' numbers differ from run to run: a little, and on the spinal cord much. There its mean Dice was 0.676, 0.688 and
+0.858 in three runs; the table has the middle one.
 
 """
 Rows = dict[tuple[str, str], list[dict[str, Any]]]
