@@ -30,7 +30,7 @@ class Term(NamedTuple):
 
 
 class Loss(Constants, Configured):
-    """A loss: options are keywords, ``forward`` assigns nothing, ``state_dict()`` is empty.
+    """A loss: options are keywords, ``forward`` keeps nothing of its input, ``state_dict()`` is empty.
 
     An option that is set later (``loss.weight = [1, 2, 4]``) counts as one that the constructor was given, or raises
     what that would raise.

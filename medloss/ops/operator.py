@@ -172,11 +172,11 @@ class Operator(Generic[P, A]):
         if transformed():
             with without_autocast(args[0].device.type):
                 return self.reference(args)
-        tensors = [args[n] for n in self._places if args[n] is not None]
-        if not can_bypass_dispatcher(tensors):
+        places = [n for n in self._places if args[n] is not None]
+        if not can_bypass_dispatcher([args[n] for n in places]):
             return self._call(*args)
         if torch.is_grad_enabled():
-            wanted = [n for n in self._places if args[n] is not None and args[n].requires_grad]
+            wanted = [n for n in places if args[n].requires_grad]
             if wanted:
                 return _Eager.apply(self, args, [self._names[n] for n in wanted], *[args[n] for n in wanted])
         return self._forward(args)
