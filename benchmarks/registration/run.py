@@ -88,7 +88,7 @@ def run(case: Case, method: str, threads: int, busy: bool, together: bool) -> di
     try:
         process = context.Process(target=one, args=(case, method, threads, answers))
         process.start()
-        row = answers.get(timeout=3600)
+        row = answers.get(timeout=7200)
         process.join()
     finally:
         if load is not None:

@@ -18,6 +18,11 @@ PARTS = 10**6
 """Of a per cent: so finely k is told, since integers count the voxels of any volume exactly."""
 
 
+def number(where: Tensor) -> Tensor:
+    """How many voxels of each row, R 1. ``sum`` copies the voxels to its dtype first: half as many bytes by int32."""
+    return where.sum(1, keepdim=True, dtype=torch.int32 if where.shape[1] < 2**31 else torch.int64).long()
+
+
 class HardestVoxelsLoss(VoxelwiseLoss):
     """Cross-entropy averaged over some of the voxels of each sample; a subclass says which, in :meth:`chosen`."""
 
@@ -56,9 +61,10 @@ class HardestVoxelsLoss(VoxelwiseLoss):
                 # a mask says how much voxels weigh, not how hard they are
                 sighted = view if view.mask is None else view._replace(mask=view.mask > 0)
                 hardness = self.penalties(sighted._replace(input=view.input.detach()), ranking, negative)
-            counted = present(self._rows(mass))
+            counted = self._rows(mass) if mass.dtype == torch.bool else present(self._rows(mass))
             share = self.chosen(self._rows(hardness), counted)
-        total, mass = (self._rows(values) * share).sum(1), (self._rows(mass) * share).sum(1)
+        total = (self._rows(values) * share).sum(1)
+        mass = share.sum(1) if mass.dtype == torch.bool else (self._rows(mass) * share).sum(1)
         return reduce(ratio(total, mass), self.reduction, counted.any(1))
 
     def _rows(self, map: Tensor) -> Tensor:
@@ -115,12 +121,12 @@ class TopKLoss(HardestVoxelsLoss):
 
     def chosen(self, hardness: Tensor, counted: Tensor) -> Tensor:
         """Those above the last place, and those that tie for it by the places left."""
-        n = counted.sum(1, keepdim=True)
+        n = number(counted)
         places = (n * round(self.k * PARTS) // (100 * PARTS)).clamp_min(1)
         last = nth_largest(hardness, counted, places)
         above, tied = counted & ~(hardness <= last), counted & (hardness == last)  # NaN is above
-        left = (places - above.sum(1, keepdim=True)) / tied.sum(1, keepdim=True).clamp_min(1)
-        return above.to(hardness.dtype) + tied * left.to(hardness.dtype)
+        left = (places - number(above)) / number(tied).clamp_min(1)
+        return torch.where(tied, left.to(hardness.dtype), above.to(hardness.dtype))
 
 
 class OhemCrossEntropyLoss(HardestVoxelsLoss):
@@ -184,6 +190,6 @@ class OhemCrossEntropyLoss(HardestVoxelsLoss):
         """Those above the threshold, which falls until enough are."""
         least = torch.full_like(hardness[:, :1], -math.log(self.thresh))
         if self.min_kept:
-            n = counted.sum(1, keepdim=True).clamp_max(self.min_kept)
+            n = number(counted).clamp_max(self.min_kept)
             least = torch.minimum(least, nth_largest(hardness, counted, n))
         return (counted & ~(hardness < least)).to(hardness.dtype)

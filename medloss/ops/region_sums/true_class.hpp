@@ -13,6 +13,21 @@ inline int has_other(const Regions<Real> *s) {
     return is_apart(s) || (s->terms & FOCAL);
 }
 
+/* The certain class of a voxel, or -1; `e` are its exponentials, `step` apart, and `unit` is one over their sum. It ends
+ * as soon as the others have too much: seldom later than the third class where nothing is certain. */
+template <typename Real>
+inline int32_t certain_class(const Real *e, int64_t step, int64_t classes, Real unit) {
+    Real most = 0, others = 0;
+    int32_t at = -1;
+    for (int64_t c = 0; c < classes && !(others > 2 * unsure<Real>); ++c) {
+        const Real p = e[c * step] * unit;
+        others += p > most ? most : p;
+        at = p > most ? (int32_t)c : at;
+        most = p > most ? p : most;
+    }
+    return most > 1 - unsure<Real> ? at : -1;
+}
+
 /* The certain class of each voxel; returns whether there is one. It is the true one, unless that has next to nothing,
  * and then seldom. `own` is the true class's probability. */
 template <typename Real>
@@ -31,11 +46,8 @@ int find_certain_label(const Regions<Real> *s, Tile<Real> *t, RegionRows<Real> *
     }
     for (int64_t i = 0; low && i < n; ++i) {
         if ((!(own[i] < unsure<Real>) && label[i] >= 0) || !(w[i] > 0)) continue;
-        for (int64_t c = 0; c < s->volume.classes; ++c)
-            if (t->p[c * t->step + i] * t->scale[i] > 1 - unsure<Real>) {
-                certain[i] = (int32_t)c;
-                found = 1;
-            }
+        certain[i] = certain_class(t->p + i, t->step, s->volume.classes, t->scale[i]);
+        found |= certain[i] >= 0;
     }
     return found;
 }
