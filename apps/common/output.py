@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from medloss.apps.common.errors import UserError
+from medloss.apps.common.notes import note
 
 UNFINISHED = ".medloss-unfinished-"
 """How the folders begin in which files are written, before the machine and the process that write them."""
@@ -184,6 +185,14 @@ class RunFolder:
         if not processes.is_main():
             return
         tqdm.write(message)
+        self._append(message)
+
+    def note(self, message: str) -> None:
+        """A remark to the user: ``note: message`` on standard error, once, and with the time in ``log.txt``."""
+        note(message)
+        self._append(f"note: {message}")
+
+    def _append(self, message: str) -> None:
         with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n")
 

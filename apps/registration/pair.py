@@ -15,7 +15,6 @@ from medloss.apps.common.config import dump_config
 from medloss.apps.common.errors import UserError
 from medloss.apps.common.formats import strip_suffix
 from medloss.apps.common.images import Volume, check_same_grid, load_image, spacing_of
-from medloss.apps.common.notes import note
 from medloss.apps.common.output import RunFolder, opened_first, write_csv
 from medloss.apps.common.progress import hidden
 from medloss.apps.common.reading import DEFAULT, Reading
@@ -182,8 +181,7 @@ def register_pair(
         report_pair(run.path, metrics)
     run.log(describe(metrics))
     if told := verdict(metrics, used):
-        note(told)
-        run.log(f"note: {told}")
+        run.note(told)
     return run
 
 

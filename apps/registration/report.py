@@ -102,12 +102,19 @@ def _note(case: Mapping[str, Any]) -> str:
     told = [f"Missed: region {', '.join(missed)}."] if missed else []
     if number(case.get("folding_percent")) > FOLDED:
         told.append(f"The field folds at {case['folding_percent']:.3g} % of the voxels.")
-    before, after = number(case.get("ncc_before")), number(case.get("ncc"))
-    if after < before and not case["labels"]:
+    if not case["labels"] and _agree_less(case):
         told.append("The images agree less than before the registration.")
     if "image_loss" in case:
         told.append(f"Image loss {case['image_loss']}.")
     return " ".join(told)
+
+
+def _agree_less(case: Mapping[str, Any]) -> bool:
+    """Whether every image loss rose; without one, whether the correlation fell, which tells nothing of two modalities."""
+    losses = [name for name in case if name.startswith("image.") and f"{name}_before" in case]
+    if losses:
+        return all(number(case[name]) > number(case[f"{name}_before"]) for name in losses)
+    return number(case.get("ncc")) < number(case.get("ncc_before"))
 
 
 def _verdict(cases: list[Case]) -> str:

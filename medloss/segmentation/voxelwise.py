@@ -86,7 +86,7 @@ class VoxelwiseLoss(LabelLoss):
 def class_weight(view: LabelView, factors: Tensor, alike: bool) -> Tensor:
     """The factor of the class of each voxel, B 1 [spatial]; nothing for a label outside the classes.
 
-    ``alike`` says that every factor is 1: then it is bool, and no table is looked up, whose indices take 8 bytes a voxel.
+    ``alike`` says that every factor is 1: then it is bool, and no table is looked up, whose indices take 8 bytes each.
     """
     if not view.indexed:
         members = view.target.to(factors.dtype)

@@ -14,6 +14,7 @@ from medloss.apps.registration.config import Losses
 from medloss.apps.registration.evaluate import report, summarise_cases
 from medloss.apps.registration.losses import RegistrationLoss
 from medloss.apps.registration.measure import landmark_errors, overlap_rows, regions, similarity
+from medloss.apps.registration.report import _note
 
 SPACING = (1.0, 2.0, 2.0)
 
@@ -138,3 +139,17 @@ def test_images_are_compared_where_both_are():
     assert found["image.mse_before"] > 0.2
     assert found["image.mse"] == pytest.approx(0, abs=1e-12)
     assert math.isnan(similarity(fixed, (moved, ~inside), (moved, inside & ~inside), loss)["ncc"])
+
+
+@pytest.mark.parametrize(
+    ("found", "less"),
+    [
+        ({"ncc_before": -0.1, "ncc": -0.6, "image.mi_before": -1.0, "image.mi": -1.4}, False),
+        ({"ncc_before": -0.6, "ncc": -0.1, "image.mi_before": -1.4, "image.mi": -1.0}, True),
+        ({"ncc_before": 0.6, "ncc": 0.5}, True),
+        ({"ncc_before": 0.5, "ncc": 0.6}, False),
+    ],
+)
+def test_the_image_losses_say_whether_images_agree_less(found, less):
+    """The correlation of unlike modalities falls where they meet."""
+    assert ("agree less" in _note({"labels": [], "folding_percent": 0.0, **found})) == less
