@@ -110,7 +110,7 @@ def _note(case: Mapping[str, Any]) -> str:
 
 
 def _agree_less(case: Mapping[str, Any]) -> bool:
-    """Whether every image loss rose; without one, whether the correlation fell, which tells nothing of two modalities."""
+    """Whether every image loss rose; without one whether the correlation fell, though it says nothing of MR and CT."""
     losses = [name for name in case if name.startswith("image.") and f"{name}_before" in case]
     if losses:
         return all(number(case[name]) > number(case[f"{name}_before"]) for name in losses)
