@@ -44,10 +44,7 @@ def choose(views: Views, start: Tensor | None = None) -> Chosen:
         start: or through this displacement, ``(1, 3, *fixed)`` in voxels.
     """
     views = views if start is None else views.through(start)
-    seen = views.fixed_mask
-    if views.moving_mask is not None:
-        seen = views.moving_mask if seen is None else seen * views.moving_mask
-    found = agreement(views.fixed, views.moving, seen)
+    found = agreement(views.fixed, views.moving, views.mask)
     alike = found >= LEAST_AGREEMENT
     image, does, sign = (ALIKE, "look", ">=") if alike else (UNLIKE, "do not look", "<")
     why = f"{next(iter(image))}: the images {does} alike (their local correlations agree in sign by {found:.2f}"

@@ -52,10 +52,16 @@ class Views(NamedTuple):
             moving=warp(self.moving, ddf), moving_label=label, moving_mask=mask, fixed_points=None, moving_points=None
         )
 
-    def compared(self, ddf: Tensor) -> Tensor | None:
-        """Where both images are to be compared, seen through a displacement; None where everywhere."""
+    @property
+    def mask(self) -> Tensor | None:
+        """Where both images are to be compared, None everywhere; the fixed mask where both have nothing in common."""
         if self.moving_mask is None:
             return self.fixed_mask
-        seen = (warp(self.moving_mask, ddf) > 0.5).float()
-        seen = seen if self.fixed_mask is None else seen * self.fixed_mask
-        return seen if bool((seen > 0).any()) else self.fixed_mask
+        both = self.moving_mask if self.fixed_mask is None else self.moving_mask * self.fixed_mask
+        return both if bool((both > 0).any()) else self.fixed_mask
+
+    def compared(self, ddf: Tensor) -> Tensor | None:
+        """The :attr:`mask`, the moving side seen through a displacement ``(1, d, *fixed)`` in voxels."""
+        if self.moving_mask is None:
+            return self.fixed_mask
+        return self._replace(moving_mask=(warp(self.moving_mask, ddf) > 0.5).float()).mask

@@ -94,6 +94,14 @@ def test_what_a_mask_hides_has_no_say(side):
     assert register(*pair, still, **{side: mask}).chosen.image == ALIKE
 
 
+def test_masks_that_have_nothing_in_common_leave_the_fixed_one():
+    """As for the losses."""
+    image = torch.tensor(blobs())
+    mask = (torch.arange(SHAPE[0]) < 12).float().view(-1, 1, 1).expand(SHAPE)
+    still = config(None, STILL, affine={"model": "none"}, search={"use": False})
+    assert register(image, image, still, mask=mask, moving_mask=1 - mask).chosen.image == ALIKE
+
+
 def test_agreement_by_hand():
     """Two halves far apart, alike in the one and reversed in the other: as many squares of either sign."""
     ramp = torch.linspace(0, 1, 9).expand(9, 9, 9)
