@@ -23,7 +23,7 @@ ALIKE: dict[str, Any] = {"lncc": {"kernel_size": 7, "border": "renormalise"}}
 UNLIKE: dict[str, Any] = {"global_mutual_information": {}}
 """For other images."""
 CONTROL_MM = 2.0
-"""Of the grid that carries a displacement, by default."""
+"""Of the grid that carries a displacement at the finest level, by default; twice this at coarser ones."""
 
 
 def of_memberships(mapping: LossMapping) -> LossMapping:
@@ -196,12 +196,13 @@ class PairConfig(_Registration):
     tolerance: float = pydantic.Field(0.0, ge=0, lt=1)
     """A level stops early if its last 10 iterations gave less than this share of its whole improvement."""
     control: Factor | None = None
-    """Voxel of the grid that carries the field, in voxels of its level. None: 2 for a dvf; for a ddf 2 mm (or two
-    voxels of the finest level, where these are less), but never less than the level's voxel: anatomy differs smoothly
-    at that length, and a finer field follows noise and what one person has and the other has not.
+    """Voxel of the grid that carries the field, in voxels of its level. None: 2 for a dvf; for a ddf 2 mm at the finest
+    level (or two of its voxels, where these are less) and twice that at coarser ones, but never less than the level's
+    voxel: anatomy differs smoothly at that length, and a finer field follows noise and what one person has and the
+    other has not.
     """
     lr: Positive | None = None
-    """Adam's step in voxels of the control grid; it decays to a tenth within each level. None: 0.2 for a ddf, 0.1 for
+    """Adam's step in voxels of the control grid; it decays to a tenth within each level. None: 0.3 for a ddf, 0.1 for
     a dvf.
     """
     integration_steps: int = pydantic.Field(6, ge=1, le=12)
@@ -220,12 +221,13 @@ class PairConfig(_Registration):
         """
         if self.control or self.transform == "dvf":
             return voxel * (self.control or 2)
-        return max(voxel, min(CONTROL_MM, 2 * finest))
+        at_finest = min(CONTROL_MM, 2 * finest)
+        return max(voxel, at_finest if voxel <= finest else 2 * at_finest)
 
     @property
     def step(self) -> float:
         """``lr``, or what the transform takes."""
-        return self.lr or (0.2 if self.transform == "ddf" else 0.1)
+        return self.lr or (0.3 if self.transform == "ddf" else 0.1)
 
     @pydantic.field_validator("loss", mode="before")
     @classmethod

@@ -76,8 +76,8 @@ def test_other_losses_go_by_autograd(groups):
 def test_the_grid_that_carries_the_field():
     """At 1 mm 2 mm are two voxels and at 0.1 mm two voxels are less; a level's own voxel is the least."""
     config = PairConfig()
-    assert [config.control_mm(level, 1.0) for level in (4.0, 2.0, 1.0)] == [4.0, 2.0, 2.0]
-    assert [config.control_mm(level, 0.1) for level in (0.4, 0.2, 0.1)] == [0.4, 0.2, 0.2]
+    assert [config.control_mm(level, 1.0) for level in (4.0, 2.0, 1.0)] == [4.0, 4.0, 2.0]
+    assert [config.control_mm(level, 0.1) for level in (0.4, 0.2, 0.1)] == [0.4, 0.4, 0.2]
     assert [config.control_mm(level, 3.0) for level in (6.0, 3.0)] == [6.0, 3.0]
     assert PairConfig(control=1).control_mm(1.0, 1.0) == 1.0 and PairConfig(transform="dvf").control_mm(4.0, 1.0) == 8.0
 
