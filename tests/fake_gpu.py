@@ -216,7 +216,8 @@ def main(way: str) -> None:
 
 
 if __name__ == "__main__":
-    import turns  # noqa: F401 - imported once, with torch and all losses, for every process below
+    import torch._dynamo  # of which a FakeTensorMode asks something: a second
+    import turns  # noqa: F401 - both imported once, with torch and all losses, for every process below
 
     for each in sys.argv[1:]:
         child = os.fork()
