@@ -40,12 +40,13 @@ sizes, and two threads.
 * **Folding** is the percentage of voxels whose Jacobian determinant (central differences) is 0 or less.
 * **TRE** is the mean error of the displacement in mm inside the lungs. It is known for phantoms only.
 * **Seconds** are those of the registration, without imports and files, on a virtual machine with two cores (AMD EPYC,
-  AVX2). During the runs of `register pair` and ANTs SyN the machine had no other work. *Busy*: while another process
-  took one of the two cores, on two pairs. The other methods ran beside other work, so only their processor seconds can
-  be compared. The spinal cord was measured later, on another machine (Intel Xeon, AVX-512) which is slower.
+  AVX-512). During the runs of `register pair` and ANTs SyN, on one day, the machine had no other work. *Busy*: while
+  another process took one of the two cores, on two pairs. The other methods ran beside other work and on other days, so
+  only their processor seconds can be compared.
 
-ANTs' numbers differ from run to run: a little, and on the spinal cord much. There its mean Dice was 0.676, 0.688 and
-0.858 in three runs; the table has the middle one.
+ANTs' numbers differ from run to run: a little, and on the spinal cord much. There its mean Dice was 0.644, 0.676, 0.688,
+0.858 and 0.858 in five runs, 0.745 on average; the table has the last one. ANTs SyNCC takes half an hour of a core for
+one pair of the lung, so it ran on few pairs.
 
 """
 Rows = dict[tuple[str, str], list[dict[str, Any]]]

@@ -22,8 +22,8 @@ WORD, CODE = 1 << 40, 1 << 62
 """Keep a word of 32 bits, and one of fifteen digits, among those that take 64."""
 ALIGNED = 4
 """Numbers that take at least 16 bytes, at whose multiples Triton compiles other kernels than between them."""
-DIGITS, PALETTE, MOST_WORDS = 15, 16, 128
-"""Of a word of codes; numbers that a code tells apart; words of a launch."""
+DIGITS, PALETTE, MOST_WORDS = 15, 16, 32
+"""Of a word of codes; numbers that a code tells apart; words of a launch, which are unrolled: 128 take 8 s to compile."""
 
 
 def _word(bits: int) -> int:
