@@ -44,9 +44,9 @@ sizes, and two threads.
   another process took one of the two cores, on two pairs. The other methods ran beside other work and on other days, so
   only their processor seconds can be compared.
 
-ANTs' numbers differ from run to run: a little, and on the spinal cord much. There its mean Dice was 0.644, 0.676, 0.688,
-0.858 and 0.858 in five runs, 0.745 on average; the table has the last one. ANTs SyNCC takes half an hour of a core for
-one pair of the lung, so it ran on few pairs.
+ANTs' numbers differ from run to run: a little, and on the spinal cord much. There its mean Dice was 0.644, 0.676,
+0.688, 0.858 and 0.858 in five runs, 0.745 on average; the table has the last one. ANTs SyNCC takes half an hour of a
+core for one pair of the lung, so it ran on few pairs.
 
 """
 Rows = dict[tuple[str, str], list[dict[str, Any]]]

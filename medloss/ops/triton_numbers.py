@@ -23,7 +23,7 @@ WORD, CODE = 1 << 40, 1 << 62
 ALIGNED = 4
 """Numbers that take at least 16 bytes, at whose multiples Triton compiles other kernels than between them."""
 DIGITS, PALETTE, MOST_WORDS = 15, 16, 32
-"""Of a word of codes; numbers that a code tells apart; words of a launch, which are unrolled: 128 take 8 s to compile."""
+"""Of a word of codes; numbers that a code tells apart; words of a launch (unrolled: 128 take 8 s to compile)."""
 
 
 def _word(bits: int) -> int:
