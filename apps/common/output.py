@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -180,21 +180,20 @@ class RunFolder:
         """Print ``message`` and append it, with the time, to ``log.txt``; of several processes the first one does."""
         from tqdm import tqdm
 
+        self._tell(message, tqdm.write)
+
+    def note(self, message: str) -> None:
+        """The same of ``note: message``, on standard error; a message that was printed before is not printed again."""
+        self._tell(f"note: {message}", lambda _: note(message))
+
+    def _tell(self, line: str, show: Callable[[str], None]) -> None:
         from medloss.apps.common import processes
 
         if not processes.is_main():
             return
-        tqdm.write(message)
-        self._append(message)
-
-    def note(self, message: str) -> None:
-        """A remark to the user: ``note: message`` on standard error, once, and with the time in ``log.txt``."""
-        note(message)
-        self._append(f"note: {message}")
-
-    def _append(self, message: str) -> None:
+        show(line)
         with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
-            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n")
+            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
 
     def best(self) -> Path | None:
         """The best checkpoint: the first of ``best.json`` that exists; None when there is none."""

@@ -68,6 +68,7 @@ def _forget_peak() -> None:
 
 
 def _peak_kib() -> int:
+    """As medloss.apps.losses.measure reads it, which needs torch: in the process of a peer it would count."""
     with contextlib.suppress(OSError):
         return int(re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[0])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
